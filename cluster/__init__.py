@@ -1,0 +1,1 @@
+"""Opaque records with owners: store, keys, shards, replication. Never imports proto.ike."""

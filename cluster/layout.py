@@ -1,0 +1,104 @@
+"""Every key and every readable value of the store, in one place (DESIGN: what lives where).
+
+```
+/standfast/<cluster>/state                   ClusterState                    JSON
+/standfast/<cluster>/spi-key                 sealed under the KEK            octets; never changes
+/standfast/<cluster>/ring                    KeyRing sealed under the KEK    octets
+/standfast/<cluster>/watermark               revocation watermark            JSON
+/standfast/<cluster>/member/<name>           MemberRecord                    JSON, under the member's lease
+/standfast/<cluster>/shard/<hhhh>            ShardRecord                     JSON, under no lease
+/standfast/<cluster>/session/<chain>         SPI(8) ‖ operation id(16)       octets, under its expiry bucket's lease
+/standfast/<cluster>/record/<hhhh>/<spi>     sealed IKE SA record            octets, under its expiry bucket's lease
+```
+
+Rules: what an operator may want to read with etcdctl is JSON and holds no secret; everything else is sealed. Readers
+ignore fields they don't know, so that members one release apart run together. etcd's own per-key version of
+`session/<chain>` *is* the chain's generation.
+"""
+
+from typing import NewType
+
+import msgspec
+
+ShardId = NewType("ShardId", int)
+Fence = NewType("Fence", int)
+
+FORMAT = 1
+"""The layout's version; a member refuses to join a cluster that has a higher one."""
+
+FENCE_MAX = (1 << 16) - 1
+"""Fences are 16 bits wide: they are part of every IV."""
+
+
+class ClusterState(msgspec.Struct, frozen=True):
+    """What all members must agree on; every batch of the journal compares this key's revision."""
+
+    format: int
+    mode: str
+    """`normal`; later: `flushing`."""
+    epoch: int
+    """Raised by accepting a restored store; part of every IV (8 bits)."""
+    shards: int
+    """Number of shards, fixed when the cluster is made."""
+    created_wall_s: float
+
+
+class MemberRecord(msgspec.Struct, frozen=True):
+    """One live member; vanishes with its lease."""
+
+    name: str
+    incarnation: str
+    """Hex, 16 octets, new at every start of the process."""
+    data_dir_id: str
+    """Hex, 16 octets, made once in the member's data directory: whose name this is."""
+    host: str
+    """Failure domain: mirrors are kept on another one where there is one."""
+    rpc_address: str
+    ike_addresses: tuple[str, ...]
+    ring_revision: int
+    """The store's revision of the ring that this member has installed."""
+    started_wall_s: float
+    release: str
+
+
+class ShardRecord(msgspec.Struct, frozen=True):
+    """Who owns a shard, and under which fence. `owner` empty: given up in order."""
+
+    owner: str
+    incarnation: str
+    fence: int
+
+
+class Keys:
+    """The key names of one cluster."""
+
+    def __init__(self, cluster: str) -> None:
+        self.root = f"/standfast/{cluster}/".encode()
+        self.state = self.root + b"state"
+        self.spi_key = self.root + b"spi-key"
+        self.ring = self.root + b"ring"
+        self.watermark = self.root + b"watermark"
+        self.members = self.root + b"member/"
+        self.shards = self.root + b"shard/"
+        self.sessions = self.root + b"session/"
+        self.records = self.root + b"record/"
+
+    def member(self, name: str) -> bytes:
+        """The key of member `name`."""
+        return self.members + name.encode()
+
+    def shard(self, shard: int) -> bytes:
+        """The key of a shard's owner and fence."""
+        return self.shards + b"%04x" % shard
+
+    def session(self, chain: bytes) -> bytes:
+        """The key of a session chain; `chain` is 16 octets."""
+        return self.sessions + chain.hex().encode()
+
+    def shard_records(self, shard: int) -> bytes:
+        """The prefix of all records of a shard."""
+        return self.records + b"%04x/" % shard
+
+    def record(self, shard: int, spi: bytes) -> bytes:
+        """The key of one IKE SA's record; `spi` is the gateway's, 8 octets."""
+        return self.records + b"%04x/" % shard + spi.hex().encode()

@@ -1,0 +1,94 @@
+"""Frames between members: fast, ordered per pair, and not promised to arrive.
+
+Rules: `send` never waits; a full queue drops and says so. Whoever needs an answer repeats. One codec for every
+implementation (msgpack, tagged by `kind`, unknown fields ignored, unknown kinds skipped), so that the simulator
+crosses the same encoding. Implementations: `cluster.link_grpc.GrpcLink`, `tests.sim.link.SimLink`.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
+    """I am here; what `status` shows of me rides along."""
+
+    incarnation: str
+    sequence: int
+    sessions: int
+    ring_revision: int
+    state: str
+    """Named state: `normal`, `isolated`, …"""
+
+
+class MirrorEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One sealed record (empty: gone) as its owner handed it to the journal."""
+
+    spi: bytes
+    chain: bytes
+    generation: int
+    sealed: bytes
+
+
+class Mirror(msgspec.Struct, frozen=True, tag="mirror", tag_field="kind"):
+    """Newest records of one shard, made under `fence`; lower fences than seen are ignored."""
+
+    shard: int
+    fence: int
+    sequence: int
+    entries: tuple[MirrorEntry, ...]
+
+
+class MirrorAck(msgspec.Struct, frozen=True, tag="ack", tag_field="kind"):
+    """Every Mirror of the shard up to `sequence` is held."""
+
+    shard: int
+    fence: int
+    sequence: int
+
+
+class Forward(msgspec.Struct, frozen=True, tag="forward", tag_field="kind"):
+    """A datagram that arrived at the wrong member; forwarded once, never on."""
+
+    data: bytes
+    local: tuple[str, int]
+    remote: tuple[str, int]
+
+
+class Return(msgspec.Struct, frozen=True, tag="return", tag_field="kind"):
+    """The reply to a Forward, to be sent from the socket where the request arrived."""
+
+    data: bytes
+    local: tuple[str, int]
+    remote: tuple[str, int]
+
+
+class Superseded(msgspec.Struct, frozen=True, tag="superseded", tag_field="kind"):
+    """A hint to look: the chain's session lives under another SPI now; drop `spi` silently (RFC 5723 4.3.4)."""
+
+    chain: bytes
+    spi: bytes
+
+
+Frame = Heartbeat | Mirror | MirrorAck | Forward | Return | Superseded
+
+
+class PeerLink(Protocol):
+    """Frames to and from the other members by name."""
+
+    def send(self, member: str, frame: Frame) -> bool:
+        """Queue `frame`; False if it was dropped (queue full, no such peer, not connected)."""
+        ...
+
+    def on_frame(self, handler: Callable[[str, Frame], None]) -> None:
+        """Who gets what arrives: (sender's proven name, frame)."""
+        ...
+
+    def set_peers(self, addresses: dict[str, str]) -> None:
+        """The members to be connected to: name → rpc address. Called whenever the roster changes."""
+        ...
+
+    async def close(self) -> None:
+        """End all streams."""
+        ...

@@ -1,0 +1,156 @@
+"""The store in five verbs: get, scan, commit, watch, lease. Octets in, octets out.
+
+Rules: keys are ordered octet strings; a revision counts the store's changes and never goes back; `version` counts
+the changes of one key since it was made (0 = absent). Implementations: `cluster.store_memory.MemoryStore` (one
+process, the reference) and `cluster.store_etcd.EtcdStore` (etcd v3); both pass `tests/contract/test_store.py`.
+"""
+
+import enum
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One key as the store holds it."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease_id: int = 0
+
+
+class Target(enum.Enum):
+    """What of a key a compare looks at; an absent key has version, create and mod revision 0."""
+
+    VERSION = "version"
+    MOD_REVISION = "mod_revision"
+    CREATE_REVISION = "create_revision"
+
+
+class Compare(msgspec.Struct, frozen=True):
+    """`key`'s `target` equals `value`."""
+
+    key: bytes
+    target: Target
+    value: int
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Write `value`; `lease_id` 0 = for ever."""
+
+    key: bytes
+    value: bytes
+    lease_id: int = 0
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove `key`; absent already is no error."""
+
+    key: bytes
+
+
+class Get(msgspec.Struct, frozen=True):
+    """Read `key` inside the transaction."""
+
+    key: bytes
+
+
+class Txn(msgspec.Struct, frozen=True):
+    """If every compare holds then `success` else `failure`, in one step.
+
+    A branch may hold transactions (nested once), each with compares and an outcome of its own. A key is written at
+    most once in the whole. At most `MAX_OPS` counted as etcd does: operations of a branch plus those of its largest
+    nested transaction.
+    """
+
+    compares: tuple[Compare, ...] = ()
+    success: "tuple[Put | Delete | Get | Txn, ...]" = ()
+    failure: "tuple[Put | Delete | Get | Txn, ...]" = ()
+
+
+class TxnResult(msgspec.Struct, frozen=True):
+    """What happened: per operation of the branch taken, the entry of a Get, None for Put and Delete, or a nested
+    result."""
+
+    succeeded: bool
+    revision: int
+    responses: "tuple[Entry | TxnResult | None, ...]"
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """Every entry under a prefix at one revision, in key order."""
+
+    entries: tuple[Entry, ...]
+    revision: int
+
+
+class ChangeKind(enum.Enum):
+    PUT = "put"
+    DELETE = "delete"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One key changed. A DELETE's entry holds the key and the revision of the deletion, and no value."""
+
+    kind: ChangeKind
+    entry: Entry
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """Changes in order, never part of a revision; `revision` is where a new watch may go on (plus one)."""
+
+    changes: tuple[Change, ...]
+    revision: int
+
+
+MAX_OPS = 128
+
+
+class Lease(Protocol):
+    """A promise to be here again within `ttl_s`; keys put under `lease_id` vanish when it is broken."""
+
+    lease_id: int
+    ttl_s: float
+
+    async def keep_alive(self) -> float:
+        """Renew once; the TTL granted, seconds. Raises LeaseLost, Unavailable."""
+        ...
+
+    async def revoke(self) -> None:
+        """End it now, with all its keys. Raises Unavailable; already gone is no error."""
+        ...
+
+
+class Store(Protocol):
+    """See the module. Every call has an attempt deadline and a total deadline."""
+
+    async def get(self, key: bytes) -> Entry | None:
+        """The newest committed entry (linearizable). Raises Unavailable."""
+        ...
+
+    async def scan(self, prefix: bytes) -> Scan:
+        """Everything under `prefix` at one revision. Raises Unavailable."""
+        ...
+
+    async def commit(self, txn: Txn) -> TxnResult:
+        """Carry out `txn`. Raises Unavailable (nothing happened), Unknown (it may have)."""
+        ...
+
+    def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """Changes under `prefix` from `from_revision` on, without gaps, across reconnects and member failures.
+
+        Raises Compacted when that history is gone.
+        """
+        ...
+
+    async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
+        """Grant a lease; with a `lease_id` of one's own that exists already, the existing one. Raises Unavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections; calls after it are misuse."""
+        ...

@@ -1,0 +1,1 @@
+"""The process: sockets, configuration, wiring, command line, administration, kernel."""

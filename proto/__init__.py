@@ -1,0 +1,1 @@
+"""Everything that crosses a wire; imports nothing of ours."""

@@ -1,0 +1,112 @@
+"""What goes into the core and what comes out of it.
+
+Rules: an Outcome is carried out in the order of its fields: durable write, then kernel, then send, then events. An
+Outcome with a `persist` waits for the write; `Endpoint.settle` is told how that ended. Everything here is immutable.
+"""
+
+import enum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from proto.secret import Secret
+
+Address = tuple[str, int]
+"""IP address in text form and UDP port."""
+
+
+class Now(NamedTuple):
+    """The time, given to the core with every call."""
+
+    boot_s: float
+    """CLOCK_BOOTTIME: timers and deadlines."""
+    wall_s: float
+    """Seconds since 1970: what is written into tickets and records."""
+
+
+class Path(NamedTuple):
+    """Between which addresses a datagram travelled. A reply takes the same path back."""
+
+    local: Address
+    remote: Address
+    via: str = ""
+    """The member at whose socket it arrived, where that isn't this one."""
+
+
+class Datagram(NamedTuple):
+    """One UDP payload to be sent from `path.local` to `path.remote`."""
+
+    data: bytes
+    path: Path
+
+
+class Rng(Protocol):
+    """Unpredictable octets (RFC 4086). Implementers: `node.seams.OsRng`, `tests.sim.seams.SeededRng`."""
+
+    def bytes(self, n: int) -> bytes: ...
+
+
+class PersistKind(enum.Enum):
+    """What a durable write does to the session chain (`generation` is what must hold before it)."""
+
+    CREATE = "create"
+    """The chain must not exist; it names this SPI now, generation 1."""
+    REDEEM = "redeem"
+    """The chain is at `generation`; it names this SPI now, generation + 1. `replaces` goes."""
+    WRITE = "write"
+    """The chain is at `generation`; only the record changes."""
+    END = "end"
+    """The chain is at `generation`; the record goes, the chain stays: its ticket still works."""
+    REVOKE = "revoke"
+    """The chain is at `generation`; record and chain go: no ticket of it works any more."""
+
+
+class Persist(msgspec.Struct, frozen=True, gc=False):
+    """One durable write; all or nothing."""
+
+    kind: PersistKind
+    chain: bytes
+    """Session chain id, 16 octets."""
+    generation: int
+    spi: bytes
+    """The gateway's SPI of the IKE SA, 8 octets."""
+    record: bytes
+    """Encoded IKE SA record; empty with END and REVOKE."""
+    replaces: bytes
+    """The gateway's SPI of the SA that this one replaces (REDEEM), or empty."""
+    expires_wall_s: float
+    """When neither the SA nor any ticket of the chain can be valid any more."""
+
+
+class Settlement(enum.Enum):
+    """How a durable write ended."""
+
+    DURABLE = "durable"
+    REFUSED = "refused"
+    """The chain had moved on: this ticket or this SA is void."""
+    FENCED = "fenced"
+    """The shard has another owner: say nothing, drop the SA."""
+
+
+class InstallChild(msgspec.Struct, frozen=True, gc=False):
+    """Install a pair of ESP SAs."""
+
+    spi_in: bytes
+    spi_out: bytes
+    encr_in: Secret
+    encr_out: Secret
+    integ_in: Secret
+    integ_out: Secret
+    suite: str
+    local_ts: tuple[str, ...]
+    remote_ts: tuple[str, ...]
+    path: Path
+
+
+class RemoveChild(msgspec.Struct, frozen=True, gc=False):
+    """Remove the pair of ESP SAs that has this inbound SPI."""
+
+    spi_in: bytes
+
+
+KernelOp = InstallChild | RemoveChild
