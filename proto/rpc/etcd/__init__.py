@@ -1,0 +1,1 @@
+"""etcd's published messages and their generated stubs; see README.md here."""
