@@ -1,0 +1,159 @@
+"""The process's figures for Prometheus.
+
+Rules: the hot path adds to plain integers and takes no lock; names and labels are put on when
+somebody scrapes. The number of label values is bounded. Names: `standfast_<what>_<unit>`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+LABEL_VALUES_MAX = 32
+"""Distinct outcomes or reasons per figure; what comes after them is counted as `other`."""
+
+COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.05, 0.1, 0.25, 1, 5)
+"""Upper bounds of the commit latency's buckets: fine where a healthy etcd answers, coarse above."""
+
+STORE_STATES = ("connecting", "ok", "unavailable", "memory")
+
+
+class Counts:
+    """A counter by one label."""
+
+    __slots__ = ("by",)
+
+    def __init__(self) -> None:
+        self.by: dict[str, int] = {}
+
+    def add(self, label: str, n: int = 1) -> None:
+        """Count `n` more under `label`."""
+        if label in self.by:
+            self.by[label] += n
+        elif len(self.by) < LABEL_VALUES_MAX:
+            self.by[label] = n
+        else:
+            self.by["other"] = self.by.get("other", 0) + n
+
+    def items(self) -> list[tuple[str, int]]:
+        """A copy in label order: the scraping thread must not see the table grow."""
+        return sorted(self.by.copy().items())
+
+
+class Latency:
+    """A histogram of seconds."""
+
+    __slots__ = ("counts", "total_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(COMMIT_BOUNDS_S) + 1)
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(COMMIT_BOUNDS_S, seconds)] += 1
+        self.total_s += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper bound, observations up to it), the last one unbounded."""
+        seen = 0.0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, COMMIT_BOUNDS_S), "+Inf"), self.counts, strict=True):
+            seen += count
+            found.append((bound, seen))
+        return found
+
+
+class Metrics:
+    """Every figure of one process: add to the counters, assign the gauges."""
+
+    def __init__(self) -> None:
+        self.resumptions = Counts()
+        """By outcome: `accepted`, or why refused."""
+        self.handshakes = Counts()
+        """Full ones, by outcome."""
+        self.dropped = Counts()
+        """Datagrams not answered, by reason."""
+        self.commit = Latency()
+        """From handing a write over until it is durable."""
+        self.datagrams_in = 0
+        self.datagrams_out = 0
+        self.task_crashes = 0
+        self.sessions = 0
+        self.half_open = 0
+        self.ring_revision = 0
+        self.shards_owned = 0
+        self.peers_suspected = 0
+        self.store_state = "connecting"
+
+
+class _Scrape(Collector):
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        m = self._metrics
+        yield _counter("resumptions", "Session resumptions by outcome", "outcome", m.resumptions)
+        yield _counter("handshakes", "Full handshakes by outcome", "outcome", m.handshakes)
+        yield _counter("datagrams_dropped", "Datagrams not answered", "reason", m.dropped)
+        yield HistogramMetricFamily(
+            "standfast_commit_seconds",
+            "Time until a write was durable",
+            buckets=m.commit.buckets(),
+            sum_value=m.commit.total_s,
+        )
+        plain = {
+            "datagrams_in": ("Datagrams received", m.datagrams_in),
+            "datagrams_out": ("Datagrams sent", m.datagrams_out),
+            "task_crashes": ("Tasks that died of an unexpected exception", m.task_crashes),
+        }
+        for name, (text, count) in plain.items():
+            yield CounterMetricFamily(f"standfast_{name}", text, value=count)
+        yield from _gauges(m)
+
+
+def _counter(name: str, text: str, label: str, counts: Counts) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"standfast_{name}", text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _gauges(m: Metrics) -> Iterator[Metric]:
+    gauges: Mapping[str, tuple[str, int]] = {
+        "sessions": ("IKE SAs this member owns", m.sessions),
+        "half_open_sessions": ("IKE SAs not yet authenticated", m.half_open),
+        "ring_revision": ("Revision of the key ring installed here", m.ring_revision),
+        "shards_owned": ("Shards this member owns", m.shards_owned),
+        "peers_suspected": ("Members whose heartbeats are missing", m.peers_suspected),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"standfast_{name}", text, value=value)
+    state = GaugeMetricFamily("standfast_store_state", "1 for the store's state", labels=["state"])
+    for name in STORE_STATES:
+        state.add_metric([name], float(name == m.store_state))
+    yield state
+
+
+class MetricsServer:
+    """Answers HTTP scrapes from a thread of its own."""
+
+    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+        """Listen at once; port 0 takes a free one. Raises OSError."""
+        registry = CollectorRegistry()
+        registry.register(_Scrape(metrics))
+        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        self.port: int = self._server.server_port
+
+    def close(self) -> None:
+        """Stop listening, and wait for the thread."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

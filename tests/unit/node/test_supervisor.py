@@ -1,0 +1,139 @@
+"""node.supervisor: nothing dies unseen, everything ends in order."""
+
+import asyncio
+import io
+import json
+
+import pytest
+
+from node.observe import configure_logging
+from node.supervisor import RESTART_PAUSE_S, Supervisor
+
+
+@pytest.fixture
+def lines() -> io.StringIO:
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    return out
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def _dies() -> None:
+    raise ZeroDivisionError("of a bug")
+
+
+async def test_a_crash_ends_the_process_and_is_logged_with_its_traceback(
+    lines: io.StringIO,
+) -> None:
+    supervisor = Supervisor()
+    supervisor.spawn(_for_ever(), "steady")
+    supervisor.spawn(_dies(), "faulty")
+    crash = await supervisor.ended()
+    assert crash is not None
+    assert crash.task == "faulty"
+    assert isinstance(crash.error, ZeroDivisionError)
+    line = json.loads(lines.getvalue())
+    assert line["task"] == "faulty"
+    assert "ZeroDivisionError: of a bug" in line["exception"]
+    assert "_dies" in line["exception"]
+    await supervisor.stop()
+
+
+async def test_the_first_crash_is_the_reason(lines: io.StringIO) -> None:
+    supervisor = Supervisor()
+    supervisor.spawn(_dies(), "first")
+    supervisor.spawn(_dies(), "second")
+    await asyncio.sleep(0.01)
+    crash = await supervisor.ended()
+    assert crash is not None
+    assert crash.task == "first"
+    assert supervisor.crashes == 2
+
+
+async def test_ended_in_order_has_no_crash() -> None:
+    supervisor = Supervisor()
+    supervisor.spawn(_for_ever(), "steady")
+    supervisor.end()
+    assert await supervisor.ended() is None
+    await supervisor.stop()
+
+
+async def test_stop_cancels_newest_first_and_waits_for_each() -> None:
+    supervisor = Supervisor()
+    ended: list[str] = []
+
+    async def task(name: str) -> None:
+        try:
+            await _for_ever()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(name)
+
+    for name in ("a", "b", "c", "d"):
+        supervisor.spawn(task(name), name)
+    await asyncio.sleep(0)
+    assert supervisor.names() == ("a", "b", "c", "d")
+    await supervisor.stop()
+    assert ended == ["d", "c", "b", "a"]
+    assert supervisor.names() == ()
+
+
+async def test_a_task_may_stop_the_others_without_cancelling_itself() -> None:
+    supervisor = Supervisor()
+    supervisor.spawn(_for_ever(), "other")
+    done = asyncio.Event()
+
+    async def ends_all() -> None:
+        await supervisor.stop()
+        done.set()
+
+    task = supervisor.spawn(ends_all(), "ender")
+    await task
+    assert done.is_set()
+
+
+async def test_no_task_is_made_after_stop() -> None:
+    supervisor = Supervisor()
+    await supervisor.stop()
+    with pytest.raises(RuntimeError, match="task late"):
+        supervisor.spawn(_for_ever(), "late")
+
+
+async def test_a_task_cancelled_before_its_first_step_leaves_no_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    supervisor = Supervisor()
+    supervisor.spawn(_for_ever(), "never begun")
+    await supervisor.stop()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+async def test_a_kept_task_is_restarted_until_it_returns(lines: io.StringIO) -> None:
+    supervisor = Supervisor()
+    runs = 0
+
+    async def fails_twice() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise OSError("not yet")
+
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    await supervisor.keep(fails_twice, "stubborn")
+    assert runs == 3
+    assert supervisor.crash is None
+    assert supervisor.crashes == 2
+    assert loop.time() - started_s >= 3 * RESTART_PAUSE_S  # once the pause, once its double
+
+
+async def test_a_contained_failure_goes_to_whoever_answers_for_it(lines: io.StringIO) -> None:
+    supervisor = Supervisor()
+    failures: list[Exception] = []
+    await supervisor.contain(_dies(), "one session", failures.append)
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+    assert supervisor.crash is None
+    assert supervisor.crashes == 1
