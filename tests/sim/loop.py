@@ -1,0 +1,147 @@
+"""An asyncio event loop on virtual time: a day of waiting takes no time, a seed decides everything.
+
+Rules: the selector never waits, it only moves the clock to the next timer. No threads, no sockets:
+both are refused. Tasks and futures hash by a serial number, because asyncio keeps them in sets
+(`TaskGroup`, `asyncio.wait`) whose order would otherwise follow memory addresses and differ from
+run to run.
+"""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+TURNS_AT_ONE_INSTANT_MAX = 200_000
+"""Turns of the loop without the clock moving: beyond it something is spinning."""
+
+CLOCK_RESOLUTION_S = 1e-9
+
+
+class Stuck(Exception):
+    """Nothing is ready and no timer is set, or the clock can't move: the run would never end."""
+
+
+class _Selector:
+    """What stands where `select.epoll` would: it moves a counter instead of waiting."""
+
+    def __init__(self, start_s: float) -> None:
+        self.now_s = start_s
+        self._turns = 0
+
+    def select(self, timeout: float | None) -> list[Any]:
+        if timeout is None:
+            raise Stuck("nothing is ready and no timer is set")
+        if timeout > 0:
+            self.now_s += timeout
+            self._turns = 0
+        else:
+            self._turns += 1
+            if self._turns > TURNS_AT_ONE_INSTANT_MAX:
+                raise Stuck(f"the clock stands at {self.now_s} s: something is spinning")
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _SerialFuture(asyncio.Future):  # type: ignore[type-arg]
+    def __init__(self, serial: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._serial = serial
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._serial
+
+
+class _SerialTask(asyncio.Task):  # type: ignore[type-arg]
+    def __init__(self, serial: int, coro: Any, **kwargs: Any) -> None:
+        self._serial = serial  # first: the base class puts the task into a set of all tasks
+        super().__init__(coro, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._serial
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """See the module. `failures` holds what no task caught, in order."""
+
+    def __init__(self, start_s: float = 1000.0) -> None:
+        super().__init__()
+        self._selector = _Selector(start_s)
+        self._clock_resolution = CLOCK_RESOLUTION_S
+        self._serials = itertools.count(1)
+        self.failures: list[BaseException | str] = []
+        self.set_task_factory(self._make_task)
+        self.set_exception_handler(self._note_failure)
+
+    def time(self) -> float:
+        """Virtual seconds; starts at `start_s`."""
+        return self._selector.now_s
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return _SerialFuture(next(self._serials), self)
+
+    def _make_task(self, loop: Any, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        return _SerialTask(next(self._serials), coro, loop=loop, **kwargs)
+
+    def _note_failure(self, _loop: Any, context: dict[str, Any]) -> None:
+        self.failures.append(context.get("exception") or str(context["message"]))
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        # asyncio itself calls this from the loop's own thread to close forgotten generators
+        if threading.get_ident() != self._thread_id:
+            self._refuse("a call from another thread")
+        return self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+        self._refuse("run_in_executor")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise RuntimeError(f"{what}: the simulation has one thread and no sockets")
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """No events come from outside."""
+
+    def _write_to_self(self) -> None:
+        """Nobody has to be woken."""
+
+    def close(self) -> None:
+        self._selector.close()
+        super().close()
+
+
+def run(main: Callable[[SimLoop], Coroutine[Any, Any, T]], start_s: float = 1000.0) -> T:
+    """Run `main(loop)` to its end on virtual time, cancel what it left behind, return its result.
+
+    Raises what `main` raises, else the first exception that no task of the run caught; Stuck.
+    """
+    loop = SimLoop(start_s)
+    collecting = gc.isenabled()
+    gc.disable()  # when cycles are collected depends on memory, and finalisers can have effects
+    try:
+        result = loop.run_until_complete(main(loop))
+    finally:
+        with contextlib.suppress(Stuck):
+            _cancel_leftovers(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+        if collecting:
+            gc.enable()
+    for failure in loop.failures:
+        if isinstance(failure, BaseException):
+            raise failure
+        raise RuntimeError(failure)
+    return result
+
+
+def _cancel_leftovers(loop: SimLoop) -> None:
+    leftovers = sorted(asyncio.all_tasks(loop), key=hash)
+    for task in leftovers:
+        task.cancel()
+    if leftovers:
+        loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))

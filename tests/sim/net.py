@@ -1,0 +1,124 @@
+"""UDP between simulated hosts: late, lost, twice, out of order, cut; all from the seed.
+
+Rules: datagrams are octets and addresses, nothing else crosses. A datagram for an address where
+nobody listens vanishes, as on the internet. Faults are set per direction between two hosts.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from proto.ike.effects import Address, Datagram, Path
+from tests.sim.loop import SimLoop
+from tests.sim.seams import SeededRng
+from tests.sim.trace import Trace
+
+
+class Weather(msgspec.Struct, frozen=True):
+    """How one direction between two hosts behaves. Shares are of 1; times in seconds."""
+
+    latency_s: float = 0.005
+    jitter_s: float = 0.001
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    """This share is held back by `reorder_s` and so overtaken."""
+    reorder_s: float = 0.05
+    mtu: int = 1472
+    """Longer datagrams are dropped: nobody reassembles IP fragments here."""
+
+
+class PacketNet:
+    """See the module."""
+
+    def __init__(self, loop: SimLoop, rng: SeededRng, trace: Trace, weather: Weather) -> None:
+        self._loop = loop
+        self._random = rng.random
+        self._trace = trace
+        self.weather = weather
+        self._of_link: dict[tuple[str, str], Weather] = {}
+        self._cut: dict[tuple[str, str], None] = {}
+        self._bound: dict[Address, Callable[[bytes, Path], None]] = {}
+
+    def bind(self, address: Address, on_datagram: Callable[[bytes, Path], None]) -> None:
+        """Deliver what is sent to `address` to `on_datagram`. One listener an address."""
+        if address in self._bound:
+            raise OSError(f"address already in use: {address}")
+        self._bound[address] = on_datagram
+
+    def unbind(self, address: Address) -> None:
+        """Nobody listens there any more; what is under way to it vanishes."""
+        self._bound.pop(address, None)
+
+    def set_weather(self, source: str, destination: str, weather: Weather) -> None:
+        """From now on datagrams from host `source` to host `destination` fare like this."""
+        self._of_link[source, destination] = weather
+
+    def cut(self, source: str, destination: str, *, both: bool = True) -> None:
+        """Nothing passes from one host to the other (`both`: nor back)."""
+        self._cut[source, destination] = None
+        if both:
+            self._cut[destination, source] = None
+
+    def heal(self) -> None:
+        """Every cut is mended."""
+        self._cut.clear()
+
+    def send(self, data: bytes, path: Path) -> None:
+        """Put one datagram on the way from `path.local` to `path.remote`."""
+        link = (path.local[0], path.remote[0])
+        weather = self._of_link.get(link, self.weather)
+        fate = self._fate(link, weather, len(data))
+        self._trace.event(fate, *path.local, *path.remote, data)
+        if fate == "sent":
+            self._deliver_later(data, path, weather)
+        elif fate == "sent twice":
+            self._deliver_later(data, path, weather)
+            self._deliver_later(data, path, weather)
+
+    def _fate(self, link: tuple[str, str], weather: Weather, size: int) -> str:
+        lost = self._random.random() < weather.loss
+        twice = self._random.random() < weather.duplicate
+        if link in self._cut:
+            return "cut off"
+        if size > weather.mtu:
+            return "too long"
+        if lost:
+            return "lost"
+        return "sent twice" if twice else "sent"
+
+    def _deliver_later(self, data: bytes, path: Path, weather: Weather) -> None:
+        delay_s = weather.latency_s + self._random.random() * weather.jitter_s
+        if self._random.random() < weather.reorder:
+            delay_s += weather.reorder_s
+        self._loop.call_later(delay_s, self._deliver, data, path)
+
+    def _deliver(self, data: bytes, path: Path) -> None:
+        on_datagram = self._bound.get(path.remote)
+        if on_datagram is None or (path.local[0], path.remote[0]) in self._cut:
+            self._trace.event("nobody there", *path.remote)
+            return
+        self._trace.event("arrived", *path.local, *path.remote, len(data))
+        on_datagram(data, Path(local=path.remote, remote=path.local))
+
+
+class SimSockets:
+    """The datagram seam of one node over a PacketNet."""
+
+    def __init__(self, net: PacketNet, addresses: tuple[Address, ...]) -> None:
+        self._net = net
+        self.addresses = addresses
+
+    def on_datagram(self, handler: Callable[[bytes, Path], None]) -> None:
+        """Open the sockets: whatever arrives goes to `handler(data, path)`."""
+        for address in self.addresses:
+            self._net.bind(address, handler)
+
+    def send(self, datagram: Datagram) -> None:
+        """Send one datagram along its path."""
+        self._net.send(datagram.data, datagram.path)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for address in self.addresses:
+            self._net.unbind(address)
