@@ -1,0 +1,109 @@
+"""Envelope encryption of what lies in the store: a member needs the cluster's key-encryption key
+to read it.
+
+```
+sealed = version(1) ‖ KEK id(8) ‖ salt(32) ‖ AES-256-GCM(key, plaintext)
+key    = HKDF-SHA256(KEK, salt, info = use ‖ name), used once, hence an IV of zeros
+AAD    = version ‖ KEK id ‖ salt ‖ name
+```
+
+Rules: `name` is the store key under which the value lies: it holds the cluster's name and what
+the value is, so that nothing sealed can be moved to another place or another cluster. The KEK
+itself is never stored. HKDF: RFC 5869.
+"""
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from cluster.errors import Incompatible, WrongKek
+from cluster.seams import Rng
+from proto.secret import Secret
+
+VERSION = 1
+KEK_LEN = 32
+"""Octets of a key-encryption key."""
+
+_KEK_ID_LEN = 8
+_SALT_LEN = 32
+_TAG_LEN = 16
+_HEADER_LEN = 1 + _KEK_ID_LEN + _SALT_LEN
+_IV = bytes(12)
+
+
+class Kek:
+    """The cluster's key-encryption key, and a short id that tells it from others without
+    revealing it.
+    """
+
+    def __init__(self, secret: Secret) -> None:
+        """`secret`: 32 octets; ValueError for another length."""
+        if len(secret) != KEK_LEN:
+            raise ValueError(
+                f"a key-encryption key has {KEK_LEN} octets, this one has {len(secret)}"
+            )
+        self.secret = secret
+        self.kek_id = _derive(secret, b"", b"standfast kek id", _KEK_ID_LEN)
+
+    def __repr__(self) -> str:
+        return f"<Kek {self.kek_id.hex()}>"
+
+
+def load_kek(text: str) -> Kek:
+    """The KEK from the text of its file: 64 hex digits, spaces and line ends around them ignored.
+
+    Raises ValueError, in words that never hold a digit of the key.
+    """
+    digits = text.strip()
+    try:
+        octets = bytes.fromhex(digits)
+    except ValueError:
+        octets = b""
+    if len(octets) != KEK_LEN or len(digits) != 2 * KEK_LEN:
+        raise ValueError(
+            f"a key-encryption key is {2 * KEK_LEN} hex digits ({KEK_LEN} octets), "
+            f"this is {len(digits)} characters of something else"
+        )
+    return Kek(Secret(octets))
+
+
+def seal(kek: Kek, plaintext: bytes, name: bytes, rng: Rng) -> bytes:
+    """`plaintext` so that only `open_sealed` with the same `kek` and `name` gives it back."""
+    salt = rng.bytes(_SALT_LEN)
+    header = bytes((VERSION,)) + kek.kek_id + salt
+    key = _derive(kek.secret, salt, b"standfast vault\0" + name, KEK_LEN)
+    return header + AESGCM(key).encrypt(_IV, plaintext, header + name)
+
+
+def open_sealed(kek: Kek, sealed: bytes, name: bytes) -> bytes:
+    """What was sealed as `name`.
+
+    Raises WrongKek (another KEK, or the value was damaged or moved), Incompatible (a format this
+    release can't read).
+    """
+    where = name.decode(errors="replace")
+    if len(sealed) < _HEADER_LEN + _TAG_LEN or sealed[0] != VERSION:
+        raise Incompatible(
+            f"{where} is not sealed in format {VERSION}: it was made by another release, or damaged"
+        )
+    header = sealed[:_HEADER_LEN]
+    kek_id = header[1 : 1 + _KEK_ID_LEN]
+    salt = header[1 + _KEK_ID_LEN :]
+    if kek_id != kek.kek_id:
+        raise WrongKek(
+            f"{where} is sealed under the key-encryption key {kek_id.hex()}, this member's "
+            f"kek_file holds {kek.kek_id.hex()}: give it the cluster's own"
+        )
+    key = _derive(kek.secret, salt, b"standfast vault\0" + name, KEK_LEN)
+    try:
+        return AESGCM(key).decrypt(_IV, sealed[_HEADER_LEN:], header + name)
+    except InvalidTag:
+        raise WrongKek(
+            f"{where} does not open under its own key-encryption key {kek_id.hex()}: it was "
+            "damaged or moved; restore it from a backup of the store"
+        ) from None
+
+
+def _derive(secret: Secret, salt: bytes, info: bytes, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt, info).derive(secret.octets)
