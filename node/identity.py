@@ -1,0 +1,172 @@
+"""Identities and addresses as people write them, and the pre-shared keys that belong to identities.
+
+Rules: identities are `kind:text`; the numbers of the kinds are IANA's (RFC 7296 3.5). A pattern may
+hold `*` in place of any text. Key material leaves this file only as `Secret`.
+"""
+
+import fnmatch
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from node.toml_strict import (
+    ConfigError,
+    Problems,
+    convert,
+    file_problem,
+    read_file,
+    read_toml,
+    show,
+)
+from proto.secret import Secret
+
+Identity = tuple[int, bytes]
+"""ID type (RFC 7296 3.5) and identification data."""
+
+ID_TYPES = {"ipv4": 1, "fqdn": 2, "rfc822": 3, "ipv6": 5, "key_id": 11}
+
+KEK_OCTETS = 32
+PSKS_MAX = 10_000
+"""Entries of one file of pre-shared keys."""
+
+RIGHT_IDENTITY = "fqdn:NAME, rfc822:USER@DOMAIN, ipv4:ADDRESS, ipv6:ADDRESS or key_id:TEXT"
+RIGHT_ADDRESS = "ADDRESS:PORT, such as 127.0.0.1:500 or [::1]:500"
+
+PskTable = tuple[tuple[str, Secret], ...]
+"""(pattern, key), in the order of the file."""
+
+
+def parse_identity(text: str) -> Identity:
+    """`kind:text` → (ID type, data). Raises ValueError saying what would be right."""
+    kind, _, rest = text.partition(":")
+    if kind not in ID_TYPES or not rest:
+        raise ValueError(RIGHT_IDENTITY)
+    if kind in ("ipv4", "ipv6"):
+        family = ipaddress.IPv4Address if kind == "ipv4" else ipaddress.IPv6Address
+        try:
+            return ID_TYPES[kind], family(rest).packed
+        except ValueError:
+            raise ValueError(RIGHT_IDENTITY) from None
+    if kind == "key_id":
+        is_hex = re.fullmatch(r"0x(?:[0-9a-fA-F]{2})+", rest)
+        return ID_TYPES[kind], bytes.fromhex(rest[2:]) if is_hex else rest.encode()
+    if not re.fullmatch(r"[!-~]+", rest) or (kind == "rfc822") != ("@" in rest):
+        raise ValueError(RIGHT_IDENTITY)
+    return ID_TYPES[kind], rest.encode()
+
+
+def format_identity(identity: Identity) -> str:
+    """(ID type, data) → `kind:text`; what a peer sent is shown as hex where it isn't printable."""
+    id_type, data = identity
+    kind = {number: name for name, number in ID_TYPES.items()}.get(id_type, f"type{id_type}")
+    if (kind, len(data)) in (("ipv4", 4), ("ipv6", 16)):
+        return f"{kind}:{ipaddress.ip_address(data)}"
+    printable = re.fullmatch(rb"[!-~]+", data) and not data.startswith(b"0x")
+    return f"{kind}:{data.decode() if printable else '0x' + data.hex()}"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`127.0.0.1:500` or `[::1]:500` → (address, port). Raises ValueError saying what is right."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 0xFFFF:
+        raise ValueError(RIGHT_ADDRESS)
+    try:
+        address = ipaddress.IPv6Address(match[1]) if match[1] else ipaddress.IPv4Address(match[2])
+    except ValueError:
+        raise ValueError(RIGHT_ADDRESS) from None
+    return str(address), int(match[3])
+
+
+def format_address(address: tuple[str, int]) -> str:
+    """(address, port) → the text that `parse_address` reads."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Psk(msgspec.Struct, frozen=True):
+    identity: Annotated[str, msgspec.Meta(description=RIGHT_IDENTITY)]
+    secret: Annotated[str, msgspec.Meta(description="text, not empty")] = ""
+    secret_hex: Annotated[str, msgspec.Meta(description="an even number of hex digits")] = ""
+
+
+def load_psks(path: str) -> PskTable:
+    """The pre-shared keys of a file `[[psk]] identity, secret | secret_hex`. Raises ConfigError."""
+    file = Path(path)
+    _must_be_private(file)
+    tables = read_toml(file)
+    problems = Problems(file)
+    listed = tables.get("psk")
+    for key in tables:
+        if key != "psk":
+            problems.add(key, "unknown key", "[[psk]] tables only")
+    if not isinstance(listed, list) or not 0 < len(listed) <= PSKS_MAX:
+        problems.add("psk", "missing", f"1 to {PSKS_MAX} [[psk]] tables with identity and secret")
+        listed = []
+    found: list[tuple[str, Secret]] = []
+    for number, table in enumerate(listed, 1):
+        where = f"psk {number}"
+        # a wrong type would be shown, and it may be half a key: only identities are
+        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+            problems.add(where, "not a table of texts", "identity and secret, both texts")
+        elif (entry := convert(_Psk, table, problems, where + ".")) is not None:
+            _one_psk(entry, where, problems, found)
+    problems.settle()
+    return tuple(found)
+
+
+def _one_psk(entry: _Psk, where: str, problems: Problems, found: list[tuple[str, Secret]]) -> None:
+    try:
+        parse_identity(
+            entry.identity.replace("*", "x") if "*" in entry.identity else entry.identity
+        )
+    except ValueError:
+        problems.add(f"{where}.identity", show(entry.identity), RIGHT_IDENTITY)
+    if bool(entry.secret) == bool(entry.secret_hex):
+        given = "both secret and secret_hex" if entry.secret else "neither"
+        problems.add(where, given, "either secret or secret_hex, not empty")
+        return
+    try:
+        octets = entry.secret.encode() or bytes.fromhex(entry.secret_hex)
+    except ValueError:
+        problems.add(f"{where}.secret_hex", "not hex (not shown)", "an even number of hex digits")
+        return
+    found.append((entry.identity, Secret(octets)))
+
+
+def find_psk(psks: PskTable, identity: str) -> Secret | None:
+    """The key for the *peer's* identity: the exact entry, else the first pattern that fits."""
+    for pattern, secret in psks:
+        if pattern == identity:
+            return secret
+    for pattern, secret in psks:
+        if "*" in pattern and fnmatch.fnmatchcase(identity, _only_stars(pattern)):
+            return secret
+    return None
+
+
+def _only_stars(pattern: str) -> str:
+    return re.sub(r"([?\[])", r"[\1]", pattern)
+
+
+def load_kek(path: str) -> Secret:
+    """The key-encryption key: a file with 32 octets as hex, mode 0600. Raises ConfigError."""
+    file = Path(path)
+    _must_be_private(file)
+    try:
+        octets = bytes.fromhex(read_file(file).decode("ascii").strip())
+    except ValueError:
+        octets = b""
+    if len(octets) != KEK_OCTETS:
+        raise ConfigError(
+            [f"{file}: not a key → {KEK_OCTETS} octets as {2 * KEK_OCTETS} hex digits"]
+        )
+    return Secret(octets)
+
+
+def _must_be_private(file: Path) -> None:
+    wrong = file_problem(str(file), secret=True)
+    if wrong is not None:
+        raise ConfigError([f"{wrong[0]} → {wrong[1]}"])

@@ -1,0 +1,160 @@
+"""TOML into frozen structs, strictly: every mistake becomes one line that says what would be right.
+
+Rules: a problem reads `file: key: given → what would be right`. All problems of a file are found in
+one go. What would be right is the `description` of the field's type; a field whose type is marked
+`extra={"path": True}` is made absolute, relative to the folder of the file.
+"""
+
+import difflib
+import os
+import stat
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+S = typing.TypeVar("S", bound=msgspec.Struct)
+
+GIVEN_CHARACTERS_MAX = 60
+"""How much of a wrong value is shown."""
+FILE_OCTETS_MAX = 1 << 20
+"""No configuration or secret file is larger."""
+
+
+class ConfigError(Exception):
+    """What is wrong with a configuration: one line per problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Problems:
+    """Collects what is wrong with one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+
+    def add(self, key: str, given: str, right: str) -> None:
+        """Note one problem."""
+        self.lines.append(f"{self.path}: {key}: {given} → {right}")
+
+    def settle(self) -> None:
+        """Raise ConfigError if anything was noted."""
+        if self.lines:
+            raise ConfigError(self.lines)
+
+
+def show(value: object) -> str:
+    """A value as TOML would spell it, shortened."""
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif isinstance(value, str):
+        text = msgspec.json.encode(value).decode()
+    elif isinstance(value, Mapping):
+        text = "a table"
+    elif isinstance(value, list | tuple):
+        text = "[" + ", ".join(show(item) for item in value) + "]"
+    else:
+        text = str(value)
+    shown = text.replace("\n", " ")
+    if len(shown) > GIVEN_CHARACTERS_MAX:
+        return shown[: GIVEN_CHARACTERS_MAX - 1] + "…"
+    return shown
+
+
+def read_file(path: Path) -> bytes:
+    """The octets of `path`. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            octets = file.read(FILE_OCTETS_MAX + 1)
+    except OSError as error:
+        raise ConfigError([f"{path}: {_reason(error)} → a readable file"]) from None
+    if len(octets) > FILE_OCTETS_MAX:
+        raise ConfigError([f"{path}: too large → at most {FILE_OCTETS_MAX} octets"])
+    return octets
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The tables of the TOML file `path`. Raises ConfigError."""
+    try:
+        return tomllib.loads(read_file(path).decode())
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: not UTF-8 → TOML, which is UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: not TOML: {error} → valid TOML"]) from None
+
+
+def file_problem(path: str, secret: bool) -> tuple[str, str] | None:
+    """What is wrong with a file that the configuration names: (given, what would be right)."""
+    if os.path.isdir(path):
+        return f"{path} is a folder", "a file"
+    try:
+        with open(path, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except OSError as error:
+        return f"{path}: {_reason(error)}", "a readable file"
+    if secret and mode & 0o077:
+        return f"{path} has mode {mode:04o}", f"mode 0600 (chmod 600 {path})"
+    return None
+
+
+def convert(
+    cls: type[S], table: Mapping[str, object], problems: Problems, where: str = ""
+) -> S | None:
+    """`table` as a `cls`, or None when something was noted in `problems`."""
+    before = len(problems.lines)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+    for key in table:
+        if key not in fields:
+            _unknown(where + key, key, list(fields), problems)
+    values: dict[str, object] = {}
+    for key, field in fields.items():
+        if key in table:
+            values[key] = _value(hints[field.name], table[key], problems, where + key)
+        elif field.required:
+            problems.add(where + key, "missing", _right(hints[field.name]))
+    return cls(**values) if len(problems.lines) == before else None
+
+
+def _value(hint: object, given: object, problems: Problems, key: str) -> object:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        if not isinstance(given, Mapping):
+            problems.add(key, show(given), f"a table, [{key}]")
+            return None
+        return convert(hint, given, problems, key + ".")
+    try:
+        value: object = msgspec.convert(given, typing.cast(type[object], hint), strict=True)
+    except msgspec.ValidationError:
+        problems.add(key, show(given), _right(hint))
+        return None
+    meta = _meta(hint)
+    if meta is not None and (meta.extra or {}).get("path") and isinstance(value, str) and value:
+        return os.path.normpath(problems.path.parent.absolute() / value)
+    return value
+
+
+def _unknown(key: str, name: str, known: list[str], problems: Problems) -> None:
+    near = difflib.get_close_matches(name, known, n=1)
+    right = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+    problems.add(key, "unknown key", right)
+
+
+def _meta(hint: object) -> msgspec.Meta | None:
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, msgspec.Meta):
+            return extra
+    return None
+
+
+def _right(hint: object) -> str:
+    meta = _meta(hint)
+    return (meta.description if meta is not None else None) or "a table"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()

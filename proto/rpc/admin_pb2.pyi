@@ -1,0 +1,161 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("cluster", "member", "state", "mode", "epoch", "store_kind", "store_state", "ring_revision", "shards", "shards_owned", "members")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STORE_KIND_FIELD_NUMBER: _ClassVar[int]
+    STORE_STATE_FIELD_NUMBER: _ClassVar[int]
+    RING_REVISION_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_OWNED_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    member: str
+    state: str
+    mode: str
+    epoch: int
+    store_kind: str
+    store_state: str
+    ring_revision: int
+    shards: int
+    shards_owned: int
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    def __init__(self, cluster: _Optional[str] = ..., member: _Optional[str] = ..., state: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., store_kind: _Optional[str] = ..., store_state: _Optional[str] = ..., ring_revision: _Optional[int] = ..., shards: _Optional[int] = ..., shards_owned: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("name", "host", "incarnation", "state", "ike_addresses", "rpc_address", "shards", "sessions", "ring_revision", "heartbeat_age_s", "release")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    IKE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    RPC_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    RING_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    host: str
+    incarnation: str
+    state: str
+    ike_addresses: _containers.RepeatedScalarFieldContainer[str]
+    rpc_address: str
+    shards: int
+    sessions: int
+    ring_revision: int
+    heartbeat_age_s: float
+    release: str
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[str] = ..., ike_addresses: _Optional[_Iterable[str]] = ..., rpc_address: _Optional[str] = ..., shards: _Optional[int] = ..., sessions: _Optional[int] = ..., ring_revision: _Optional[int] = ..., heartbeat_age_s: _Optional[float] = ..., release: _Optional[str] = ...) -> None: ...
+
+class ListSessionsRequest(_message.Message):
+    __slots__ = ("local_only",)
+    LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    local_only: bool
+    def __init__(self, local_only: bool = ...) -> None: ...
+
+class SessionBatch(_message.Message):
+    __slots__ = ("sessions", "unreachable")
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    sessions: _containers.RepeatedCompositeFieldContainer[Session]
+    unreachable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ..., unreachable: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Session(_message.Message):
+    __slots__ = ("spi_i", "spi_r", "chain", "generation", "identity", "peer_address", "how", "suite", "established_wall_s", "expires_wall_s", "member")
+    SPI_I_FIELD_NUMBER: _ClassVar[int]
+    SPI_R_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    HOW_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    ESTABLISHED_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    spi_i: bytes
+    spi_r: bytes
+    chain: bytes
+    generation: int
+    identity: str
+    peer_address: str
+    how: str
+    suite: str
+    established_wall_s: float
+    expires_wall_s: float
+    member: str
+    def __init__(self, spi_i: _Optional[bytes] = ..., spi_r: _Optional[bytes] = ..., chain: _Optional[bytes] = ..., generation: _Optional[int] = ..., identity: _Optional[str] = ..., peer_address: _Optional[str] = ..., how: _Optional[str] = ..., suite: _Optional[str] = ..., established_wall_s: _Optional[float] = ..., expires_wall_s: _Optional[float] = ..., member: _Optional[str] = ...) -> None: ...
+
+class SessionRequest(_message.Message):
+    __slots__ = ("spi", "local_only")
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    spi: bytes
+    local_only: bool
+    def __init__(self, spi: _Optional[bytes] = ..., local_only: bool = ...) -> None: ...
+
+class TerminateReply(_message.Message):
+    __slots__ = ("member",)
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    def __init__(self, member: _Optional[str] = ...) -> None: ...
+
+class ListKeysRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListKeysReply(_message.Message):
+    __slots__ = ("keys", "ring_revision")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    RING_REVISION_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[Key]
+    ring_revision: int
+    def __init__(self, keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ..., ring_revision: _Optional[int] = ...) -> None: ...
+
+class Key(_message.Message):
+    __slots__ = ("id", "purpose", "state", "created_wall_s", "seal_until_wall_s", "open_until_wall_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    SEAL_UNTIL_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    OPEN_UNTIL_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    purpose: str
+    state: str
+    created_wall_s: float
+    seal_until_wall_s: float
+    open_until_wall_s: float
+    def __init__(self, id: _Optional[str] = ..., purpose: _Optional[str] = ..., state: _Optional[str] = ..., created_wall_s: _Optional[float] = ..., seal_until_wall_s: _Optional[float] = ..., open_until_wall_s: _Optional[float] = ...) -> None: ...
+
+class RotateKeysRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RotationStep(_message.Message):
+    __slots__ = ("step", "member", "ring_revision", "key")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    RING_REVISION_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    member: str
+    ring_revision: int
+    key: str
+    def __init__(self, step: _Optional[str] = ..., member: _Optional[str] = ..., ring_revision: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
