@@ -1,0 +1,144 @@
+"""IKE fragmentation: one message in several datagrams, each sealed on its own (RFC 7383).
+
+Rules: a fragment counts only after its integrity check; one reassembly per message ID, bounded in
+octets; a set with more fragments replaces a smaller one (the peer probes for a smaller MTU), the
+other way round it is ignored.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from proto.ike.aead import Protection
+from proto.ike.enums import VERSION, PayloadType
+from proto.ike.errors import Misuse, WireError
+from proto.ike.message import HEADER_LEN, Header, find_encrypted
+from proto.ike.payloads import Payload, encode_chain
+
+_HEADER_AND_SKF = struct.Struct(">8s8sBBBBIIBxHHH")
+_NUMBERS = struct.Struct(">HH")
+_SKF_HEAD_LEN = 8
+"""Generic header, fragment number, total fragments."""
+_SKF = int(PayloadType.SKF)
+
+REASSEMBLY_MAX = 64 * 1024
+"""Octets of one reassembled message."""
+FRAGMENTS_MAX = 128
+"""Fragments of one message: 64 KiB in pieces of the smallest size in use (about 500 octets)."""
+
+
+class Fragment(msgspec.Struct, frozen=True, gc=False):
+    """One authenticated piece of a message."""
+
+    number: int
+    """From 1."""
+    total: int
+    first: int
+    """Type of the first inner payload; with fragment 1 only."""
+    plaintext: bytes
+
+
+def open_fragment(data: bytes, header: Header, protection: Protection) -> Fragment:
+    """The piece in the SKF payload of `data` (RFC 7383 2.5).
+
+    ```
+    | next payload | 0 | length 2 | fragment number 2 | total fragments 2 | IV | ciphertext | ICV |
+    ```
+
+    Raises WireError: no SKF payload, numbers out of bounds, integrity check failed.
+    """
+    offset = find_encrypted(data, header, _SKF)
+    start = offset + _SKF_HEAD_LEN
+    if len(data) < start:
+        raise WireError("truncated SKF payload")
+    number, total = _NUMBERS.unpack_from(data, offset + 4)
+    if not 1 <= number <= total or total > FRAGMENTS_MAX:
+        raise WireError(f"fragment {number} of {total}")
+    plaintext = protection.open(data[:start], data[start:])
+    return Fragment(number, total, data[offset], plaintext)
+
+
+class Reassembly:
+    """Collects the fragments of one message (RFC 7383 2.6)."""
+
+    __slots__ = ("_octets", "_parts", "message_id", "total")
+
+    def __init__(self, message_id: int) -> None:
+        self.message_id = message_id
+        self.total = 0
+        self._parts: dict[int, Fragment] = {}
+        self._octets = 0
+
+    def add(self, fragment: Fragment) -> tuple[int, bytes] | None:
+        """(type of the first payload, whole plaintext) once all are there, else None.
+
+        Raises WireError when the message would exceed REASSEMBLY_MAX; what was collected is dropped
+        then.
+        """
+        if fragment.total < self.total or (
+            fragment.total == self.total and fragment.number in self._parts
+        ):
+            return None
+        if fragment.total > self.total:
+            self._restart(fragment.total)
+        self._parts[fragment.number] = fragment
+        self._octets += len(fragment.plaintext)
+        if self._octets > REASSEMBLY_MAX:
+            self._restart(0)
+            raise WireError(f"reassembled message exceeds {REASSEMBLY_MAX} octets")
+        if len(self._parts) < self.total:
+            return None
+        ordered = [self._parts[number] for number in range(1, self.total + 1)]
+        return ordered[0].first, b"".join([part.plaintext for part in ordered])
+
+    def _restart(self, total: int) -> None:
+        self.total = total
+        self._parts = {}
+        self._octets = 0
+
+
+def seal_fragments(
+    spi_i: bytes,
+    spi_r: bytes,
+    exchange: int,
+    flags: int,
+    message_id: int,
+    payloads: Sequence[Payload],
+    protection: Protection,
+    next_iv: Callable[[], bytes],
+    max_octets: int,
+) -> list[bytes]:
+    """The message as SKF messages of at most `max_octets` octets each (IP and UDP headers not
+    counted).
+
+    `next_iv` gives a fresh IV for each. Raises Misuse when `max_octets` leaves no room, or the
+    pieces are too many.
+    """
+    first, plaintext = encode_chain(payloads)
+    room = max_octets - HEADER_LEN - _SKF_HEAD_LEN - protection.overhead
+    if room < 1:
+        raise Misuse(f"no room for content in {max_octets} octets")
+    total = max(1, -(-len(plaintext) // room))
+    if total > FRAGMENTS_MAX:
+        raise Misuse(f"{total} fragments")
+    messages = []
+    for number in range(1, total + 1):
+        chunk = plaintext[(number - 1) * room : number * room]
+        skf_len = _SKF_HEAD_LEN + protection.sealed_len(len(chunk))
+        aad = _HEADER_AND_SKF.pack(
+            spi_i,
+            spi_r,
+            _SKF,
+            VERSION,
+            exchange,
+            flags,
+            message_id,
+            HEADER_LEN + skf_len,
+            first if number == 1 else 0,
+            skf_len,
+            number,
+            total,
+        )
+        messages.append(aad + protection.seal(aad, next_iv(), chunk))
+    return messages

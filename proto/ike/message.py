@@ -1,0 +1,226 @@
+"""Whole IKEv2 messages: the header, clear messages, and messages sealed in one Encrypted payload.
+
+Rules: `peek` decides by the header alone; a sealed message's content is decoded only after its
+integrity check. Malformed content that passed the check is the authenticated peer's fault
+(PeerError INVALID_SYNTAX), everything else is WireError. RFC 7296 3.1, 3.2, 3.14, 2.5, 2.21.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from proto.ike.aead import Protection
+from proto.ike.enums import (
+    FLAG_INITIATOR,
+    FLAG_RESPONSE,
+    VERSION,
+    NotifyType,
+    PayloadType,
+)
+from proto.ike.errors import PeerError, WireError
+from proto.ike.payloads import (
+    IdPayload,
+    NotifyPayload,
+    Payload,
+    TsPayload,
+    decode_chain,
+    encode_chain,
+)
+
+HEADER_LEN = 28
+_HEADER = struct.Struct(">8s8sBBBBII")
+_GENERIC = struct.Struct(">BxH")
+_HEADER_AND_GENERIC = struct.Struct(">8s8sBBBBIIBxH")
+_GENERIC_LEN = 4
+_NO_SPI = bytes(8)
+_MAJOR_2 = 0x20
+_SK = int(PayloadType.SK)
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class Header(msgspec.Struct, frozen=True, gc=False):
+    """The IKE header (RFC 7296 3.1).
+
+    ```
+    | SPIi 8 | SPIr 8 | next payload | major:4 minor:4 | exchange | flags | message ID 4 | length 4
+    |
+    ```
+    """
+
+    spi_i: bytes
+    spi_r: bytes
+    next_payload: int
+    version: int
+    exchange: int
+    flags: int
+    message_id: int
+    length: int
+
+    @property
+    def major(self) -> int:
+        """The major version."""
+        return self.version >> 4
+
+    @property
+    def is_response(self) -> bool:
+        """The R flag."""
+        return self.flags & FLAG_RESPONSE != 0
+
+    @property
+    def from_initiator(self) -> bool:
+        """The I flag: sent by the original initiator of the IKE SA."""
+        return self.flags & FLAG_INITIATOR != 0
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A header and the payloads that came under it, decrypted where they were sealed."""
+
+    header: Header
+    payloads: tuple[Payload, ...]
+
+    def find(self, cls: type[P]) -> P | None:
+        """The first payload of class `cls`."""
+        for payload in self.payloads:
+            if isinstance(payload, cls):
+                return payload
+        return None
+
+    def identity(self, kind: PayloadType) -> IdPayload | None:
+        """The first ID payload of `kind` (IDi or IDr)."""
+        for payload in self.payloads:
+            if isinstance(payload, IdPayload) and payload.kind == kind:
+                return payload
+        return None
+
+    def selectors(self, kind: PayloadType) -> TsPayload | None:
+        """The first TS payload of `kind` (TSi or TSr)."""
+        for payload in self.payloads:
+            if isinstance(payload, TsPayload) and payload.kind == kind:
+                return payload
+        return None
+
+    def notify(self, type: int) -> NotifyPayload | None:
+        """The first Notify of that type."""
+        for payload in self.payloads:
+            if isinstance(payload, NotifyPayload) and payload.type == type:
+                return payload
+        return None
+
+    @property
+    def notifies(self) -> tuple[NotifyPayload, ...]:
+        """Every Notify, in order."""
+        return tuple([p for p in self.payloads if isinstance(p, NotifyPayload)])
+
+
+def peek(data: bytes) -> Header:
+    """The header of one datagram's message, the non-ESP marker already gone.
+
+    A higher major version is left to the caller. Raises WireError: shorter than a header, length
+    field wrong, SPIi zero, older than IKEv2.
+    """
+    if len(data) < HEADER_LEN:
+        raise WireError(f"{len(data)} octets are no IKE header")
+    header = Header(*_HEADER.unpack_from(data))
+    if header.length != len(data):
+        raise WireError(f"length field says {header.length}, the datagram has {len(data)} octets")
+    if header.spi_i == _NO_SPI:
+        raise WireError("initiator's SPI is zero")
+    if header.version < _MAJOR_2:
+        raise WireError(f"IKE version {header.version >> 4}")
+    return header
+
+
+def encode_clear(
+    spi_i: bytes,
+    spi_r: bytes,
+    exchange: int,
+    flags: int,
+    message_id: int,
+    payloads: Sequence[Payload],
+) -> bytes:
+    """A message without an Encrypted payload."""
+    first, body = encode_chain(payloads)
+    length = HEADER_LEN + len(body)
+    return _HEADER.pack(spi_i, spi_r, first, VERSION, exchange, flags, message_id, length) + body
+
+
+def decode_clear(data: bytes, header: Header | None = None) -> Message:
+    """A message without an Encrypted payload. Raises WireError; an SK or SKF payload in it is one."""
+    if header is None:
+        header = peek(data)
+    return Message(header, decode_chain(header.next_payload, data[HEADER_LEN:]))
+
+
+def seal(
+    spi_i: bytes,
+    spi_r: bytes,
+    exchange: int,
+    flags: int,
+    message_id: int,
+    payloads: Sequence[Payload],
+    protection: Protection,
+    iv: bytes,
+) -> bytes:
+    """A message whose payloads are all inside one SK payload (RFC 7296 3.14).
+
+    ```
+    | header 28, next payload SK | first inner type | 0 | length 2 | IV | ciphertext | ICV |
+    ```
+    """
+    first, plaintext = encode_chain(payloads)
+    sk_len = _GENERIC_LEN + protection.sealed_len(len(plaintext))
+    length = HEADER_LEN + sk_len
+    aad = _HEADER_AND_GENERIC.pack(
+        spi_i, spi_r, _SK, VERSION, exchange, flags, message_id, length, first, sk_len
+    )
+    return aad + protection.seal(aad, iv, plaintext)
+
+
+def find_encrypted(data: bytes, header: Header, kind: int) -> int:
+    """Offset of the payload of type `kind`, which must be the last one of the message.
+
+    Payloads before it are skipped: they are authenticated with it, and no exchange gives them a
+    meaning. Raises WireError when there is none, or something is truncated or follows it.
+    """
+    offset = HEADER_LEN
+    following = header.next_payload
+    end = len(data)
+    while following:
+        if end - offset < _GENERIC_LEN:
+            raise WireError("truncated payload header")
+        inner, length = _GENERIC.unpack_from(data, offset)
+        if length < _GENERIC_LEN or offset + length > end:
+            raise WireError(f"payload length {length} out of bounds")
+        if following == kind:
+            if offset + length != end:
+                raise WireError("octets after the encrypted payload")
+            return offset
+        following = inner
+        offset += length
+    raise WireError("no encrypted payload")
+
+
+def decode_inner(header: Header, first: int, plaintext: bytes) -> Message:
+    """The Message of an authenticated `plaintext` whose first payload has type `first`.
+
+    Raises PeerError INVALID_SYNTAX when it is malformed (RFC 7296 2.21.2, 2.21.3).
+    """
+    try:
+        return Message(header, decode_chain(first, plaintext))
+    except WireError as error:
+        raise PeerError(NotifyType.INVALID_SYNTAX, why=str(error)) from None
+
+
+def open_sealed(data: bytes, header: Header, protection: Protection) -> Message:
+    """The Message inside the SK payload of `data`.
+
+    Raises WireError (no SK payload, integrity check failed), PeerError INVALID_SYNTAX (malformed
+    inside).
+    """
+    offset = find_encrypted(data, header, _SK)
+    start = offset + _GENERIC_LEN
+    plaintext = protection.open(data[:start], data[start:])
+    return decode_inner(header, data[offset], plaintext)

@@ -1,0 +1,158 @@
+"""Every payload of RFC 7296 as a value, and chains of them as octets.
+
+Rules: decoding fails with WireError alone; a payload type that isn't known keeps its octets and its
+critical bit; RESERVED is sent as zero and ignored. The encrypted payloads (SK, SKF) aren't part of
+a chain: `proto.ike.message` and `proto.ike.fragment` open them.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+
+from proto.ike.enums import PayloadType
+from proto.ike.errors import Misuse, WireError
+from proto.ike.payloads.basic import (
+    NONCE_MAX,
+    NONCE_MIN,
+    AuthPayload,
+    CertPayload,
+    CertreqPayload,
+    DeletePayload,
+    EapPayload,
+    IdPayload,
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    UnknownPayload,
+    VendorIdPayload,
+)
+from proto.ike.payloads.lists import CpPayload, TrafficSelector, TsPayload
+from proto.ike.payloads.sa import Proposal, SaPayload, Transform
+
+__all__ = [
+    "MAX_PAYLOADS",
+    "NONCE_MAX",
+    "NONCE_MIN",
+    "AuthPayload",
+    "CertPayload",
+    "CertreqPayload",
+    "CpPayload",
+    "DeletePayload",
+    "EapPayload",
+    "IdPayload",
+    "KePayload",
+    "NoncePayload",
+    "NotifyPayload",
+    "Payload",
+    "Proposal",
+    "SaPayload",
+    "TrafficSelector",
+    "Transform",
+    "TsPayload",
+    "UnknownPayload",
+    "VendorIdPayload",
+    "decode_chain",
+    "encode_chain",
+]
+
+Payload = (
+    SaPayload
+    | KePayload
+    | IdPayload
+    | CertPayload
+    | CertreqPayload
+    | AuthPayload
+    | NoncePayload
+    | NotifyPayload
+    | DeletePayload
+    | VendorIdPayload
+    | TsPayload
+    | CpPayload
+    | EapPayload
+    | UnknownPayload
+)
+
+MAX_PAYLOADS = 128
+"""More in one message is refused: a datagram of four-octet payloads would otherwise buy much work.
+"""
+
+_GENERIC = struct.Struct(">BBH")
+_CRITICAL = 0x80
+_PAYLOAD_MAX = 0xFFFF
+
+_DECODERS: dict[int, Callable[[bytes], Payload]] = {
+    PayloadType.SA: SaPayload.decode,
+    PayloadType.KE: KePayload.decode,
+    PayloadType.IDi: IdPayload.decode_initiator,
+    PayloadType.IDr: IdPayload.decode_responder,
+    PayloadType.CERT: CertPayload.decode,
+    PayloadType.CERTREQ: CertreqPayload.decode,
+    PayloadType.AUTH: AuthPayload.decode,
+    PayloadType.NONCE: NoncePayload.decode,
+    PayloadType.NOTIFY: NotifyPayload.decode,
+    PayloadType.DELETE: DeletePayload.decode,
+    PayloadType.VENDOR_ID: VendorIdPayload.decode,
+    PayloadType.TSi: TsPayload.decode_initiator,
+    PayloadType.TSr: TsPayload.decode_responder,
+    PayloadType.CP: CpPayload.decode,
+    PayloadType.EAP: EapPayload.decode,
+}
+
+_ENCRYPTED = (PayloadType.SK, PayloadType.SKF)
+
+
+def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
+    """The payloads in `data`, of which the first has type `first` (RFC 7296 3.2).
+
+    ```
+    | next payload | C 0:7 | length 2, these four included | body … |
+    ```
+
+    Raises WireError: truncated, trailing octets, an encrypted payload, more than MAX_PAYLOADS.
+    """
+    octets = data if type(data) is bytes else bytes(data)
+    end = len(octets)
+    offset = 0
+    kind = first
+    payloads: list[Payload] = []
+    while kind:
+        if end - offset < 4:
+            raise WireError("truncated payload header")
+        following, flags, length = _GENERIC.unpack_from(octets, offset)
+        stop = offset + length
+        if length < 4 or stop > end:
+            raise WireError(f"payload length {length} out of bounds")
+        decode = _DECODERS.get(kind)
+        if decode is not None:
+            payloads.append(decode(octets[offset + 4 : stop]))
+        elif kind in _ENCRYPTED:
+            raise WireError("encrypted payload in a chain of clear ones")
+        else:
+            critical = flags & _CRITICAL != 0
+            payloads.append(UnknownPayload(kind, critical, octets[offset + 4 : stop]))
+        offset = stop
+        kind = following
+        if len(payloads) > MAX_PAYLOADS:
+            raise WireError(f"more than {MAX_PAYLOADS} payloads")
+    if offset != end:
+        raise WireError(f"{end - offset} trailing octets after the last payload")
+    return tuple(payloads)
+
+
+def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
+    """(type of the first payload, octets of all of them); no payloads: (0, b"").
+
+    Raises Misuse for a payload that its 16-bit length can't hold.
+    """
+    parts: list[bytes] = []
+    following = 0
+    for payload in reversed(payloads):
+        body = payload.encode()
+        length = len(body) + 4
+        if length > _PAYLOAD_MAX:
+            raise Misuse(f"payload of {length} octets")
+        critical = type(payload) is UnknownPayload and payload.critical
+        parts.append(body)
+        parts.append(_GENERIC.pack(following, _CRITICAL if critical else 0, length))
+        following = payload.TYPE
+    parts.reverse()
+    return int(following), b"".join(parts)

@@ -1,0 +1,140 @@
+"""Payloads that are lists: traffic selectors and configuration attributes (RFC 7296 3.13, 3.15)."""
+
+import struct
+from typing import ClassVar
+
+import msgspec
+
+from proto.ike.enums import PayloadType, TsType
+from proto.ike.errors import WireError
+from proto.ike.wire import Reader
+
+_SELECTOR = struct.Struct(">BBHHH")
+_SELECTOR_HEAD = struct.Struct(">BBH")
+_ATTRIBUTE = struct.Struct(">HH")
+_RESERVED_BIT = 0x8000
+
+_ADDRESS_LEN = {int(TsType.TS_IPV4_ADDR_RANGE): 4, int(TsType.TS_IPV6_ADDR_RANGE): 16}
+
+
+class TrafficSelector(msgspec.Struct, frozen=True, gc=False):
+    """A range of addresses, ports and protocols (RFC 7296 3.13.1).
+
+    ```
+    | TS type | IP protocol | length 2 | start port 2 | end port 2 | start address … | end address …
+    |
+    ```
+
+    A type other than the two IP ranges has a layout of its own: what follows its length stands in
+    `start_address`.
+    """
+
+    ts_type: int
+    ip_protocol: int
+    """0: any."""
+    start_port: int
+    end_port: int
+    start_address: bytes
+    end_address: bytes
+
+    def encode(self) -> bytes:
+        """The substructure."""
+        tail = self.start_address + self.end_address
+        if self.ts_type in _ADDRESS_LEN:
+            return (
+                _SELECTOR.pack(
+                    self.ts_type, self.ip_protocol, 8 + len(tail), self.start_port, self.end_port
+                )
+                + tail
+            )
+        return _SELECTOR_HEAD.pack(self.ts_type, self.ip_protocol, 4 + len(tail)) + tail
+
+
+def _decode_selectors(body: bytes) -> tuple[TrafficSelector, ...]:
+    """The selectors of a TS payload: `| count | 0 0 0 | selectors … |`."""
+    end = len(body)
+    if end < 4:
+        raise WireError("truncated TS payload")
+    selectors = []
+    offset = 4
+    for _ in range(body[0]):
+        if end - offset < 4:
+            raise WireError("truncated traffic selector")
+        ts_type, protocol, length = _SELECTOR_HEAD.unpack_from(body, offset)
+        stop = offset + length
+        if length < 4 or stop > end:
+            raise WireError("traffic selector length out of bounds")
+        size = _ADDRESS_LEN.get(ts_type)
+        if size is None:
+            rest = body[offset + 4 : stop]
+            selectors.append(TrafficSelector(ts_type, protocol, 0, 0, rest, b""))
+        elif length != 8 + 2 * size:
+            raise WireError(f"traffic selector of type {ts_type} has {length} octets")
+        else:
+            _, _, _, start_port, end_port = _SELECTOR.unpack_from(body, offset)
+            middle = offset + 8 + size
+            start, last = body[offset + 8 : middle], body[middle:stop]
+            selectors.append(TrafficSelector(ts_type, protocol, start_port, end_port, start, last))
+        offset = stop
+    if offset != end:
+        raise WireError("trailing octets after the last traffic selector")
+    return tuple(selectors)
+
+
+class TsPayload(msgspec.Struct, frozen=True, gc=False):
+    """What one side's traffic looks like (RFC 7296 3.13): `| count | 0 0 0 | selectors … |`."""
+
+    kind: PayloadType
+    """TSi or TSr."""
+    selectors: tuple[TrafficSelector, ...]
+
+    @property
+    def TYPE(self) -> PayloadType:  # noqa: N802 - one name for all payloads
+        """The payload type: `kind`."""
+        return self.kind
+
+    @classmethod
+    def decode_initiator(cls, body: bytes) -> "TsPayload":
+        """TSi. Raises WireError unless count and lengths agree."""
+        return cls(PayloadType.TSi, _decode_selectors(body))
+
+    @classmethod
+    def decode_responder(cls, body: bytes) -> "TsPayload":
+        """TSr. Raises WireError unless count and lengths agree."""
+        return cls(PayloadType.TSr, _decode_selectors(body))
+
+    def encode(self) -> bytes:
+        """The payload's body."""
+        head = bytes((len(self.selectors), 0, 0, 0))
+        return head + b"".join([s.encode() for s in self.selectors])
+
+
+class CpPayload(msgspec.Struct, frozen=True, gc=False):
+    """Configuration asked for or given (RFC 7296 3.15).
+
+    ```
+    | CFG type | 0 0 0 | attribute: | R type:15 | length 2 | value … | … |
+    ```
+    """
+
+    TYPE: ClassVar[PayloadType] = PayloadType.CP
+    cfg_type: int
+    attributes: tuple[tuple[int, bytes], ...]
+    """(type, value), in order."""
+
+    @classmethod
+    def decode(cls, body: bytes) -> "CpPayload":
+        """Raises WireError when truncated."""
+        if len(body) < 4:
+            raise WireError("truncated CP payload")
+        reader = Reader(body, 4)
+        attributes = []
+        while len(reader):
+            kind, length = _ATTRIBUTE.unpack(reader.take(4))
+            attributes.append((kind & ~_RESERVED_BIT, reader.take(length)))
+        return cls(body[0], tuple(attributes))
+
+    def encode(self) -> bytes:
+        """The payload's body."""
+        parts = [_ATTRIBUTE.pack(kind, len(value)) + value for kind, value in self.attributes]
+        return bytes((self.cfg_type, 0, 0, 0)) + b"".join(parts)

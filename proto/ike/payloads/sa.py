@@ -1,0 +1,149 @@
+"""The Security Association payload: proposals, transforms, attributes (RFC 7296 3.3).
+
+Rules: what a peer offered is kept as it stands, unknown numbers and attributes included; whether it
+is acceptable is `proto.ike.suite`'s business.
+"""
+
+import struct
+from typing import ClassVar
+
+import msgspec
+
+from proto.ike.enums import PayloadType
+from proto.ike.errors import WireError
+from proto.ike.wire import Reader
+
+_KEY_LENGTH_TV = 0x800E
+"""Attribute format bit (type and value, no length) and attribute type 14."""
+_FORMAT_TV = 0x8000
+_TRANSFORM = struct.Struct(">BxHBxH")
+_PROPOSAL = struct.Struct(">BxHBBBB")
+_ATTRIBUTE = struct.Struct(">HH")
+_MORE_PROPOSALS = 2
+_MORE_TRANSFORMS = 3
+
+
+class Transform(msgspec.Struct, frozen=True, gc=False):
+    """One algorithm of one kind (RFC 7296 3.3.2).
+
+    ```
+    | last 0 or 3 | 0 | length 2 | type | 0 | id 2 | attributes … |
+    attribute: | 1 type:15 | value 2 |  or  | 0 type:15 | length 2 | value … |
+    ```
+    """
+
+    type: int
+    id: int
+    key_length: int | None = None
+    """Key Length attribute, bits."""
+    attributes: bytes = b""
+    """All other attributes, as they were sent."""
+
+    def encode(self, last: bool) -> bytes:
+        """The substructure; `last` says that no transform follows in this proposal."""
+        if self.key_length is None:
+            attributes = self.attributes
+        else:
+            attributes = _ATTRIBUTE.pack(_KEY_LENGTH_TV, self.key_length) + self.attributes
+        more = 0 if last else _MORE_TRANSFORMS
+        return _TRANSFORM.pack(more, 8 + len(attributes), self.type, self.id) + attributes
+
+
+def _decode_attributes(data: bytes) -> tuple[int | None, bytes]:
+    """Key length (the first one given) and the octets of all the other attributes."""
+    key_length = None
+    others = b""
+    reader = Reader(data)
+    while len(reader):
+        head = reader.take(4)
+        kind, value = _ATTRIBUTE.unpack(head)
+        if kind == _KEY_LENGTH_TV and key_length is None:
+            key_length = value
+        elif kind & _FORMAT_TV:
+            others += head
+        else:
+            others += head + reader.take(value)
+    return key_length, others
+
+
+class Proposal(msgspec.Struct, frozen=True, gc=False):
+    """What one peer would accept together: one transform of each type present (RFC 7296 3.3.1).
+
+    ```
+    | last 0 or 2 | 0 | length 2 | number | protocol | SPI size | transforms | SPI … | transforms …
+    |
+    ```
+    """
+
+    number: int
+    protocol: int
+    spi: bytes
+    transforms: tuple[Transform, ...]
+
+    def encode(self, last: bool) -> bytes:
+        """The substructure; `last` says that no proposal follows in this payload."""
+        count = len(self.transforms)
+        body = self.spi + b"".join([t.encode(i == count) for i, t in enumerate(self.transforms, 1)])
+        more = 0 if last else _MORE_PROPOSALS
+        spi_size = len(self.spi)
+        head = _PROPOSAL.pack(more, 8 + len(body), self.number, self.protocol, spi_size, count)
+        return head + body
+
+
+def _decode_transforms(data: bytes, offset: int, count: int) -> tuple[Transform, ...]:
+    """`count` transforms from `offset` to the end of `data`."""
+    end = len(data)
+    transforms = []
+    for i in range(1, count + 1):
+        if end - offset < 8:
+            raise WireError("truncated transform")
+        more, length, kind, id_ = _TRANSFORM.unpack_from(data, offset)
+        if length < 8 or offset + length > end:
+            raise WireError("transform length out of bounds")
+        if more != (0 if i == count else _MORE_TRANSFORMS):
+            raise WireError("transform count and last-transform mark disagree")
+        if length == 8:
+            transforms.append(Transform(kind, id_))
+        else:
+            key_length, others = _decode_attributes(data[offset + 8 : offset + length])
+            transforms.append(Transform(kind, id_, key_length, others))
+        offset += length
+    if offset != end:
+        raise WireError("trailing octets after the last transform")
+    return tuple(transforms)
+
+
+class SaPayload(msgspec.Struct, frozen=True, gc=False):
+    """Proposals in order of preference (RFC 7296 3.3): `| proposal … |`."""
+
+    TYPE: ClassVar[PayloadType] = PayloadType.SA
+    proposals: tuple[Proposal, ...]
+
+    @classmethod
+    def decode(cls, body: bytes) -> "SaPayload":
+        """Raises WireError unless counts, lengths and marks agree."""
+        end = len(body)
+        offset = 0
+        proposals: list[Proposal] = []
+        more = _MORE_PROPOSALS
+        while more:
+            if end - offset < 8:
+                raise WireError("truncated proposal")
+            more, length, number, protocol, spi_size, count = _PROPOSAL.unpack_from(body, offset)
+            stop = offset + length
+            if length < 8 + spi_size or stop > end:
+                raise WireError("proposal length out of bounds")
+            if more not in (0, _MORE_PROPOSALS):
+                raise WireError(f"last-proposal mark is {more}")
+            spi = body[offset + 8 : offset + 8 + spi_size]
+            transforms = _decode_transforms(body[:stop], offset + 8 + spi_size, count)
+            proposals.append(Proposal(number, protocol, spi, transforms))
+            offset = stop
+        if offset != end:
+            raise WireError("trailing octets after the last proposal")
+        return cls(tuple(proposals))
+
+    def encode(self) -> bytes:
+        """The payload's body."""
+        count = len(self.proposals)
+        return b"".join([p.encode(i == count) for i, p in enumerate(self.proposals, 1)])

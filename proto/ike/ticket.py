@@ -1,0 +1,189 @@
+"""Tickets by value: everything a member needs to resume a session it has never seen, sealed for the
+cluster.
+
+Rules: what is readable in a ticket says nothing about the client; each ticket has a key of its own,
+since all members share the ring's; a refusal tells no reason to the peer; fields that a newer
+release added are ignored. RFC 5723 4.3, 5, 6.1; RFC 5869 (HKDF expand).
+"""
+
+from typing import Protocol
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from proto.ike.effects import Rng
+from proto.ike.errors import TicketReason, TicketRejected
+from proto.secret import Secret
+
+FORMAT = 1
+KEY_ID_LEN = 8
+_SALT_LEN = 16
+_TAG_LEN = 16
+_KEY_LEN = 32
+_NONCE_LEN = 12
+_CLEAR_LEN = 1 + KEY_ID_LEN + _SALT_LEN
+SuiteNumbers = tuple[int, int, int, int, int]
+"""The fields of a `proto.ike.suite.Suite`, in order."""
+
+_SHA256 = hashes.SHA256()
+_INFO = b"standfast ticket v1"
+
+TICKET_MIN = _CLEAR_LEN + _TAG_LEN + 1
+TICKET_MAX = 2048
+"""Octets; a by-value ticket has 150 to 400, and an IKE_SESSION_RESUME can't be fragmented."""
+
+
+class TicketKey(Protocol):
+    """One key of the ring."""
+
+    @property
+    def key_id(self) -> bytes:
+        """8 random octets."""
+        ...
+
+    @property
+    def secret(self) -> Secret:
+        """32 octets."""
+        ...
+
+
+class TicketKeys(Protocol):
+    """The ring as tickets see it. Implementer: `cluster.keyring.KeyRing`."""
+
+    def sealing(self, wall_s: float) -> TicketKey | None:
+        """The key that new tickets are sealed under; None: issue none."""
+        ...
+
+    def opening(self, key_id: bytes, wall_s: float) -> TicketKey | None:
+        """The key with that id, if tickets under it may still be opened."""
+        ...
+
+
+class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a ticket holds (RFC 5723 section 5, items "from the ticket"). New fields go to the end,
+    with defaults.
+    """
+
+    id: bytes
+    """16 random octets."""
+    chain: bytes
+    """Session chain, 16 octets."""
+    generation: int
+    """The chain's generation that this ticket redeems."""
+    epoch: int
+    issued_wall_s: float
+    expires_wall_s: float
+    auth_deadline_wall_s: float
+    """When the original authentication has to be repeated; no resumption moves it."""
+    spi_i: bytes
+    """SPIs of the SA that it was issued on: to find that SA, never for the new one."""
+    spi_r: bytes
+    idi_type: int
+    idi: bytes
+    idr_type: int
+    idr: bytes
+    identity: str
+    """The authenticated identity: what policy is about."""
+    auth_method: str
+    """How it was proven: `psk`."""
+    suite: SuiteNumbers
+    """The algorithms of the SA, not negotiated again."""
+    sk_d: bytes
+    flags: int = 0
+
+    def __repr__(self) -> str:
+        return f"<TicketBody {self.id.hex()} chain {self.chain.hex()}/{self.generation}>"
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(TicketBody)
+
+
+def _derive(key: TicketKey, salt: bytes) -> tuple[bytes, bytes]:
+    """The AES-256 key and the nonce of one ticket."""
+    okm = HKDFExpand(_SHA256, _KEY_LEN + _NONCE_LEN, _INFO + salt).derive(key.secret.octets)
+    return okm[:_KEY_LEN], okm[_KEY_LEN:]
+
+
+def seal(body: TicketBody, key: TicketKey, realm: bytes, rng: Rng) -> bytes:
+    """A ticket: `format 1 | key id 8 | salt 16 | AES-256-GCM(body), tag 16 last`.
+
+    Key and nonce are HKDF-Expand-SHA256(ring key, "standfast ticket v1" | salt), 44 octets;
+    everything in clear and `realm` are associated data.
+    """
+    salt = rng.bytes(_SALT_LEN)
+    ticket_key, nonce = _derive(key, salt)
+    clear = bytes((FORMAT,)) + key.key_id + salt
+    return clear + AESGCM(ticket_key).encrypt(nonce, _encoder.encode(body), clear + realm)
+
+
+def open_ticket(
+    octets: bytes, keys: TicketKeys, realm: bytes, now_wall_s: float, skew_s: float
+) -> TicketBody:
+    """What `octets` holds. `skew_s` is how far the members' clocks may differ.
+
+    Raises TicketRejected: MALFORMED, UNKNOWN_KEY, FORGED, EXPIRED, NOT_YET_VALID.
+    """
+    if not TICKET_MIN <= len(octets) <= TICKET_MAX or octets[0] != FORMAT:
+        raise TicketRejected(TicketReason.MALFORMED)
+    key = keys.opening(octets[1:9], now_wall_s)
+    if key is None:
+        raise TicketRejected(TicketReason.UNKNOWN_KEY)
+    ticket_key, nonce = _derive(key, octets[9:_CLEAR_LEN])
+    aad = octets[:_CLEAR_LEN] + realm
+    try:
+        plaintext = AESGCM(ticket_key).decrypt(nonce, octets[_CLEAR_LEN:], aad)
+    except InvalidTag:
+        raise TicketRejected(TicketReason.FORGED) from None
+    try:
+        body = _decoder.decode(plaintext)
+    except msgspec.DecodeError:
+        raise TicketRejected(TicketReason.MALFORMED) from None
+    if now_wall_s > min(body.expires_wall_s, body.auth_deadline_wall_s) + skew_s:
+        raise TicketRejected(TicketReason.EXPIRED)
+    if now_wall_s < body.issued_wall_s - skew_s:
+        raise TicketRejected(TicketReason.NOT_YET_VALID)
+    return body
+
+
+def _from_secret(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.octets.hex()
+    raise NotImplementedError(f"{type(value).__name__} has no place in a ticket file")
+
+
+def _to_secret(kind: type, value: object) -> Secret:
+    if kind is Secret and isinstance(value, str):
+        return Secret(bytes.fromhex(value))
+    raise NotImplementedError(f"{kind.__name__} has no place in a ticket file")
+
+
+class ClientTicket(msgspec.Struct, frozen=True):
+    """A ticket as the client keeps it, with what it must remember of the old SA (RFC 5723 section
+    5).
+    """
+
+    ticket: bytes
+    expires_wall_s: float
+    suite: SuiteNumbers
+    sk_d: Secret
+    idi_type: int
+    idi: bytes
+    idr_type: int
+    idr: bytes
+    auth_method: str
+
+    def encode(self) -> bytes:
+        """JSON, for a file of mode 0600: it holds a key."""
+        return msgspec.json.encode(self, enc_hook=_from_secret)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "ClientTicket":
+        """Raises TicketRejected MALFORMED when `data` isn't what `encode` wrote."""
+        try:
+            return msgspec.json.decode(data, type=cls, dec_hook=_to_secret)
+        except (msgspec.DecodeError, ValueError):
+            raise TicketRejected(TicketReason.MALFORMED) from None
