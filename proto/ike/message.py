@@ -148,7 +148,7 @@ def encode_clear(
 
 
 def decode_clear(data: bytes, header: Header | None = None) -> Message:
-    """A message without an Encrypted payload. Raises WireError; an SK or SKF payload in it is one."""
+    """A message without an Encrypted payload. Raises WireError, also for an SK or SKF in it."""
     if header is None:
         header = peek(data)
     return Message(header, decode_chain(header.next_payload, data[HEADER_LEN:]))

@@ -162,7 +162,7 @@ def _encr_and_integ(text: str, parts: list[str]) -> tuple[int, int, int]:
 
 
 def parse_suite(text: str) -> Suite:
-    """`cipher[-integrity]-prf-group` as in configuration. Raises ValueError naming what is known."""
+    """`cipher[-integrity]-prf-group`. Raises ValueError: one line that names what is known."""
     parts = text.strip().lower().split("-")
     encr, key_bits, integ = _encr_and_integ(text, parts)
     prf = _take(parts, _PRFS)
@@ -190,16 +190,12 @@ def proposal(suites: Sequence[Suite], spi: bytes = b"") -> SaPayload:
     """An offer of `suites`, one proposal each, numbered from 1; `spi` is empty but in an IKE SA
     rekey.
     """
-    return SaPayload(
-        tuple([Proposal(i, ProtocolId.IKE, spi, s.transforms) for i, s in enumerate(suites, 1)])
-    )
+    return SaPayload(tuple([Proposal(i, ProtocolId.IKE, spi, s.transforms) for i, s in enumerate(suites, 1)]))
 
 
 def child_proposal(suites: Sequence[ChildSuite], spi: bytes) -> SaPayload:
-    """An offer of `suites` for ESP, one proposal each; `spi` is the sender's inbound one, 4 octets."""
-    return SaPayload(
-        tuple([Proposal(i, ProtocolId.ESP, spi, s.transforms) for i, s in enumerate(suites, 1)])
-    )
+    """An offer of `suites` for ESP, one proposal each; `spi` is our inbound one, 4 octets."""
+    return SaPayload(tuple([Proposal(i, ProtocolId.ESP, spi, s.transforms) for i, s in enumerate(suites, 1)]))
 
 
 _OPTIONAL = (int(TransformType.ESN),)
@@ -231,9 +227,7 @@ def _match(offered: Proposal, wanted: tuple[Transform, ...]) -> tuple[Transform,
     return tuple(chosen)
 
 
-def select(
-    offer: SaPayload, acceptable: Sequence[Suite], spi: bytes = b""
-) -> tuple[Suite, SaPayload] | None:
+def select(offer: SaPayload, acceptable: Sequence[Suite], spi: bytes = b"") -> tuple[Suite, SaPayload] | None:
     """The first of `acceptable` that the peer offers, and the SA payload that says so; None:
     nothing in common.
 

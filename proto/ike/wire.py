@@ -1,4 +1,4 @@
-"""A cursor over octets that somebody sent: every step checks first, and fails with WireError alone."""
+"""A cursor over octets that somebody sent: each step checks first and raises WireError alone."""
 
 from proto.ike.errors import WireError
 
