@@ -1,6 +1,7 @@
 """Everything that can go wrong in the cluster layer: a closed family.
 
-`Unavailable` says that nothing happened. `Unknown` says that it may have: read before doing it again.
+`Unavailable` says that nothing happened. `Unknown` says that it may have: read before doing it
+again.
 """
 
 

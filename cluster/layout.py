@@ -1,19 +1,21 @@
 """Every key and every readable value of the store, in one place (DESIGN: what lives where).
 
 ```
-/standfast/<cluster>/state                   ClusterState                    JSON
-/standfast/<cluster>/spi-key                 sealed under the KEK            octets; never changes
-/standfast/<cluster>/ring                    KeyRing sealed under the KEK    octets
-/standfast/<cluster>/watermark               revocation watermark            JSON
-/standfast/<cluster>/member/<name>           MemberRecord                    JSON, under the member's lease
-/standfast/<cluster>/shard/<hhhh>            ShardRecord                     JSON, under no lease
-/standfast/<cluster>/session/<chain>         SPI(8) ‖ operation id(16)       octets, under its expiry bucket's lease
-/standfast/<cluster>/record/<hhhh>/<spi>     sealed IKE SA record            octets, under its expiry bucket's lease
+/standfast/<cluster>/...
+  state                  ClusterState                    JSON
+  spi-key                sealed under the KEK            octets; never changes
+  ring                   KeyRing sealed under the KEK    octets
+  watermark              revocation watermark            JSON
+  member/<name>          MemberRecord                    JSON, under the member's lease
+  shard/<hhhh>           ShardRecord                     JSON, under no lease
+  session/<chain>        SPI(8) ‖ operation id(16)       octets, under an expiry bucket's lease
+  record/<hhhh>/<spi>    sealed IKE SA record            octets, under an expiry bucket's lease
+  lane/<journal>         number of its last batch        octets, under an expiry bucket's lease
 ```
 
-Rules: what an operator may want to read with etcdctl is JSON and holds no secret; everything else is sealed. Readers
-ignore fields they don't know, so that members one release apart run together. etcd's own per-key version of
-`session/<chain>` *is* the chain's generation.
+Rules: what an operator may want to read with etcdctl is JSON and holds no secret; everything else
+is sealed. Readers ignore fields they don't know, so that members one release apart run together.
+etcd's own per-key version of `session/<chain>` *is* the chain's generation.
 """
 
 from typing import NewType
@@ -82,6 +84,7 @@ class Keys:
         self.shards = self.root + b"shard/"
         self.sessions = self.root + b"session/"
         self.records = self.root + b"record/"
+        self.lanes = self.root + b"lane/"
 
     def member(self, name: str) -> bytes:
         """The key of member `name`."""
@@ -102,3 +105,8 @@ class Keys:
     def record(self, shard: int, spi: bytes) -> bytes:
         """The key of one IKE SA's record; `spi` is the gateway's, 8 octets."""
         return self.records + b"%04x/" % shard + spi.hex().encode()
+
+    def lane(self, journal: str) -> bytes:
+        """The key that every batch of one journal's lane moves on, so that none can take effect
+        late."""
+        return self.lanes + journal.encode()

@@ -1,8 +1,9 @@
 """Frames between members: fast, ordered per pair, and not promised to arrive.
 
-Rules: `send` never waits; a full queue drops and says so. Whoever needs an answer repeats. One codec for every
-implementation (msgpack, tagged by `kind`, unknown fields ignored, unknown kinds skipped), so that the simulator
-crosses the same encoding. Implementations: `cluster.link_grpc.GrpcLink`, `tests.sim.link.SimLink`.
+Rules: `send` never waits; a full queue drops and says so. Whoever needs an answer repeats. One
+codec for every implementation (msgpack, tagged by `kind`, unknown fields ignored, unknown kinds
+skipped), so that the simulator crosses the same encoding. Implementations:
+`cluster.link_grpc.GrpcLink`, `tests.sim.link.SimLink`.
 """
 
 from collections.abc import Callable
@@ -65,7 +66,9 @@ class Return(msgspec.Struct, frozen=True, tag="return", tag_field="kind"):
 
 
 class Superseded(msgspec.Struct, frozen=True, tag="superseded", tag_field="kind"):
-    """A hint to look: the chain's session lives under another SPI now; drop `spi` silently (RFC 5723 4.3.4)."""
+    """A hint to look: the chain's session lives under another SPI now; drop `spi` silently (RFC
+    5723 4.3.4).
+    """
 
     chain: bytes
     spi: bytes
@@ -86,7 +89,7 @@ class PeerLink(Protocol):
         ...
 
     def set_peers(self, addresses: dict[str, str]) -> None:
-        """The members to be connected to: name → rpc address. Called whenever the roster changes."""
+        """The members to be connected to: name → rpc address; called on every change."""
         ...
 
     async def close(self) -> None:

@@ -1,8 +1,9 @@
 """The store in five verbs: get, scan, commit, watch, lease. Octets in, octets out.
 
-Rules: keys are ordered octet strings; a revision counts the store's changes and never goes back; `version` counts
-the changes of one key since it was made (0 = absent). Implementations: `cluster.store_memory.MemoryStore` (one
-process, the reference) and `cluster.store_etcd.EtcdStore` (etcd v3); both pass `tests/contract/test_store.py`.
+Rules: keys are ordered octet strings; a revision counts the store's changes and never goes back;
+`version` counts the changes of one key since it was made (0 = absent). Implementations:
+`cluster.store_memory.MemoryStore` (one process, the reference) and `cluster.store_etcd.EtcdStore`
+(etcd v3); both pass `tests/contract/test_store.py`.
 """
 
 import enum
@@ -62,9 +63,9 @@ class Get(msgspec.Struct, frozen=True):
 class Txn(msgspec.Struct, frozen=True):
     """If every compare holds then `success` else `failure`, in one step.
 
-    A branch may hold transactions (nested once), each with compares and an outcome of its own. A key is written at
-    most once in the whole. At most `MAX_OPS` counted as etcd does: operations of a branch plus those of its largest
-    nested transaction.
+    A branch may hold transactions (nested once), each with compares and an outcome of its own. A
+    key is written at most once in the whole. At most `MAX_OPS` counted as etcd does: operations of
+    a branch plus those of its largest nested transaction.
     """
 
     compares: tuple[Compare, ...] = ()
@@ -73,8 +74,9 @@ class Txn(msgspec.Struct, frozen=True):
 
 
 class TxnResult(msgspec.Struct, frozen=True):
-    """What happened: per operation of the branch taken, the entry of a Get, None for Put and Delete, or a nested
-    result."""
+    """What happened: per operation of the branch taken, the entry of a Get, None for Put and
+    Delete, or a nested result.
+    """
 
     succeeded: bool
     revision: int
@@ -94,14 +96,18 @@ class ChangeKind(enum.Enum):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One key changed. A DELETE's entry holds the key and the revision of the deletion, and no value."""
+    """One key changed. A DELETE's entry holds the key and the revision of the deletion, and no
+    value.
+    """
 
     kind: ChangeKind
     entry: Entry
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Changes in order, never part of a revision; `revision` is where a new watch may go on (plus one)."""
+    """Changes in order, never part of a revision; `revision` is where a new watch may go on (plus
+    one).
+    """
 
     changes: tuple[Change, ...]
     revision: int
@@ -111,7 +117,9 @@ MAX_OPS = 128
 
 
 class Lease(Protocol):
-    """A promise to be here again within `ttl_s`; keys put under `lease_id` vanish when it is broken."""
+    """A promise to be here again within `ttl_s`; keys put under `lease_id` vanish when it is
+    broken.
+    """
 
     lease_id: int
     ttl_s: float
@@ -141,14 +149,17 @@ class Store(Protocol):
         ...
 
     def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
-        """Changes under `prefix` from `from_revision` on, without gaps, across reconnects and member failures.
+        """Changes under `prefix` from `from_revision` on, without gaps, across reconnects and
+        member failures.
 
         Raises Compacted when that history is gone.
         """
         ...
 
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
-        """Grant a lease; with a `lease_id` of one's own that exists already, the existing one. Raises Unavailable."""
+        """Grant a lease; with a `lease_id` of one's own that exists already, the existing one.
+        Raises Unavailable.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
 """Secret octets in a type that doesn't print itself.
 
-Rules: every key, shared secret and pre-shared key of the project travels as a `Secret`; `octets` is the only way
-in, so that a search for it finds every place that handles key material. Python can't wipe memory: lifetimes are
-kept short instead.
+Rules: every key, shared secret and pre-shared key of the project travels as a `Secret`; `octets` is
+the only way in, so that a search for it finds every place that handles key material. Python can't
+wipe memory: lifetimes are kept short instead.
 """
 
 import hmac

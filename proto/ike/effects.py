@@ -1,7 +1,8 @@
 """What goes into the core and what comes out of it.
 
-Rules: an Outcome is carried out in the order of its fields: durable write, then kernel, then send, then events. An
-Outcome with a `persist` waits for the write; `Endpoint.settle` is told how that ended. Everything here is immutable.
+Rules: an Outcome is carried out in the order of its fields: durable write, then kernel, then send,
+then events. An Outcome with a `persist` waits for the write; `Endpoint.settle` is told how that
+ended. Everything here is immutable.
 """
 
 import enum
@@ -9,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from proto.ike.events import Dropped, Event
 from proto.secret import Secret
 
 Address = tuple[str, int]
@@ -41,7 +43,9 @@ class Datagram(NamedTuple):
 
 
 class Rng(Protocol):
-    """Unpredictable octets (RFC 4086). Implementers: `node.seams.OsRng`, `tests.sim.seams.SeededRng`."""
+    """Unpredictable octets (RFC 4086). Implementers: `node.seams.OsRng`,
+    `tests.sim.seams.SeededRng`.
+    """
 
     def bytes(self, n: int) -> bytes: ...
 
@@ -110,3 +114,23 @@ class RemoveChild(msgspec.Struct, frozen=True, gc=False):
 
 
 KernelOp = InstallChild | RemoveChild
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What one input led to; see the module for the order in which it is carried out."""
+
+    spi: bytes = b""
+    """Our SPI of the IKE SA concerned, for `Endpoint.settle`; empty where no SA is."""
+    persist: Persist | None = None
+    kernel: tuple[KernelOp, ...] = ()
+    send: tuple[Datagram, ...] = ()
+    events: tuple[Event, ...] = ()
+    look_up: bytes = b""
+    """A ticket key identity that isn't known here: look at the ring once, then present the datagram
+    again.
+    """
+
+
+def ignored(reason: str) -> Outcome:
+    """Nothing happens but a count."""
+    return Outcome(events=(Dropped(b"", reason),))

@@ -1,0 +1,216 @@
+"""The immutable state of one IKE SA, and what a handler is given and gives back.
+
+Rules: a handler maps (SaCore, Message, Context) to a Step. If it raises, nothing happened. What a
+handshake needs only until IKE_AUTH lives in `Handshake` and is dropped with it: an idle session is
+to be small.
+"""
+
+import enum
+from typing import Protocol
+
+import msgspec
+
+from proto.ike.auth import ResumeForm
+from proto.ike.cookie import CookieSecrets
+from proto.ike.dh import KeyExchange
+from proto.ike.effects import KernelOp, Now, Path, PersistKind, Rng
+from proto.ike.events import Event
+from proto.ike.kdf import SaKeys
+from proto.ike.payloads import IdPayload, Payload, TrafficSelector
+from proto.ike.suite import ChildSuite, Suite
+from proto.ike.ticket import ClientTicket, TicketBody, TicketKeys
+from proto.secret import Secret
+
+replace = msgspec.structs.replace
+"""A changed copy of an immutable value."""
+
+
+class State(enum.Enum):
+    """Where an IKE SA stands. The first two are the responder's half-open ones, the next four the
+    initiator's.
+    """
+
+    INIT_ANSWERED = "IKE_SA_INIT answered, waiting for IKE_AUTH"
+    RESUME_ANSWERED = "IKE_SESSION_RESUME answered, waiting for IKE_AUTH"
+    INIT_SENT = "IKE_SA_INIT sent"
+    RESUME_SENT = "IKE_SESSION_RESUME sent"
+    AUTH_SENT = "IKE_AUTH sent"
+    RESUME_AUTH_SENT = "IKE_AUTH of a resumption sent"
+    ESTABLISHED = "established"
+    DEAD = "dead"
+
+
+class Child(msgspec.Struct, frozen=True, gc=False):
+    """One pair of ESP SAs."""
+
+    spi_in: bytes
+    spi_out: bytes
+    suite: ChildSuite
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    keymat: Secret
+    """encr_i ‖ integ_i ‖ encr_r ‖ integ_r, for the record: an adopter installs it inbound only."""
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """What is needed until IKE_AUTH has ended, and not longer."""
+
+    nonce_i: bytes
+    nonce_r: bytes = b""
+    message_1: bytes = b""
+    """RealMessage1: the last request of the first exchange, octet for octet."""
+    message_2: bytes = b""
+    ticket: TicketBody | None = None
+    """Responder of a resumption: what the ticket held."""
+    client_ticket: ClientTicket | None = None
+    """Initiator of a resumption: what is stored with the ticket."""
+    exchange: KeyExchange | None = None
+    """Initiator: our half of the key exchange."""
+    peer: "Peer | None" = None
+    """Initiator: whom we talk to."""
+    child_spi: bytes = b""
+    cookie: bytes = b""
+    """Initiator: what the responder asked us to bring."""
+    retries: int = 0
+    """Initiator: COOKIE and INVALID_KE_PAYLOAD answers followed so far."""
+    why: str = ""
+    """Initiator: the last unauthenticated error seen; believed only if nothing better comes."""
+
+
+class SaCore(msgspec.Struct, frozen=True, gc=False):
+    """One IKE SA. `spi_i` and `spi_r` are of the original initiator and responder."""
+
+    state: State
+    initiator: bool
+    """Are we the original initiator?"""
+    spi_i: bytes
+    spi_r: bytes
+    suite: Suite | None = None
+    keys: SaKeys | None = None
+    handshake: Handshake | None = None
+    idi: IdPayload | None = None
+    idr: IdPayload | None = None
+    identity: str = ""
+    """The peer's authenticated identity, in text."""
+    auth_method: str = ""
+    chain: bytes = b""
+    generation: int = 0
+    replaces: bytes = b""
+    resumed: bool = False
+    established_wall_s: float = 0.0
+    expires_wall_s: float = 0.0
+    auth_deadline_wall_s: float = 0.0
+    """When the original authentication ends; no resumption moves it (rfc-requirements a.7 item 4).
+    """
+    fragmentation: bool = False
+    """Both sides announced IKEV2_FRAGMENTATION_SUPPORTED in the first exchange (RFC 7383)."""
+    children: tuple[Child, ...] = ()
+
+    @property
+    def spi(self) -> bytes:
+        """Our own SPI."""
+        return self.spi_i if self.initiator else self.spi_r
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """What a handler made of a message: the new state, the reply's payloads, the effects."""
+
+    core: SaCore
+    reply: tuple[Payload, ...] = ()
+    persist: PersistKind | None = None
+    kernel: tuple[KernelOp, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+class Credentials(Protocol):
+    """Pre-shared keys and policy by identity. Implementer: `node.credentials.PskTable`."""
+
+    def psk(self, peer: IdPayload) -> Secret | None:
+        """The key shared with this peer; None: not known here (any more)."""
+        ...
+
+
+class SpiSpace(Protocol):
+    """Where SPIs and IVs come from. Implementers: `node.spis.ShardSpis` (gateway),
+    `node.spis.ClientSpis`.
+    """
+
+    def ike_spi(self) -> bytes | None:
+        """A fresh SPI, 8 octets; None: we own no shard and stay silent."""
+        ...
+
+    def esp_spi(self, ike_spi: bytes) -> bytes:
+        """A fresh inbound ESP SPI, 4 octets, in the shard of `ike_spi`."""
+        ...
+
+    def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
+        """(epoch, fence) under which we own this SPI."""
+        ...
+
+
+class RetransmitPolicy(msgspec.Struct, frozen=True):
+    """When an unanswered request is sent again (RFC 7296 2.1): initial, initial × factor, …"""
+
+    initial_s: float = 0.5
+    factor: float = 1.8
+    tries: int = 5
+    """How often it is sent in all before the peer counts as dead."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Initiator: whom we talk to, what we offer. `local_id` is of kind IDi, `remote_id` of IDr."""
+
+    local_id: IdPayload
+    remote_id: IdPayload
+    psk: Secret
+    suites: tuple[Suite, ...]
+    child_suites: tuple[ChildSuite, ...]
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    resume_form: ResumeForm = ResumeForm.RFC
+    retransmit: RetransmitPolicy = RetransmitPolicy()
+    nack_wait_s: float = 0.1
+    """How long a genuine answer may still come after a forged TICKET_NACK (rfc-requirements a.7
+    item 2).
+    """
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What an endpoint is configured with; every limit and period has its unit in its name."""
+
+    local_id: IdPayload
+    """The cluster's one identity, of kind IDr."""
+    realm: bytes
+    """Bound into every ticket: the cluster's name."""
+    suites: tuple[Suite, ...]
+    child_suites: tuple[ChildSuite, ...]
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    ike_sa_lifetime_s: float = 14400.0
+    authentication_lifetime_s: float = 86400.0
+    ticket_lifetime_s: float = 3600.0
+    ticket_skew_s: float = 5.0
+    half_open_max: int = 4096
+    half_open_timeout_s: float = 30.0
+    cookie_threshold: int = 1024
+    liveness_interval_s: float = 60.0
+    """After this silence of an established peer we ask whether it lives; 0 = never."""
+    resume_forms: tuple[ResumeForm, ...] = (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE)
+    revoke_on_delete: bool = False
+    epoch: int = 0
+    retransmit: RetransmitPolicy = RetransmitPolicy()
+
+
+class Context(msgspec.Struct, gc=False):
+    """What a handler may use beside the SA's state and the message."""
+
+    now: Now
+    path: Path
+    rng: Rng
+    settings: Settings
+    credentials: Credentials
+    spis: SpiSpace
+    tickets: TicketKeys
+    cookies: CookieSecrets
+    raw: bytes = b""
+    """The datagram as it came."""

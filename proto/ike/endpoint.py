@@ -1,0 +1,270 @@
+"""All IKE SAs behind one identity: routing by SPI, the half-open table, the deadline heap. Both
+roles.
+
+Rules: `receive`, `on_timer` and `settle` are the only ways in, and none of them raises for anything
+a peer sent. They never wait. An Outcome with a `persist` is followed by exactly one `settle` of its
+SA. (The driver: `node.gateway`.)
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+
+from proto.ike import responder
+from proto.ike.cookie import CookieSecrets
+from proto.ike.core import (
+    Context,
+    Credentials,
+    Peer,
+    SaCore,
+    Settings,
+    SpiSpace,
+    State,
+    Step,
+    replace,
+)
+from proto.ike.effects import Datagram, Now, Outcome, Path, Rng, Settlement, ignored
+from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.errors import Misuse, WireError
+from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
+from proto.ike.message import Header, encode_clear, peek
+from proto.ike.payloads import NotifyPayload
+from proto.ike.sa import NEVER, IkeSa, dropped
+from proto.ike.ticket import ClientTicket, TicketKeys
+
+FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
+MAJOR_VERSION = 2
+DUE_MAX = 512
+"""Timers handled per call of `on_timer`; the rest is due at once again."""
+
+
+class Endpoint:
+    """See the module."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rng: Rng,
+        credentials: Credentials,
+        spis: SpiSpace,
+        tickets: TicketKeys,
+        cookies: CookieSecrets,
+    ) -> None:
+        self.settings = settings
+        self.tickets = tickets
+        self.cookies = cookies
+        self._rng = rng
+        self._credentials = credentials
+        self._spis = spis
+        self._sas: dict[bytes, IkeSa] = {}
+        self._half_open: dict[bytes, IkeSa] = {}
+        self._heap: list[tuple[float, bytes]] = []
+        self._armed: dict[bytes, float] = {}
+
+    # -- what arrives ---------------------------------------------------------------------------
+
+    def receive(self, data: bytes, path: Path, now: Now, ring_is_fresh: bool = False) -> Outcome:
+        """One datagram. `ring_is_fresh`: this is the second time, after the look that `look_up`
+        asked for.
+        """
+        try:
+            header = peek(data)
+        except WireError:
+            return ignored("malformed")
+        if header.version >> 4 != MAJOR_VERSION:
+            return self._other_major(header, path)
+        ctx = self._context(path, now, data)
+        sa = self._sas.get(header.spi_r if header.from_initiator else header.spi_i)
+        if sa is None or sa.core.initiator is header.from_initiator:
+            if header.exchange in FIRST_EXCHANGES and header.from_initiator:
+                return self._first(header, ring_is_fresh, ctx)
+            return ignored("unknown_spi")
+        if header.is_response:
+            outcome = sa.on_response(header, ctx)
+        elif header.exchange in FIRST_EXCHANGES:
+            return ignored("exchange")
+        else:
+            outcome = sa.on_request(header, ctx)
+        self._arm(sa)
+        return outcome
+
+    def _first(self, header: Header, ring_is_fresh: bool, ctx: Context) -> Outcome:
+        """A request that has no SA yet (RFC 7296 1.2, RFC 5723 4.3.2)."""
+        if header.is_response or header.message_id or header.spi_r != responder.NO_SPI:
+            return ignored("unknown_spi")
+        try:
+            message, key = responder.decode_first(header, ctx)
+            repeated = self._half_open.get(key)
+            if repeated is not None:
+                return repeated.repeat_first(ctx)
+            step = responder.answer(message, len(self._half_open), ring_is_fresh, ctx)
+        except WireError:
+            return ignored("malformed")
+        if isinstance(step, Outcome):
+            return step
+        core = step.core
+        reply = encode_clear(core.spi_i, core.spi_r, header.exchange, FLAG_RESPONSE, 0, step.reply)
+        if core.handshake is None:
+            raise Misuse("a half-open SA without a handshake")
+        core = replace(core, handshake=replace(core.handshake, message_2=reply))
+        sa = IkeSa(core, ctx.path, ctx, key)
+        self._sas[core.spi_r] = self._half_open[key] = sa
+        self._arm(sa)
+        return sa.repeat_first(ctx)
+
+    def settle(self, spi: bytes, settlement: Settlement, now: Now) -> Outcome | None:
+        """The durable write of `spi`'s last Outcome has ended; what else there is to do."""
+        sa = self._sas.get(spi)
+        if sa is None:
+            return None
+        outcome = sa.settle(settlement, self._context(sa.path, now))
+        replaced = sa.core.replaces
+        self._arm(sa)
+        if settlement is Settlement.DURABLE and replaced in self._sas and replaced != spi:
+            return self.drop(replaced, "resumed")
+        return outcome
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def next_deadline_s(self) -> float:
+        """When `on_timer` wants to be called, on the boot clock; infinity: never."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def on_timer(self, now: Now) -> list[Outcome]:
+        """Everything that is due, at most `DUE_MAX` of it."""
+        outcomes = []
+        for _ in range(DUE_MAX):
+            if not self._heap or self._heap[0][0] > now.boot_s:
+                break
+            deadline_s, spi = heapq.heappop(self._heap)
+            sa = self._sas.get(spi)
+            if sa is None or self._armed.get(spi) != deadline_s:
+                continue
+            del self._armed[spi]
+            if sa.deadline_s() <= now.boot_s:
+                outcome = sa.on_timer(self._context(sa.path, now))
+                if outcome is not None:
+                    outcomes.append(outcome)
+            self._arm(sa)
+        return outcomes
+
+    # -- what we start --------------------------------------------------------------------------
+
+    def connect(self, peer: Peer, path: Path, now: Now) -> Outcome:
+        """Start a full handshake; the Outcome's `spi` names the SA from here on."""
+        ctx = self._context(path, now)
+        step = ike_sa_init.initiate(self._new_spi(), peer, ctx)
+        return self._start(step, ExchangeType.IKE_SA_INIT, ctx)
+
+    def resume(self, ticket: ClientTicket, peer: Peer, path: Path, now: Now) -> Outcome:
+        """Start a resumption. Raises Misuse for a ticket known to be expired (R12)."""
+        if ticket.expires_wall_s <= now.wall_s:
+            raise Misuse("the ticket has expired")
+        ctx = self._context(path, now)
+        step = ike_session_resume.initiate(self._new_spi(), ticket, peer, ctx)
+        return self._start(step, ExchangeType.IKE_SESSION_RESUME, ctx)
+
+    def probe(self, spi: bytes, now: Now) -> Outcome | None:
+        """Ask whether the peer lives (RFC 7296 2.4); None while another request is outstanding."""
+        return self._on_sa(spi, now, lambda sa, ctx: sa.ask((), ctx))
+
+    def request_ticket(self, spi: bytes, now: Now) -> Outcome | None:
+        """Ask for a ticket by INFORMATIONAL (RFC 5723 4.1); None while a request is outstanding."""
+        asked = (informational.TICKET_REQUEST,)
+        return self._on_sa(spi, now, lambda sa, ctx: sa.ask(asked, ctx))
+
+    def terminate(self, spi: bytes, revoke: bool, why: str, now: Now) -> Outcome | None:
+        """Delete an SA, telling its peer; None: no such SA. `revoke`: its tickets die too."""
+        return self._on_sa(spi, now, lambda sa, ctx: sa.end(revoke, why, ctx))
+
+    def drop(self, spi: bytes, why: str) -> Outcome | None:
+        """Forget an SA silently, without a Delete (RFC 5723 4.3.4); None: no such SA."""
+        sa = self._sas.get(spi)
+        if sa is None:
+            return None
+        self._remove(sa)
+        return dropped(sa.core, why) if sa.core.state is State.ESTABLISHED else None
+
+    # -- what there is --------------------------------------------------------------------------
+
+    def established(self) -> Iterator[tuple[SaCore, Path]]:
+        """Every established SA, in order of age."""
+        for sa in self._sas.values():
+            if sa.core.state is State.ESTABLISHED:
+                yield sa.core, sa.path
+
+    def spis(self) -> list[bytes]:
+        """Our SPIs of all SAs, half-open and ended ones too."""
+        return list(self._sas)
+
+    def find(self, spi: bytes) -> SaCore | None:
+        """The state of one SA."""
+        sa = self._sas.get(spi)
+        return None if sa is None else sa.core
+
+    @property
+    def half_open(self) -> int:
+        """How many first exchanges wait for their IKE_AUTH."""
+        return len(self._half_open)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _context(self, path: Path, now: Now, raw: bytes = b"") -> Context:
+        return Context(
+            now, path, self._rng, self.settings, self._credentials, self._spis,
+            self.tickets, self.cookies, raw,
+        )  # fmt: skip
+
+    def _on_sa(
+        self, spi: bytes, now: Now, do: Callable[[IkeSa, Context], Outcome | None]
+    ) -> Outcome | None:
+        sa = self._sas.get(spi)
+        if sa is None or sa.core.state is not State.ESTABLISHED:
+            return None
+        outcome = do(sa, self._context(sa.path, now))
+        self._arm(sa)
+        return outcome
+
+    def _start(self, step: Step, exchange: int, ctx: Context) -> Outcome:
+        sa = IkeSa(step.core, ctx.path, ctx)
+        self._sas[sa.spi] = sa
+        outcome = sa.start(exchange, step.reply, ctx)
+        self._arm(sa)
+        return outcome
+
+    def _new_spi(self) -> bytes:
+        spi = self._spis.ike_spi()
+        if spi is None:
+            raise Misuse("no SPI to start with: no shard is owned")
+        return spi
+
+    def _arm(self, sa: IkeSa) -> None:
+        """Keep the tables in step with the SA's state: half-open or not, gone or not, due when."""
+        if sa.half_open_key and not sa.half_open:
+            self._half_open.pop(sa.half_open_key, None)
+            sa.half_open_key = b""
+        deadline_s = sa.deadline_s()
+        if deadline_s == NEVER:
+            if sa.core.state is State.DEAD and sa.waiting is None:
+                self._remove(sa)
+            return
+        spi = sa.spi
+        armed_s = self._armed.get(spi)
+        if armed_s is None or deadline_s < armed_s:
+            self._armed[spi] = deadline_s
+            heapq.heappush(self._heap, (deadline_s, spi))
+
+    def _remove(self, sa: IkeSa) -> None:
+        self._sas.pop(sa.spi, None)
+        self._armed.pop(sa.spi, None)
+        if sa.half_open_key:
+            self._half_open.pop(sa.half_open_key, None)
+
+    def _other_major(self, header: Header, path: Path) -> Outcome:
+        """INVALID_MAJOR_VERSION, unprotected, with what the request had copied (RFC 7296 2.5)."""
+        if header.is_response or header.version >> 4 < MAJOR_VERSION:
+            return ignored("version")
+        notify = (NotifyPayload(NotifyType.INVALID_MAJOR_VERSION),)
+        reply = encode_clear(
+            header.spi_i, header.spi_r, header.exchange, FLAG_RESPONSE, header.message_id, notify
+        )
+        return Outcome(send=(Datagram(reply, path),))

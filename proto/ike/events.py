@@ -1,0 +1,78 @@
+"""What the core tells the shell once an Outcome is durable and sent: for metrics, logs, clients and
+drills.
+
+Rules: an event is a fact, never a request; it holds no secret except where its docstring says so.
+"""
+
+import msgspec
+
+from proto.ike.ticket import ClientTicket
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Base of all events; `spi` is our own SPI of the IKE SA, 8 octets, or empty where there is
+    none.
+    """
+
+    spi: bytes
+
+
+class Established(Event, frozen=True, gc=False):
+    """An IKE SA is authenticated on both sides, and its state is durable."""
+
+    spi_i: bytes
+    spi_r: bytes
+    chain: bytes
+    """Session chain, 16 octets; empty on the initiator, which can't know it."""
+    generation: int
+    resumed: bool
+    identity: str
+    """The peer's authenticated identity."""
+    replaced: bytes
+    """Our side's SPI of the SA that a resumption replaced, or empty."""
+
+
+class Ended(Event, frozen=True, gc=False):
+    """An IKE SA is gone."""
+
+    chain: bytes
+    why: str
+
+
+class Failed(Event, frozen=True, gc=False):
+    """An exchange that was to set up an IKE SA ended without one."""
+
+    resumed: bool
+    why: str
+
+
+class TicketRefused(Event, frozen=True, gc=False):
+    """Gateway: a presented ticket was answered with TICKET_NACK. Client: ours was."""
+
+    reason: str
+
+
+class TicketIssued(Event, frozen=True, gc=False):
+    """Gateway: a ticket left with the last response."""
+
+    lifetime_s: int
+
+
+class TicketReceived(Event, frozen=True, gc=False):
+    """Client: a ticket to be stored safely (RFC 5723 9.7). Holds secrets."""
+
+    ticket: ClientTicket
+
+
+class Answered(Event, frozen=True, gc=False):
+    """The peer answered a request of ours on an established SA."""
+
+
+class Unanswered(Event, frozen=True, gc=False):
+    """The peer answered none of our retransmissions: it counts as dead (RFC 7296 2.4)."""
+
+
+class Dropped(Event, frozen=True, gc=False):
+    """A datagram was ignored; `reason` is one of a small closed set (a metric's label)."""
+
+    reason: str

@@ -1,0 +1,66 @@
+"""The table of exchanges: which message is taken in which state, and by whom (RFC 7296 1.2 to 1.4,
+RFC 5723 4).
+
+Rules: what isn't in the table is ignored. `protected` is looked at before a handler sees anything:
+a message that isn't integrity-checked can't reach a handler that has state to lose. The two first
+requests have no SA yet and are answered by `proto.ike.responder`.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from proto.ike.core import Context, SaCore, State, Step
+from proto.ike.enums import ExchangeType, NotifyType
+from proto.ike.errors import PeerError
+from proto.ike.exchanges import ike_auth, ike_sa_init, ike_session_resume, informational
+from proto.ike.message import Message
+
+Handler = Callable[[SaCore, Message, Context], Step]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the table; `story` is what a log says of it."""
+
+    story: str
+    protected: bool
+    handler: Handler
+
+
+def _refuse_child(_core: SaCore, _message: Message, _ctx: Context) -> Step:
+    """One Child SA per IKE SA, and no rekey: the answer RFC 7296 section 4 has for that."""
+    raise PeerError(NotifyType.NO_ADDITIONAL_SAS, why="CREATE_CHILD_SA isn't supported yet")
+
+
+REQUESTS: dict[tuple[State, int], Row] = {
+    (State.INIT_ANSWERED, ExchangeType.IKE_AUTH): Row(
+        "a peer proves its pre-shared key", True, ike_auth.respond
+    ),
+    (State.RESUME_ANSWERED, ExchangeType.IKE_AUTH): Row(
+        "a peer proves that it holds the ticket's keys", True, ike_auth.respond_resumed
+    ),
+    (State.ESTABLISHED, ExchangeType.INFORMATIONAL): Row(
+        "a peer asks whether we live, deletes, or wants a ticket", True, informational.respond
+    ),
+    (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): Row(
+        "a peer wants another Child SA or a rekey", True, _refuse_child
+    ),
+}
+
+RESPONSES: dict[tuple[State, int], Row] = {
+    (State.INIT_SENT, ExchangeType.IKE_SA_INIT): Row(
+        "the gateway answers the full handshake", False, ike_sa_init.process
+    ),
+    (State.RESUME_SENT, ExchangeType.IKE_SESSION_RESUME): Row(
+        "the gateway takes or refuses the ticket", False, ike_session_resume.process
+    ),
+    (State.AUTH_SENT, ExchangeType.IKE_AUTH): Row(
+        "the gateway proves its pre-shared key", True, ike_auth.process
+    ),
+    (State.RESUME_AUTH_SENT, ExchangeType.IKE_AUTH): Row(
+        "the gateway proves that it opened the ticket", True, ike_auth.process
+    ),
+    (State.ESTABLISHED, ExchangeType.INFORMATIONAL): Row(
+        "the peer answers a request of ours", True, informational.process
+    ),
+}

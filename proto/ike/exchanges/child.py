@@ -1,0 +1,121 @@
+"""The Child SA that rides in IKE_AUTH: chosen, keyed and handed to the kernel (RFC 7296 1.2, 2.9,
+2.17).
+
+Rules: a Child SA that can't be made never ends the IKE SA (RFC 7296 1.3): the answer holds the
+error instead. Both ends of it are keyed from the nonces of the first exchange, of a resumption's as
+well (RFC 5723 4.3.4).
+"""
+
+from proto.ike import selectors
+from proto.ike.core import Child, Context, Handshake, Peer, SaCore
+from proto.ike.effects import InstallChild, Path
+from proto.ike.enums import NotifyType, PayloadType
+from proto.ike.errors import Misuse, PeerError
+from proto.ike.kdf import child_keymat
+from proto.ike.message import Message
+from proto.ike.payloads import NotifyPayload, Payload, SaPayload, TsPayload
+from proto.ike.suite import ChildSuite, child_proposal, chosen_child, select_child
+from proto.secret import Secret
+
+
+def respond_child(
+    core: SaCore, handshake: Handshake, message: Message, ctx: Context
+) -> tuple[Child | None, tuple[Payload, ...]]:
+    """Choose a Child SA from an IKE_AUTH request; the payloads that answer, SA, TSi, TSr or one
+    error notify.
+    """
+    offer = message.find(SaPayload)
+    ts_i, ts_r = _selectors(message)
+    if offer is None or ts_i is None or ts_r is None:
+        return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
+    choice = select_child(offer, ctx.settings.child_suites)
+    if choice is None:
+        return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
+    remote = selectors.narrow(ts_i.selectors, ctx.settings.remote_ts)
+    local = selectors.narrow(ts_r.selectors, ctx.settings.local_ts)
+    if not remote or not local:
+        return None, (NotifyPayload(NotifyType.TS_UNACCEPTABLE),)
+    spi_in = ctx.spis.esp_spi(core.spi)
+    child = _keyed(core, handshake, choice.suite, spi_in, choice.peer_spi)
+    child = Child(child.spi_in, child.spi_out, child.suite, local, remote, child.keymat)
+    return child, (
+        choice.reply(spi_in),
+        TsPayload(PayloadType.TSi, remote),
+        TsPayload(PayloadType.TSr, local),
+    )
+
+
+def offer_child(peer: Peer, spi_in: bytes) -> tuple[Payload, ...]:
+    """SA, TSi, TSr of an IKE_AUTH request."""
+    return (
+        child_proposal(peer.child_suites, spi_in),
+        TsPayload(PayloadType.TSi, peer.local_ts),
+        TsPayload(PayloadType.TSr, peer.remote_ts),
+    )
+
+
+def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Peer) -> Child | None:
+    """The Child SA that the responder made of our offer; None: it made none.
+
+    Raises PeerError where the answer isn't within the offer.
+    """
+    reply = message.find(SaPayload)
+    ts_i, ts_r = _selectors(message)
+    if reply is None or ts_i is None or ts_r is None:
+        return None
+    suite, peer_spi = chosen_child(reply, peer.child_suites)
+    local = selectors.narrow(ts_i.selectors, peer.local_ts)
+    remote = selectors.narrow(ts_r.selectors, peer.remote_ts)
+    if local != ts_i.selectors or remote != ts_r.selectors:
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why="selectors wider than what we offered")
+    child = _keyed(core, handshake, suite, handshake.child_spi, peer_spi)
+    return Child(child.spi_in, child.spi_out, suite, local, remote, child.keymat)
+
+
+def install(core: SaCore, child: Child, path: Path) -> InstallChild:
+    """The kernel operation for a Child SA; directions as seen from here."""
+    encr, integ = _lengths(child.suite)
+    k = child.keymat.octets
+    initiator = (Secret(k[:encr]), Secret(k[encr : encr + integ]))
+    responder = (Secret(k[encr + integ : 2 * encr + integ]), Secret(k[2 * encr + integ :]))
+    ours, theirs = (initiator, responder) if core.initiator else (responder, initiator)
+    return InstallChild(
+        spi_in=child.spi_in,
+        spi_out=child.spi_out,
+        encr_in=theirs[0],
+        encr_out=ours[0],
+        integ_in=theirs[1],
+        integ_out=ours[1],
+        suite=str(child.suite),
+        local_ts=tuple(selectors.text(s) for s in child.local_ts),
+        remote_ts=tuple(selectors.text(s) for s in child.remote_ts),
+        path=path,
+    )
+
+
+def _keyed(
+    core: SaCore, handshake: Handshake, suite: ChildSuite, spi_in: bytes, spi_out: bytes
+) -> Child:
+    if core.suite is None or core.keys is None:
+        raise Misuse("a Child SA before the IKE SA has keys")
+    keys = child_keymat(suite, core.suite.prf, core.keys.d, handshake.nonce_i, handshake.nonce_r)
+    keymat = b"".join(
+        (keys.encr_i.octets, keys.integ_i.octets, keys.encr_r.octets, keys.integ_r.octets)
+    )
+    return Child(spi_in, spi_out, suite, (), (), Secret(keymat))
+
+
+def _lengths(suite: ChildSuite) -> tuple[int, int]:
+    """Octets of the encryption key (with the AEAD's salt) and of the integrity key."""
+    return suite.encr_key_octets, suite.integ_key_octets
+
+
+def _selectors(message: Message) -> tuple[TsPayload | None, TsPayload | None]:
+    ts_i = ts_r = None
+    for payload in message.payloads:
+        if isinstance(payload, TsPayload):
+            if payload.kind == PayloadType.TSi:
+                ts_i = payload
+            else:
+                ts_r = payload
+    return ts_i, ts_r

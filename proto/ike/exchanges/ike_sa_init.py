@@ -1,0 +1,172 @@
+"""IKE_SA_INIT: the first exchange of a full handshake, both roles (RFC 7296 1.2, 2.6, 2.7, 2.14).
+
+Rules: nothing here is authenticated. The responder keeps no state before the cookie check, and
+answers errors statelessly with an SPIr of zero (RFC 7296 2.6). The initiator believes an error only
+if nothing better comes (RFC 7296 2.21.1), and follows at most `RETRIES_MAX` COOKIE and
+INVALID_KE_PAYLOAD answers.
+"""
+
+from proto.ike import cookie, suite
+from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
+from proto.ike.dh import KeyExchange
+from proto.ike.enums import NotifyType
+from proto.ike.errors import Misuse, PeerError, WireError
+from proto.ike.kdf import derive_keys, skeyseed_init
+from proto.ike.message import Message
+from proto.ike.payloads import (
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+)
+
+NONCE_OCTETS = 32
+RETRIES_MAX = 4
+FRAGMENTATION = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+
+
+def cookie_payload(handshake: Handshake) -> tuple[Payload, ...]:
+    """N(COOKIE) as the first payload of a repeated request (RFC 7296 2.6), or nothing."""
+    if not handshake.cookie:
+        return ()
+    return (NotifyPayload(NotifyType.COOKIE, handshake.cookie),)
+
+
+def need_cookie(message: Message, ctx: Context) -> NotifyPayload | None:
+    """The COOKIE to ask for, unless the request brings a good one (RFC 7296 2.6)."""
+    nonce = message.find(NoncePayload)
+    if nonce is None:
+        raise WireError("IKE_SA_INIT without a nonce")
+    brought = message.notify(NotifyType.COOKIE)
+    address, spi_i, wall_s = ctx.path.remote[0], message.header.spi_i, ctx.now.wall_s
+    if brought is not None and cookie.verify(
+        brought.data, ctx.cookies, wall_s, nonce.data, spi_i, address
+    ):
+        return None
+    generation, secret = ctx.cookies.sealing(wall_s)
+    return NotifyPayload(
+        NotifyType.COOKIE, cookie.make(secret, generation, nonce.data, spi_i, address)
+    )
+
+
+def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
+    """Choose a suite, answer with SA, KE, Nr, and hold the keys.
+
+    Raises PeerError: NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD (data: the group we take),
+    INVALID_SYNTAX.
+    """
+    offer, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
+    if offer is None or ke is None or nonce is None:
+        raise PeerError(NotifyType.INVALID_SYNTAX, why="IKE_SA_INIT lacks SA, KE or Ni")
+    selected = suite.select(offer, ctx.settings.suites)
+    if selected is None:
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
+    chosen, reply = selected
+    if chosen.ke != ke.group:
+        group = int(chosen.ke).to_bytes(2, "big")
+        raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
+    exchange = KeyExchange.generate(chosen.ke, ctx.rng)
+    shared = exchange.shared(ke.data)
+    nonce_r = ctx.rng.bytes(NONCE_OCTETS)
+    header = message.header
+    seed = skeyseed_init(chosen.prf, nonce.data, nonce_r, shared)
+    keys = derive_keys(chosen, seed, nonce.data, nonce_r, header.spi_i, spi_r)
+    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    payloads: tuple[Payload, ...] = (
+        reply,
+        KePayload(chosen.ke, exchange.public),
+        NoncePayload(nonce_r),
+    )
+    core = SaCore(
+        state=State.INIT_ANSWERED,
+        initiator=False,
+        spi_i=header.spi_i,
+        spi_r=spi_r,
+        suite=chosen,
+        keys=keys,
+        handshake=Handshake(nonce_i=nonce.data, nonce_r=nonce_r, message_1=ctx.raw),
+        fragmentation=fragmentation,
+    )
+    return Step(core, payloads + ((FRAGMENTATION,) if fragmentation else ()))
+
+
+def initiate(spi_i: bytes, peer: Peer, ctx: Context) -> Step:
+    """The first request of a full handshake: all proposals, a KE of the first one's group."""
+    exchange = KeyExchange.generate(peer.suites[0].ke, ctx.rng)
+    handshake = Handshake(nonce_i=ctx.rng.bytes(NONCE_OCTETS), exchange=exchange, peer=peer)
+    core = SaCore(State.INIT_SENT, initiator=True, spi_i=spi_i, spi_r=bytes(8), handshake=handshake)
+    return Step(core, request(handshake))
+
+
+def request(handshake: Handshake) -> tuple[Payload, ...]:
+    """The payloads of an IKE_SA_INIT request, the cookie first where one was asked for."""
+    if handshake.peer is None or handshake.exchange is None:
+        raise Misuse("an IKE_SA_INIT request of a responder")
+    return (
+        *cookie_payload(handshake),
+        suite.proposal(handshake.peer.suites),
+        KePayload(handshake.exchange.group, handshake.exchange.public),
+        NoncePayload(handshake.nonce_i),
+        FRAGMENTATION,
+    )
+
+
+def process(core: SaCore, message: Message, ctx: Context) -> Step:
+    """Initiator: take the response; the step's reply is the next request's payloads.
+
+    State INIT_SENT with a reply: ask again with it. AUTH_SENT without: derive done, IKE_AUTH may go
+    out. Raises WireError for what is to be ignored.
+    """
+    handshake = core.handshake
+    if handshake is None or handshake.peer is None or handshake.exchange is None:
+        raise Misuse("an IKE_SA_INIT response without a request")
+    peer, exchange = handshake.peer, handshake.exchange
+    again = _ask_again(core, handshake, message, ctx)
+    if again is not None:
+        return again
+    reply, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
+    if reply is None or ke is None or nonce is None or message.header.spi_r == bytes(8):
+        why = ", ".join(str(n.type) for n in message.notifies) or "incomplete response"
+        handshake = replace(handshake, why=f"the peer answered {why}")
+        return Step(replace(core, handshake=handshake))
+    chosen = suite.chosen(reply, peer.suites)
+    if chosen.ke != exchange.group or ke.group != chosen.ke:
+        raise WireError("KE of another group than the chosen one")
+    shared = exchange.shared(ke.data)
+    seed = skeyseed_init(chosen.prf, handshake.nonce_i, nonce.data, shared)
+    spi_r = message.header.spi_r
+    keys = derive_keys(chosen, seed, handshake.nonce_i, nonce.data, core.spi_i, spi_r)
+    handshake = replace(handshake, nonce_r=nonce.data, message_2=ctx.raw, exchange=None)
+    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    return Step(
+        replace(
+            core,
+            state=State.AUTH_SENT,
+            spi_r=spi_r,
+            suite=chosen,
+            keys=keys,
+            handshake=handshake,
+            fragmentation=fragmentation,
+        )
+    )
+
+
+def _ask_again(core: SaCore, handshake: Handshake, message: Message, ctx: Context) -> Step | None:
+    """The request that a COOKIE or an INVALID_KE_PAYLOAD asks for, or None."""
+    if handshake.retries >= RETRIES_MAX or handshake.peer is None or handshake.exchange is None:
+        return None
+    peer, exchange, retries = handshake.peer, handshake.exchange, handshake.retries + 1
+    wanted = message.notify(NotifyType.COOKIE)
+    if wanted is not None:
+        handshake = replace(handshake, retries=retries, cookie=wanted.data)
+        return Step(replace(core, handshake=handshake), request(handshake))
+    wanted = message.notify(NotifyType.INVALID_KE_PAYLOAD)
+    if wanted is None or len(wanted.data) != 2:
+        return None
+    group = int.from_bytes(wanted.data, "big")
+    if group == exchange.group or all(s.ke != group for s in peer.suites):
+        return None
+    exchange = KeyExchange.generate(group, ctx.rng)
+    handshake = replace(handshake, retries=retries, exchange=exchange)
+    return Step(replace(core, handshake=handshake), request(handshake))

@@ -1,0 +1,135 @@
+"""IKE_SESSION_RESUME: the first exchange of a resumption, both roles (RFC 5723 4.3.2, 5.1).
+
+Rules: the ticket is opened first, which is cheap; one that opens is served without a cookie, any
+other gets TICKET_NACK at once, never silence (libreswan falls back on nothing else). A ticket isn't
+used up by being shown: it is claimed when IKE_AUTH succeeds (R15). Nothing else of the old SA lives
+on but what RFC 5723 section 5 lists.
+"""
+
+from proto.ike import ticket
+from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
+from proto.ike.enums import NotifyType, PayloadType
+from proto.ike.errors import Misuse, TicketReason, TicketRejected, WireError
+from proto.ike.exchanges.ike_sa_init import (
+    FRAGMENTATION,
+    NONCE_OCTETS,
+    RETRIES_MAX,
+    cookie_payload,
+)
+from proto.ike.kdf import derive_keys, skeyseed_resume
+from proto.ike.message import Message
+from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
+from proto.ike.suite import Suite
+from proto.ike.ticket import ClientTicket, TicketBody
+from proto.secret import Secret
+
+NACK = (NotifyPayload(NotifyType.TICKET_NACK),)
+
+
+def open_ticket(message: Message, ctx: Context) -> TicketBody:
+    """The state in the presented ticket, with policy checked again (rfc-requirements a.5, trap 10).
+
+    Raises TicketRejected: the answer is TICKET_NACK, whatever the reason.
+    """
+    shown = message.notify(NotifyType.TICKET_OPAQUE)
+    if shown is None:
+        raise TicketRejected(TicketReason.MALFORMED)
+    settings = ctx.settings
+    body = ticket.open_ticket(
+        shown.data, ctx.tickets, settings.realm, ctx.now.wall_s, settings.ticket_skew_s
+    )
+    if body.epoch != settings.epoch:
+        raise TicketRejected(TicketReason.EPOCH)
+    if (body.idr_type, body.idr) != (settings.local_id.id_type, settings.local_id.data):
+        raise TicketRejected(TicketReason.POLICY)
+    idi = IdPayload(PayloadType.IDi, body.idi_type, body.idi)
+    if ctx.credentials.psk(idi) is None or Suite(*body.suite) not in settings.suites:
+        raise TicketRejected(TicketReason.POLICY)
+    return body
+
+
+def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> Step:
+    """Answer Nr and hold the keys, derived from the old SK_d and both nonces (RFC 5723 5.1)."""
+    nonce = message.find(NoncePayload)
+    if nonce is None:
+        raise WireError("IKE_SESSION_RESUME without a nonce")
+    suite, spi_i = Suite(*body.suite), message.header.spi_i
+    nonce_r = ctx.rng.bytes(NONCE_OCTETS)
+    seed = skeyseed_resume(suite.prf, Secret(body.sk_d), nonce.data, nonce_r)
+    keys = derive_keys(suite, seed, nonce.data, nonce_r, spi_i, spi_r)
+    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    core = SaCore(
+        state=State.RESUME_ANSWERED,
+        initiator=False,
+        spi_i=spi_i,
+        spi_r=spi_r,
+        suite=suite,
+        keys=keys,
+        handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, ticket=body),
+        resumed=True,
+        fragmentation=fragmentation,
+    )
+    reply: tuple[Payload, ...] = (NoncePayload(nonce_r),)
+    return Step(core, reply + ((FRAGMENTATION,) if fragmentation else ()))
+
+
+def initiate(spi_i: bytes, stored: ClientTicket, peer: Peer, ctx: Context) -> Step:
+    """The request of a resumption; the caller has seen that the ticket isn't expired (R12)."""
+    handshake = Handshake(ctx.rng.bytes(NONCE_OCTETS), client_ticket=stored, peer=peer)
+    core = SaCore(
+        State.RESUME_SENT,
+        initiator=True,
+        spi_i=spi_i,
+        spi_r=bytes(8),
+        handshake=handshake,
+        resumed=True,
+    )
+    return Step(core, request(handshake))
+
+
+def request(handshake: Handshake) -> tuple[Payload, ...]:
+    """The payloads of an IKE_SESSION_RESUME request: [N(COOKIE),] Ni, N(TICKET_OPAQUE), N."""
+    if handshake.client_ticket is None:
+        raise Misuse("a resumption without a ticket")
+    return (
+        *cookie_payload(handshake),
+        NoncePayload(handshake.nonce_i),
+        NotifyPayload(NotifyType.TICKET_OPAQUE, handshake.client_ticket.ticket),
+        FRAGMENTATION,
+    )
+
+
+def process(core: SaCore, message: Message, ctx: Context) -> Step:
+    """Initiator: take the response. A reply in the step: ask again with it. RESUME_AUTH_SENT:
+    IKE_AUTH may go out.
+
+    Raises TicketRejected for TICKET_NACK, WireError for what is to be ignored.
+    """
+    handshake = core.handshake
+    if handshake is None or handshake.client_ticket is None:
+        raise Misuse("an IKE_SESSION_RESUME response without a request")
+    stored, wanted = handshake.client_ticket, message.notify(NotifyType.COOKIE)
+    if wanted is not None and handshake.retries < RETRIES_MAX:
+        handshake = replace(handshake, retries=handshake.retries + 1, cookie=wanted.data)
+        return Step(replace(core, handshake=handshake), request(handshake))
+    if message.notify(NotifyType.TICKET_NACK) is not None:
+        raise TicketRejected(TicketReason.REFUSED)
+    nonce, spi_r = message.find(NoncePayload), message.header.spi_r
+    if nonce is None or spi_r == bytes(8):
+        raise WireError("neither Nr nor TICKET_NACK")
+    suite = Suite(*stored.suite)
+    seed = skeyseed_resume(suite.prf, stored.sk_d, handshake.nonce_i, nonce.data)
+    keys = derive_keys(suite, seed, handshake.nonce_i, nonce.data, core.spi_i, spi_r)
+    handshake = replace(handshake, nonce_r=nonce.data, message_2=ctx.raw)
+    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    return Step(
+        replace(
+            core,
+            state=State.RESUME_AUTH_SENT,
+            spi_r=spi_r,
+            suite=suite,
+            keys=keys,
+            handshake=handshake,
+            fragmentation=fragmentation,
+        )
+    )

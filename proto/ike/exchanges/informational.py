@@ -1,0 +1,68 @@
+"""INFORMATIONAL, both roles: liveness, Delete, asking for a ticket (RFC 7296 1.4, 2.4; RFC 5723
+4.1).
+
+Rules: an empty request is answered empty. Deleting the IKE SA keeps the session chain by default,
+so that a peer that sends Delete and keeps its ticket (libreswan's suspend) can resume;
+`revoke_on_delete` ends the chain as well.
+"""
+
+from proto.ike.core import Context, SaCore, State, Step, replace
+from proto.ike.effects import KernelOp, PersistKind, RemoveChild
+from proto.ike.enums import NotifyType, ProtocolId
+from proto.ike.events import Ended, Event, TicketIssued, TicketReceived
+from proto.ike.exchanges import tickets
+from proto.ike.message import Message
+from proto.ike.payloads import DeletePayload, NotifyPayload, Payload
+
+DELETE_IKE_SA = DeletePayload(ProtocolId.IKE, 0, ())
+TICKET_REQUEST = NotifyPayload(NotifyType.TICKET_REQUEST)
+
+
+def respond(core: SaCore, message: Message, ctx: Context) -> Step:
+    """Answer a request of the peer's on an established SA."""
+    reply: list[Payload] = []
+    for payload in message.payloads:
+        if isinstance(payload, DeletePayload):
+            if payload.protocol == ProtocolId.IKE:
+                return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
+            return _delete_children(core, payload)
+    events: tuple[Event, ...] = ()
+    if not core.initiator and message.notify(NotifyType.TICKET_REQUEST) is not None:
+        notify, lifetime_s = tickets.issue(core, ctx)
+        reply.append(notify)
+        if lifetime_s:
+            events = (TicketIssued(core.spi, lifetime_s),)
+    return Step(core, tuple(reply), events=events)
+
+
+def end(core: SaCore, revoke: bool, why: str) -> Step:
+    """The SA is over: kernel cleared, record gone; the chain too, where its tickets are to die with
+    it.
+    """
+    kind = PersistKind.REVOKE if revoke else PersistKind.END
+    return Step(
+        replace(core, state=State.DEAD),
+        persist=kind if core.chain else None,
+        kernel=tuple(RemoveChild(child.spi_in) for child in core.children),
+        events=(Ended(core.spi, core.chain, why),),
+    )
+
+
+def process(core: SaCore, message: Message, ctx: Context) -> Step:
+    """Initiator of the exchange: what the answer brought (a ticket, or nothing but life)."""
+    stored = tickets.received(core, message, ctx.now.wall_s) if core.initiator else None
+    if stored is None:
+        return Step(core)
+    return Step(core, events=(TicketReceived(core.spi, stored),))
+
+
+def _delete_children(core: SaCore, payload: DeletePayload) -> Step:
+    """The peer names its inbound SPIs; the answer names ours of the same pairs (RFC 7296 1.4.1)."""
+    gone = [c for c in core.children if c.spi_out in payload.spis]
+    if not gone:
+        return Step(core)
+    kept = tuple(c for c in core.children if c not in gone)
+    reply = DeletePayload(payload.protocol, 4, tuple(c.spi_in for c in gone))
+    kernel: tuple[KernelOp, ...] = tuple(RemoveChild(c.spi_in) for c in gone)
+    persist = PersistKind.WRITE if core.chain else None
+    return Step(replace(core, children=kept), (reply,), persist, kernel)

@@ -1,0 +1,82 @@
+"""Asking for tickets, issuing and keeping them (RFC 5723 4.1, 4.2, 6, 7).
+
+Rules: the answer to TICKET_REQUEST is exactly one of TICKET_LT_OPAQUE, TICKET_ACK and TICKET_NACK,
+and never changes the outcome of the exchange it rides in (R4, R6). No ticket outlives its SA's
+policy or the original authentication.
+"""
+
+from proto.ike import ticket
+from proto.ike.core import Context, SaCore
+from proto.ike.enums import NotifyType
+from proto.ike.errors import Misuse
+from proto.ike.message import Message
+from proto.ike.payloads import NotifyPayload
+from proto.ike.ticket import ClientTicket, TicketBody
+
+LIFETIME_OCTETS = 4
+
+
+def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
+    """A ticket for `core` (its chain, its generation) and the lifetime told to the client, seconds.
+
+    TICKET_NACK and 0 where no key seals now or nothing is left of the lifetime: no handshake fails
+    for want of a ticket (DESIGN: the key ring).
+    """
+    now = ctx.now.wall_s
+    until = min(
+        now + ctx.settings.ticket_lifetime_s, core.expires_wall_s, core.auth_deadline_wall_s
+    )
+    lifetime_s = int(until - now)
+    key = ctx.tickets.sealing(now)
+    if key is None or lifetime_s <= 0:
+        return NotifyPayload(NotifyType.TICKET_NACK), 0
+    sealed = ticket.seal(_body(core, ctx, now + lifetime_s), key, ctx.settings.realm, ctx.rng)
+    data = lifetime_s.to_bytes(LIFETIME_OCTETS, "big") + sealed
+    return NotifyPayload(NotifyType.TICKET_LT_OPAQUE, data), lifetime_s
+
+
+def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
+    suite, keys, idi, idr = core.suite, core.keys, core.idi, core.idr
+    if suite is None or keys is None or idi is None or idr is None:
+        raise Misuse("a ticket for an SA that isn't established")
+    return TicketBody(
+        id=ctx.rng.bytes(16),
+        chain=core.chain,
+        generation=core.generation,
+        epoch=ctx.settings.epoch,
+        issued_wall_s=ctx.now.wall_s,
+        expires_wall_s=expires_wall_s,
+        auth_deadline_wall_s=core.auth_deadline_wall_s,
+        spi_i=core.spi_i,
+        spi_r=core.spi_r,
+        idi_type=idi.id_type,
+        idi=idi.data,
+        idr_type=idr.id_type,
+        idr=idr.data,
+        identity=core.identity,
+        auth_method=core.auth_method,
+        suite=(suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
+        sk_d=keys.d.octets,
+    )
+
+
+def received(core: SaCore, message: Message, now_wall_s: float) -> ClientTicket | None:
+    """The ticket in an answer of the gateway's, with what a resumption needs beside it (R10)."""
+    notify = message.notify(NotifyType.TICKET_LT_OPAQUE)
+    suite, keys, idi, idr = core.suite, core.keys, core.idi, core.idr
+    if notify is None or suite is None or keys is None or idi is None or idr is None:
+        return None
+    if len(notify.data) <= LIFETIME_OCTETS:
+        return None
+    lifetime_s = int.from_bytes(notify.data[:LIFETIME_OCTETS], "big")
+    return ClientTicket(
+        ticket=notify.data[LIFETIME_OCTETS:],
+        expires_wall_s=now_wall_s + lifetime_s,
+        suite=(suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
+        sk_d=keys.d,
+        idi_type=idi.id_type,
+        idi=idi.data,
+        idr_type=idr.id_type,
+        idr=idr.data,
+        auth_method=core.auth_method,
+    )

@@ -1,0 +1,138 @@
+"""The durable form of one IKE SA: what the journal keeps and an adopter starts from.
+
+Rules: one msgpack array, fields only ever appended, readers ignore what they don't know and fill in
+what is missing: members one release apart run together. It holds keys in clear: whoever stores it
+seals it first. It holds the last response, so that an adopter can answer a repeat of the last
+request.
+"""
+
+import msgspec
+
+from proto.ike.core import SaCore
+from proto.ike.effects import Address, Path
+from proto.ike.errors import Misuse, WireError
+
+FORMAT = 1
+
+ChildRow = tuple[
+    bytes,
+    bytes,
+    tuple[int, ...],
+    tuple[tuple[int | bytes, ...], ...],
+    tuple[tuple[int | bytes, ...], ...],
+    bytes,
+]
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One IKE SA as its owner left it. Order is the wire format: append only."""
+
+    format: int
+    spi_i: bytes
+    spi_r: bytes
+    suite: tuple[int, ...]
+    sk_d: bytes
+    sk_ai: bytes
+    sk_ar: bytes
+    sk_ei: bytes
+    sk_er: bytes
+    idi_type: int
+    idi: bytes
+    idr_type: int
+    idr: bytes
+    identity: str
+    auth_method: str
+    chain: bytes
+    generation: int
+    resumed: bool
+    established_wall_s: float
+    expires_wall_s: float
+    auth_deadline_wall_s: float
+    fragmentation: bool
+    children: tuple[ChildRow, ...]
+    local: Address
+    remote: Address
+    epoch: int
+    fence: int
+    expected_id: int
+    """Message ID of the peer's next request."""
+    next_id: int
+    """Message ID of our next request."""
+    last_request_tail: bytes
+    """Last 16 octets of the last request answered: enough to know a repeat."""
+    last_reply: bytes
+    """The answer to it, octet for octet."""
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Record)
+
+
+def encode(
+    core: SaCore,
+    path: Path,
+    iv_prefix: tuple[int, int],
+    ids: tuple[int, int],
+    last_request_tail: bytes,
+    last_reply: bytes,
+) -> bytes:
+    """The record of an established SA; `ids` = (expected_id, next_id), `iv_prefix` = (epoch,
+    fence).
+    """
+    suite, keys, idi, idr = core.suite, core.keys, core.idi, core.idr
+    if suite is None or keys is None or idi is None or idr is None:
+        raise Misuse("a record of an SA that isn't established")
+    return _ENCODER.encode(
+        Record(
+            FORMAT,
+            core.spi_i,
+            core.spi_r,
+            (suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
+            keys.d.octets,
+            keys.ai.octets,
+            keys.ar.octets,
+            keys.ei.octets,
+            keys.er.octets,
+            idi.id_type,
+            idi.data,
+            idr.id_type,
+            idr.data,
+            core.identity,
+            core.auth_method,
+            core.chain,
+            core.generation,
+            core.resumed,
+            core.established_wall_s,
+            core.expires_wall_s,
+            core.auth_deadline_wall_s,
+            core.fragmentation,
+            tuple(
+                (
+                    c.spi_in,
+                    c.spi_out,
+                    msgspec.structs.astuple(c.suite),
+                    tuple(msgspec.structs.astuple(s) for s in c.local_ts),
+                    tuple(msgspec.structs.astuple(s) for s in c.remote_ts),
+                    c.keymat.octets,
+                )
+                for c in core.children
+            ),
+            path.local,
+            path.remote,
+            *iv_prefix,
+            *ids,
+            last_request_tail,
+            last_reply,
+        )
+    )
+
+
+def decode(octets: bytes) -> Record:
+    """The record in `octets`. Raises WireError where it is none, or of a format we can't read."""
+    try:
+        record = _DECODER.decode(octets)
+    except msgspec.MsgspecError as error:
+        raise WireError(f"not an IKE SA record: {error}") from None
+    if record.format != FORMAT:
+        raise WireError(f"IKE SA record of format {record.format}, not {FORMAT}")
+    return record

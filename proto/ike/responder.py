@@ -1,0 +1,86 @@
+"""The first request of a peer we hold no state for: IKE_SA_INIT and IKE_SESSION_RESUME (RFC 7296
+2.6, RFC 5723 4.3.2).
+
+Rules: one bounded computation and at most one stateless answer before a cookie or a ticket has
+convinced us; the half-open table is bounded. Malformed octets get silence, a ticket that doesn't
+open gets TICKET_NACK at once.
+"""
+
+from proto.ike.core import Context, Step
+from proto.ike.effects import Datagram, Outcome, ignored
+from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.errors import PeerError, TicketReason, TicketRejected, WireError
+from proto.ike.events import Event, Failed, TicketRefused
+from proto.ike.exchanges import ike_sa_init, ike_session_resume
+from proto.ike.message import Header, Message, decode_clear, encode_clear
+from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+
+NO_SPI = bytes(8)
+KEY_ID = slice(1, 9)
+"""Where a ticket of ours names its key."""
+
+
+def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
+    """The message and what tells a repeat from a new request: SPIi ‖ Ni (RFC 7296 2.1). Raises
+    WireError.
+    """
+    message = decode_clear(ctx.raw, header)
+    nonce = message.find(NoncePayload)
+    if nonce is None:
+        raise WireError("a first request without a nonce")
+    return message, header.spi_i + nonce.data
+
+
+def answer(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context) -> Step | Outcome:
+    """The new half-open SA's Step, or a stateless Outcome."""
+    for payload in message.payloads:
+        if isinstance(payload, UnknownPayload) and payload.critical:
+            critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
+            return refuse(message, (NotifyPayload(critical, bytes((payload.type,))),), ctx)
+    if message.header.exchange == ExchangeType.IKE_SESSION_RESUME:
+        return _resume(message, half_open, ring_is_fresh, ctx)
+    return _init(message, half_open, ctx)
+
+
+def _init(message: Message, half_open: int, ctx: Context) -> Step | Outcome:
+    if half_open >= ctx.settings.cookie_threshold:
+        wanted = ike_sa_init.need_cookie(message, ctx)
+        if wanted is not None:
+            return refuse(message, (wanted,), ctx)
+    if half_open >= ctx.settings.half_open_max:
+        return ignored("half_open_full")
+    spi_r = ctx.spis.ike_spi()
+    if spi_r is None:
+        return ignored("no_shard")
+    try:
+        return ike_sa_init.respond(spi_r, message, ctx)
+    except PeerError as error:
+        failed = Failed(b"", False, error.why)
+        return refuse(message, (NotifyPayload(error.notify, error.data),), ctx, failed)
+
+
+def _resume(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context) -> Step | Outcome:
+    try:
+        body = ike_session_resume.open_ticket(message, ctx)
+    except TicketRejected as rejected:
+        if rejected.reason is TicketReason.UNKNOWN_KEY and not ring_is_fresh:
+            shown = message.notify(NotifyType.TICKET_OPAQUE)
+            if shown is not None:
+                return Outcome(look_up=shown.data[KEY_ID])
+        refused = TicketRefused(b"", rejected.reason.value)
+        return refuse(message, ike_session_resume.NACK, ctx, refused)
+    if half_open >= ctx.settings.half_open_max:
+        return ignored("half_open_full")
+    spi_r = ctx.spis.ike_spi()
+    if spi_r is None:
+        return ignored("no_shard")
+    return ike_session_resume.respond(spi_r, message, body, ctx)
+
+
+def refuse(
+    message: Message, payloads: tuple[Payload, ...], ctx: Context, *events: Event
+) -> Outcome:
+    """An unprotected answer that keeps no state; SPIr is zero (RFC 7296 2.6)."""
+    header = message.header
+    data = encode_clear(header.spi_i, NO_SPI, header.exchange, FLAG_RESPONSE, 0, payloads)
+    return Outcome(send=(Datagram(data, ctx.path),), events=events)

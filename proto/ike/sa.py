@@ -1,0 +1,433 @@
+"""One IKE SA: message IDs, retransmission, protection, and the lane that keeps one durable write at
+a time.
+
+Rules: window size 1 both ways (RFC 7296 2.3). While a write waits, nothing else of the SA is
+answered: a repeat gets its answer once that is durable, never before. What fails a check before the
+integrity check leaves no trace.
+"""
+
+import msgspec
+
+from proto.ike import aead, fragment, record
+from proto.ike.core import Context, RetransmitPolicy, SaCore, State, Step, replace
+from proto.ike.effects import Datagram, Outcome, Path, Persist, PersistKind, Settlement, ignored
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
+from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
+from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
+from proto.ike.exchanges import REQUESTS, RESPONSES, Row, ike_auth, informational
+from proto.ike.message import Header, Message, decode_clear, encode_clear, open_sealed, seal
+from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload, decode_chain
+
+TAIL_OCTETS = 16
+"""The end of a sealed request is its integrity check value: enough to know a repeat."""
+LINGER_S = 5.0
+"""How long an ended SA still repeats its last answer."""
+NEVER = float("inf")
+
+
+class Outstanding(msgspec.Struct):
+    """A request of ours that waits for its response."""
+
+    data: bytes
+    exchange: int
+    message_id: int
+    deadline_s: float
+    interval_s: float
+    sent: int = 1
+    refused: bool = False
+    """TICKET_NACK came: only the wait for a genuine answer is left."""
+    last: Step | None = None
+    """A Delete: what is done once it is answered, or isn't."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A durable write in flight and what holds once it is done."""
+
+    core: SaCore
+    reply: bytes
+    tail: bytes
+
+
+class IkeSa:
+    """See the module. `core` is replaced as a whole; the rest is the SA's transport."""
+
+    __slots__ = (
+        "_due", "_fragments", "_ivs", "_rx", "_tx", "core", "expected_id", "half_open_key",
+        "heard_s", "last_reply", "last_tail", "next_id", "outstanding", "path", "retransmit",
+        "waiting", "wants_end",
+    )  # fmt: skip
+
+    def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
+        self.core = core
+        self.path = path
+        self.half_open_key = half_open_key
+        self.retransmit: RetransmitPolicy = ctx.settings.retransmit
+        if core.handshake is not None and core.handshake.peer is not None:
+            self.retransmit = core.handshake.peer.retransmit
+        self.expected_id = 0 if core.initiator else 1
+        self.next_id = 0
+        self.last_tail = b""
+        self.last_reply = b""
+        self.heard_s = ctx.now.boot_s
+        self.outstanding: Outstanding | None = None
+        self.waiting: Waiting | None = None
+        self.wants_end: tuple[bool, str] | None = None
+        self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
+        self._fragments: fragment.Reassembly | None = None
+        self._rx: aead.Protection | None = None
+        self._tx: aead.Protection | None = None
+        self._ivs: aead.IvSpace | None = None
+        if core.keys is not None:
+            self._protect(ctx)
+
+    @property
+    def spi(self) -> bytes:
+        """Our own SPI."""
+        return self.core.spi
+
+    @property
+    def half_open(self) -> bool:
+        """Answered once, not authenticated yet."""
+        return self.core.state in (State.INIT_ANSWERED, State.RESUME_ANSWERED)
+
+    def deadline_s(self) -> float:
+        """When `on_timer` is to be called next."""
+        due = self._due if self.waiting is None else NEVER
+        return due if self.outstanding is None else min(self.outstanding.deadline_s, due)
+
+    # -- what arrives ---------------------------------------------------------------------------
+
+    def on_request(self, header: Header, ctx: Context) -> Outcome:
+        """A request with our SPI in it: answered, repeated, or ignored."""
+        data = ctx.raw
+        if header.message_id != self.expected_id:
+            if header.message_id + 1 == self.expected_id and self.last_tail == data[-TAIL_OCTETS:]:
+                return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
+            return ignored("message_id")
+        if self.waiting is not None or self.core.state is State.DEAD:
+            return ignored("waiting")
+        try:
+            message = self._open(header, ctx)
+        except WireError:
+            return ignored("integrity")
+        if message is None:
+            return ignored("fragment")
+        row = REQUESTS.get((self.core.state, header.exchange))
+        if row is None and self.half_open:
+            return ignored("exchange")
+        self.heard_s, self.path = ctx.now.boot_s, ctx.path
+        step = self._take(row, message, ctx)
+        reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
+        return self._carry_out(step, reply, data[-TAIL_OCTETS:], ctx)
+
+    def on_response(self, header: Header, ctx: Context) -> Outcome:
+        """An answer to our outstanding request, or nothing."""
+        asked = self.outstanding
+        if asked is None or (header.message_id, header.exchange) != (
+            asked.message_id, asked.exchange,
+        ):  # fmt: skip
+            return ignored("response")
+        row = RESPONSES.get((self.core.state, header.exchange))
+        if row is None:
+            return ignored("exchange")
+        try:
+            message = self._open(header, ctx) if row.protected else decode_clear(ctx.raw, header)
+            if message is None:
+                return ignored("fragment")
+            step = row.handler(self.core, message, ctx)
+        except WireError:
+            return ignored("integrity" if row.protected else "malformed")
+        except TicketRejected:
+            asked.refused = True
+            asked.deadline_s = ctx.now.boot_s + self._nack_wait_s()
+            return Outcome(self.spi)
+        except PeerError as error:
+            if not row.protected:
+                return ignored("unauthenticated")
+            return self._failed(error.why)
+        self.heard_s = ctx.now.boot_s
+        return self._answered(asked, step, ctx)
+
+    def repeat_first(self, ctx: Context) -> Outcome:
+        """The answer to the first request, the same octets each time (RFC 7296 2.1)."""
+        handshake = self.core.handshake
+        if handshake is None:
+            raise Misuse("a first answer after the handshake")
+        return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
+
+    def settle(self, settlement: Settlement, ctx: Context) -> Outcome | None:
+        """How the durable write ended. REFUSED: answer AUTHENTICATION_FAILED, end the SA."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is None:
+            raise Misuse("settled without a write in flight")
+        if settlement is Settlement.DURABLE:
+            self._advance(waiting.core, waiting.reply, waiting.tail, ctx)
+            return None
+        half_open, before = self.half_open, self.core
+        self.core = replace(before, state=State.DEAD)
+        self._due = ctx.now.boot_s
+        if settlement is Settlement.FENCED or not half_open:
+            step = informational.end(before, False, settlement.value)
+            return Outcome(self.spi, kernel=step.kernel, events=step.events)
+        refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
+        reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
+        failed = Failed(self.spi, before.resumed, "the ticket was used already")
+        return Outcome(self.spi, send=(Datagram(reply, self.path),), events=(failed,))
+
+    # -- what we start --------------------------------------------------------------------------
+
+    def start(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
+        """Send the first request of a handshake (clear)."""
+        data = encode_clear(self.core.spi_i, bytes(8), exchange, FLAG_INITIATOR, 0, payloads)
+        if self.core.handshake is not None:
+            handshake = replace(self.core.handshake, message_1=data)
+            self.core = replace(self.core, handshake=handshake)
+        return self._sent(data, exchange, 0, ctx)
+
+    def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
+        """Start an INFORMATIONAL; None while another request of ours is outstanding."""
+        if self.outstanding is not None or self.core.state is not State.ESTABLISHED:
+            return None
+        return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
+
+    def end(self, revoke: bool, why: str, ctx: Context) -> Outcome:
+        """Delete the IKE SA; the record goes once the peer has answered, or doesn't."""
+        busy = self.outstanding is not None or self.waiting is not None
+        if busy or self.core.state is not State.ESTABLISHED:
+            self.wants_end = (revoke, why)
+            return Outcome(self.spi)
+        step = informational.end(self.core, revoke, why)
+        outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
+        if self.outstanding is not None:
+            self.outstanding.last = step
+        return outcome
+
+    def on_timer(self, ctx: Context) -> Outcome | None:
+        """Retransmit, give up, expire, ask for life, whichever is due."""
+        now = ctx.now.boot_s
+        if self.outstanding is not None and now >= self.outstanding.deadline_s:
+            return self._retransmit(self.outstanding, ctx)
+        if now < self._due or self.waiting is not None:
+            return None
+        if self.core.state is not State.ESTABLISHED:
+            return self._half_open_ended()
+        if self.wants_end is not None and self.outstanding is None:
+            revoke, why = self.wants_end
+            self.wants_end = None
+            return self.end(revoke, why, ctx)
+        self._schedule(ctx)
+        if not self.core.initiator and ctx.now.wall_s >= self.core.expires_wall_s:
+            return self.end(False, "lifetime over", ctx)
+        silent_s = ctx.settings.liveness_interval_s
+        if silent_s and not self.core.initiator and now - self.heard_s >= silent_s:
+            return self.ask((), ctx)
+        return None
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _take(self, row: Row | None, message: Message, ctx: Context) -> Step:
+        """Run the row's handler; a peer's mistake becomes the RFC's notify."""
+        try:
+            for payload in message.payloads:
+                if isinstance(payload, UnknownPayload) and payload.critical:
+                    raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((payload.type,)))
+            if row is None:
+                raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
+            return row.handler(self.core, message, ctx)
+        except PeerError as error:
+            reply = (NotifyPayload(error.notify, error.data),)
+            if not self.half_open:
+                return Step(self.core, reply)
+            failed = Failed(self.spi, self.core.resumed, error.why)
+            return Step(replace(self.core, state=State.DEAD), reply, events=(failed,))
+
+    def _carry_out(self, step: Step, reply: bytes, tail: bytes, ctx: Context) -> Outcome:
+        """An Outcome for a request: at once, or once its write is durable."""
+        send = (Datagram(reply, ctx.path),)
+        if step.persist is None:
+            self._advance(step.core, reply, tail, ctx)
+            return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
+        self.waiting = Waiting(step.core, reply, tail)
+        persist = self._persist(step.core, step.persist, reply, tail, ctx)
+        return Outcome(self.spi, persist, step.kernel, send, step.events)
+
+    def _persist(
+        self, core: SaCore, kind: PersistKind, reply: bytes, tail: bytes, ctx: Context
+    ) -> Persist:
+        ending = kind in (PersistKind.END, PersistKind.REVOKE)
+        generation = core.generation
+        if kind in (PersistKind.CREATE, PersistKind.REDEEM):
+            generation -= 1
+        octets = b""
+        if not ending:
+            prefix = ctx.spis.iv_prefix(core.spi)
+            ids = (self.expected_id + 1, self.next_id)
+            octets = record.encode(core, ctx.path, prefix, ids, tail, reply)
+        return Persist(
+            kind, core.chain, generation, core.spi, octets,
+            core.replaces if kind is PersistKind.REDEEM else b"", core.expires_wall_s,
+        )  # fmt: skip
+
+    def _advance(self, core: SaCore, reply: bytes, tail: bytes, ctx: Context) -> None:
+        """The request is answered: move the window and the state."""
+        was_half_open = self.half_open
+        self.core = core
+        if reply:
+            self.expected_id += 1
+            self.last_reply, self.last_tail = reply, tail
+        if core.state is State.DEAD:
+            self._due = ctx.now.boot_s + LINGER_S
+        elif was_half_open:
+            self._schedule(ctx)
+        self._look_at_wants(ctx)
+
+    def _look_at_wants(self, ctx: Context) -> None:
+        """An end that had to wait is due now."""
+        if self.wants_end is not None:
+            self._due = ctx.now.boot_s
+
+    def _answered(self, asked: Outstanding, step: Step, ctx: Context) -> Outcome:
+        """An answer was taken: ask again, go on to IKE_AUTH, or be done."""
+        first = not RESPONSES[self.core.state, asked.exchange].protected
+        self.core = step.core
+        if first:
+            if step.reply:
+                return self.start(asked.exchange, step.reply, ctx)
+            if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
+                return Outcome(self.spi)
+            self._protect(ctx)
+            self.next_id = 1
+            auth = ike_auth.initiate(self.core, ctx)
+            self.core = auth.core
+            return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
+        self.outstanding = None
+        if asked.last is not None:
+            return self._finish(asked.last, ctx)
+        if asked.exchange == ExchangeType.IKE_AUTH:
+            self.path = ctx.path
+            return Outcome(self.spi, kernel=step.kernel, events=step.events)
+        self._look_at_wants(ctx)
+        return Outcome(self.spi, events=(Answered(self.spi), *step.events))
+
+    def _finish(self, step: Step, ctx: Context) -> Outcome:
+        """Our Delete was answered, or won't be: the record goes, then the SA."""
+        if step.persist is None:
+            self._advance(step.core, b"", b"", ctx)
+            return Outcome(self.spi, kernel=step.kernel, events=step.events)
+        self.waiting = Waiting(step.core, b"", b"")
+        persist = self._persist(step.core, step.persist, b"", b"", ctx)
+        return Outcome(self.spi, persist, step.kernel, (), step.events)
+
+    def _retransmit(self, asked: Outstanding, ctx: Context) -> Outcome | None:
+        if asked.refused:
+            refused = TicketRefused(self.spi, "TICKET_NACK")
+            return self._failed("the gateway refused the ticket", refused)
+        if asked.sent < self.retransmit.tries:
+            asked.sent += 1
+            asked.interval_s *= self.retransmit.factor
+            asked.deadline_s = ctx.now.boot_s + asked.interval_s
+            return Outcome(self.spi, send=(Datagram(asked.data, self.path),))
+        self.outstanding = None
+        if asked.last is not None:
+            return self._finish(asked.last, ctx)
+        if self.core.state is not State.ESTABLISHED:
+            why = self.core.handshake.why if self.core.handshake is not None else ""
+            return self._failed(why or "no answer")
+        step = informational.end(self.core, False, "no answer")
+        outcome = self._finish(step, ctx)
+        return replace(outcome, events=(Unanswered(self.spi), *outcome.events))
+
+    def _half_open_ended(self) -> Outcome:
+        """The peer never came back after the first exchange, or a linger is over."""
+        events: tuple[Event, ...] = ()
+        if self.half_open:
+            events = (Failed(self.spi, self.core.resumed, "no IKE_AUTH"),)
+        self.core = replace(self.core, state=State.DEAD)
+        self._due = NEVER
+        return Outcome(self.spi, events=events)
+
+    def _failed(self, why: str, *more: Event) -> Outcome:
+        failed = Failed(self.spi, self.core.resumed, why)
+        self.core = replace(self.core, state=State.DEAD)
+        self.outstanding = None
+        self._due = NEVER
+        return Outcome(self.spi, events=(*more, failed))
+
+    def _request(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
+        data = self._seal(exchange, 0, self.next_id, payloads, ctx)
+        outcome = self._sent(data, exchange, self.next_id, ctx)
+        self.next_id += 1
+        return outcome
+
+    def _sent(self, data: bytes, exchange: int, message_id: int, ctx: Context) -> Outcome:
+        interval_s = self.retransmit.initial_s
+        self.outstanding = Outstanding(
+            data, exchange, message_id, ctx.now.boot_s + interval_s, interval_s
+        )
+        return Outcome(self.spi, send=(Datagram(data, self.path),))
+
+    def _schedule(self, ctx: Context) -> None:
+        """When an established SA is to be looked at again."""
+        if self.core.initiator:
+            self._due = NEVER
+            return
+        left_s = self.core.expires_wall_s - ctx.now.wall_s
+        silent_s = ctx.settings.liveness_interval_s
+        wait_s = min(left_s, silent_s) if silent_s else left_s
+        self._due = ctx.now.boot_s + max(wait_s, 1.0)
+
+    def _nack_wait_s(self) -> float:
+        handshake = self.core.handshake
+        if handshake is None or handshake.peer is None:
+            return 0.0
+        return handshake.peer.nack_wait_s
+
+    # -- protection -----------------------------------------------------------------------------
+
+    def _protect(self, ctx: Context) -> None:
+        suite, keys = self.core.suite, self.core.keys
+        if suite is None or keys is None:
+            raise Misuse("protection before keys")
+        initiator = aead.protection(suite, keys.ei, keys.ai)
+        responder = aead.protection(suite, keys.er, keys.ar)
+        ours_is_i = self.core.initiator
+        self._tx, self._rx = (initiator, responder) if ours_is_i else (responder, initiator)
+        self._ivs = aead.IvSpace(*ctx.spis.iv_prefix(self.spi))
+
+    def _seal(
+        self,
+        exchange: int,
+        flags: int,
+        message_id: int,
+        payloads: tuple[Payload, ...],
+        ctx: Context,
+    ) -> bytes:
+        tx, ivs = self._tx, self._ivs
+        if tx is None or ivs is None:
+            raise Misuse("sealing before keys")
+        iv = ivs.next() if tx.counter_iv else ctx.rng.bytes(tx.iv_len)
+        if self.core.initiator:
+            flags |= FLAG_INITIATOR
+        core = self.core
+        return seal(core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx, iv)
+
+    def _open(self, header: Header, ctx: Context) -> Message | None:
+        """The opened message; None: a fragment was taken, others are missing. Raises WireError."""
+        if self._rx is None:
+            raise WireError("sealed message before keys")
+        if header.next_payload != PayloadType.SKF:
+            return open_sealed(ctx.raw, header, self._rx)
+        part = fragment.open_fragment(ctx.raw, header, self._rx)
+        if self._fragments is None:
+            self._fragments = fragment.Reassembly(header.message_id)
+        whole = self._fragments.add(part)
+        if whole is None:
+            return None
+        self._fragments = None
+        return Message(header, decode_chain(*whole))
+
+
+def dropped(core: SaCore, why: str) -> Outcome:
+    """Let go of an SA silently: kernel cleared, nothing sent, nothing written."""
+    step = informational.end(core, False, why)
+    return Outcome(core.spi, kernel=step.kernel, events=(Ended(core.spi, core.chain, why),))
