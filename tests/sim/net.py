@@ -39,6 +39,8 @@ class PacketNet:
         self._of_link: dict[tuple[str, str], Weather] = {}
         self._cut: dict[tuple[str, str], None] = {}
         self._bound: dict[Address, Callable[[bytes, Path], None]] = {}
+        self.observers: list[Callable[[bytes, Path], None]] = []
+        """Told of every datagram that is sent, lost ones included."""
 
     def bind(self, address: Address, on_datagram: Callable[[bytes, Path], None]) -> None:
         """Deliver what is sent to `address` to `on_datagram`. One listener an address."""
@@ -70,6 +72,8 @@ class PacketNet:
         weather = self._of_link.get(link, self.weather)
         fate = self._fate(link, weather, len(data))
         self._trace.event(fate, *path.local, *path.remote, data)
+        for observer in self.observers:
+            observer(data, path)
         if fate == "sent":
             self._deliver_later(data, path, weather)
         elif fate == "sent twice":

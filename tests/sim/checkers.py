@@ -1,0 +1,68 @@
+"""What must hold in every run, looked at from outside: on the wire, in the store, at both ends.
+
+Rules: a checker only looks; it reads datagrams and recorded events and never the parts under test,
+so that a bug can't hide itself. Findings are sentences; an empty list is a good run.
+
+- One voice: nobody says two different things under one message ID (promise 5).
+- No IV twice: an (SA, direction, IV) that was seen before carries the same octets (promise 5).
+- Single use: a ticket's (chain, generation) gives at most one IKE SA (promise 3).
+"""
+
+import hashlib
+
+from proto.ike.effects import Path
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
+
+HEADER_LEN = 28
+SK_IV = slice(HEADER_LEN + 4, HEADER_LEN + 12)
+"""Where an SK payload that comes first has its 8-octet IV (RFC 5282 3)."""
+
+WITHOUT_STATE = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
+"""Several members may answer these, and a request may come again with a cookie."""
+
+
+class WireChecker:
+    """Reads every datagram that is sent."""
+
+    def __init__(self) -> None:
+        self.findings: list[str] = []
+        self._said: dict[tuple[bytes, bool, bool, bytes], bytes] = {}
+        self._ivs: dict[tuple[bytes, bool, bytes], bytes] = {}
+
+    def see(self, data: bytes, path: Path) -> None:
+        """One datagram leaves `path.local`."""
+        if len(data) < HEADER_LEN or data[18] in WITHOUT_STATE:
+            return
+        digest = hashlib.sha256(data).digest()
+        spis, flags, message_id = data[:16], data[19], data[20:24]
+        from_initiator, is_response = bool(flags & FLAG_INITIATOR), bool(flags & FLAG_RESPONSE)
+        if data[16] == PayloadType.SK:
+            before = self._ivs.setdefault((spis, from_initiator, data[SK_IV]), digest)
+            if before != digest:
+                self._find("one IV for two messages", data, path)
+        before = self._said.setdefault((spis, from_initiator, is_response, message_id), digest)
+        if before != digest:
+            self._find("two messages under one message ID", data, path)
+
+    def _find(self, what: str, data: bytes, path: Path) -> None:
+        self.findings.append(
+            f"{what}: SPIs {data[:8].hex()} {data[8:16].hex()}, exchange {data[18]}, "
+            f"message ID {int.from_bytes(data[20:24], 'big')}, from {path.local[0]}"
+        )
+
+
+class TicketChecker:
+    """Is told of every IKE SA that a gateway holds established."""
+
+    def __init__(self) -> None:
+        self.findings: list[str] = []
+        self._holder: dict[tuple[bytes, int], str] = {}
+
+    def established(self, gateway: str, chain: bytes, generation: int, spi: bytes) -> None:
+        """`gateway` says that `chain` is at `generation` with this SPI of its own."""
+        here = f"{gateway} {spi.hex()}"
+        before = self._holder.setdefault((chain, generation), here)
+        if before != here:
+            self.findings.append(
+                f"generation {generation} of chain {chain.hex()} twice: {before} and {here}"
+            )
