@@ -195,7 +195,7 @@ def decode(octets: bytes) -> KeyRing:
                 f"the key ring has format {version}, this release knows {VERSION}: upgrade it"
             )
         sets = {name: KeySet(_KEYS_DECODER.decode(form.pop(name))) for name in _SETS}
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         raise Incompatible(f"the key ring can't be read: {error}") from None
     for name, keys in sets.items():
         _check(name, keys)

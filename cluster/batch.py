@@ -1,0 +1,204 @@
+"""Journal operations as transactions of the store, and what the store's answer means: pure.
+
+Every operation is a nested transaction with an outcome of its own:
+
+```
+compare  shard key's mod revision = as owned when the operation was submitted     (else FENCED)
+         session key's version    = the generation the operation was made for     (else SUPERSEDED)
+success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delete replaced record]
+         WRITE           put record
+         END             delete record
+         REVOKE          delete record, delete session
+failure  get session, get shard: tells which of the two, or that it was done already
+```
+
+The batch around them compares cluster state, revocation watermark and the journal's own lane key,
+and moves the lane key on. So of a batch sent twice (its outcome was unknown) one at most takes
+effect, even if the first arrives long after the second.
+"""
+
+import enum
+from collections.abc import Callable
+
+import msgspec
+
+from cluster.layout import Keys
+from cluster.store import Compare, Delete, Entry, Get, Put, Target, Txn, TxnResult
+
+BATCH_OPS_MAX = 124
+"""The store's limit of 128 is shared: operations of the batch (these and the lane's put) plus those
+of the largest nested transaction (three)."""
+BATCH_OCTETS_MAX = 1 << 20
+"""Sealed records and keys of one batch; etcd's default limit of a request is half as much more."""
+OP_OVERHEAD_OCTETS = 640
+"""Keys and framing of one operation, generously."""
+RECORD_OCTETS_MAX = 256 << 10
+"""The largest record accepted."""
+OP_ID_LEN = 16
+_SPI_LEN = 8
+
+
+class OpKind(enum.Enum):
+    """What an operation does to its chain; means what `proto.ike.effects.PersistKind` means."""
+
+    CREATE = "create"
+    REDEEM = "redeem"
+    WRITE = "write"
+    END = "end"
+    REVOKE = "revoke"
+
+
+class Outcome(enum.Enum):
+    """How an operation ended."""
+
+    COMMITTED = "committed"
+    """Durable; read back even if every member dies now."""
+    SUPERSEDED = "superseded"
+    """The chain had moved on: this ticket or this SA is void."""
+    FENCED = "fenced"
+    """The shard has another owner, or another fence: say nothing, drop the SA."""
+
+
+class Op(msgspec.Struct, frozen=True, gc=False):
+    """One durable write."""
+
+    kind: OpKind
+    chain: bytes
+    """16 octets."""
+    generation: int
+    """What the chain's version must be before; 0 with CREATE."""
+    shard: int
+    spi: bytes
+    """The gateway's SPI, 8 octets."""
+    record: bytes
+    """In clear; empty with END and REVOKE."""
+    replaces: tuple[int, bytes] | None
+    """(shard, SPI) of the record that goes (REDEEM)."""
+    expires_wall_s: float
+    op_id: bytes = b""
+    """16 octets that no other operation has; made by the journal if empty."""
+
+
+class Pending:
+    """An operation on its way."""
+
+    __slots__ = (
+        "done",
+        "epoch",
+        "op",
+        "op_id",
+        "record_key",
+        "sealed",
+        "serial",
+        "shard_revision",
+        "submitted_s",
+    )
+
+    def __init__(
+        self,
+        op: Op,
+        done: Callable[[Outcome], None],
+        *,
+        serial: int,
+        op_id: bytes,
+        shard_revision: int,
+        epoch: int,
+        submitted_s: float,
+    ) -> None:
+        self.op = op
+        self.done = done
+        self.serial = serial
+        self.op_id = op_id
+        self.shard_revision = shard_revision
+        self.epoch = epoch
+        self.submitted_s = submitted_s
+        self.record_key = b""
+        self.sealed: bytes | None = None
+
+
+class Lane:
+    """The order of one journal's batches: each moves `key` on, and compares what the last left."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.lease_id = 0
+        self.revision = 0
+        self.batches = 0
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """The revisions of the cluster state and of the watermark that this member acts by."""
+
+    state: int
+    watermark: int
+
+
+def batch_txn(keys: Keys, installed: Installed, lane: Lane, ops: tuple[Txn, ...]) -> Txn:
+    """The transaction around `ops`; its failure branch reads what it compared, in that order."""
+    return Txn(
+        (
+            Compare(keys.state, Target.MOD_REVISION, installed.state),
+            Compare(keys.watermark, Target.MOD_REVISION, installed.watermark),
+            Compare(lane.key, Target.MOD_REVISION, lane.revision),
+        ),
+        (Put(lane.key, b"%d" % lane.batches, lane.lease_id), *ops),
+        (Get(keys.state), Get(keys.watermark), Get(lane.key)),
+    )
+
+
+def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
+    """The nested transaction of one operation; `lease_id` is its expiry bucket's."""
+    op = pending.op
+    session = keys.session(op.chain)
+    shard = keys.shard(op.shard)
+    record = pending.record_key
+    success: tuple[Put | Delete, ...]
+    if op.kind is OpKind.WRITE:
+        success = (Put(record, pending.sealed or b"", lease_id),)
+    elif op.kind is OpKind.END:
+        success = (Delete(record),)
+    elif op.kind is OpKind.REVOKE:
+        success = (Delete(record), Delete(session))
+    else:
+        success = (
+            Put(session, op.spi + pending.op_id, lease_id),
+            Put(record, pending.sealed or b"", lease_id),
+        )
+        if op.replaces is not None:
+            success += (Delete(keys.record(*op.replaces)),)
+    return Txn(
+        (
+            Compare(shard, Target.MOD_REVISION, pending.shard_revision),
+            Compare(session, Target.VERSION, op.generation),
+        ),
+        success,
+        (Get(session), Get(shard)),
+    )
+
+
+def outcome_of(pending: Pending, result: TxnResult) -> Outcome:
+    """What the nested transaction's result means for its operation."""
+    if result.succeeded:
+        return Outcome.COMMITTED
+    session, shard = entry(result, 0), entry(result, 1)
+    if session is not None and session.value[_SPI_LEN:] == pending.op_id:
+        return Outcome.COMMITTED  # an earlier attempt, whose outcome was unknown, did it
+    if shard is None or shard.mod_revision != pending.shard_revision:
+        return Outcome.FENCED
+    if session is None and pending.op.kind is OpKind.REVOKE:
+        return Outcome.COMMITTED  # gone is what was wanted
+    return Outcome.SUPERSEDED
+
+
+def entry(result: TxnResult, index: int) -> Entry | None:
+    """What the Get at `index` of the branch taken read."""
+    found = result.responses[index]
+    return found if isinstance(found, Entry) else None
+
+
+def nested(result: TxnResult, index: int) -> TxnResult:
+    """The result of the transaction nested at `index` of the branch taken."""
+    found = result.responses[index]
+    if not isinstance(found, TxnResult):
+        raise TypeError("the store answered a nested transaction with something else")
+    return found

@@ -1,0 +1,372 @@
+"""Group commit: what handlers want durable in the same milliseconds goes to the store at once.
+
+Rules: nothing is lost silently. Every operation accepted ends in exactly one call of its `done`:
+COMMITTED, SUPERSEDED or FENCED; while the store is away it waits. Operations on one chain are
+carried out in the order submitted, one at a time. An operation is void, and FENCED, once its shard
+has another revision than when it was submitted. `done` callbacks don't raise. Hot path: no task, no
+future and no lock per operation. What a batch looks like: `cluster.batch`.
+"""
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from cluster.batch import (
+    BATCH_OCTETS_MAX,
+    BATCH_OPS_MAX,
+    OP_ID_LEN,
+    OP_OVERHEAD_OCTETS,
+    RECORD_OCTETS_MAX,
+    Installed,
+    Lane,
+    Op,
+    OpKind,
+    Outcome,
+    Pending,
+    batch_txn,
+    entry,
+    nested,
+    op_txn,
+    outcome_of,
+)
+from cluster.errors import ClusterError, LeaseLost
+from cluster.expiry import ExpiryBuckets
+from cluster.layout import ClusterState, Keys
+from cluster.link import MirrorEntry
+from cluster.records import RecordVault
+from cluster.seams import Clock, Rng, Spawn
+from cluster.store import Entry, Store, TxnResult
+
+__all__ = [
+    "Journal",
+    "JournalHooks",
+    "JournalState",
+    "Op",
+    "OpKind",
+    "Outcome",
+    "RecordVault",
+]
+
+QUEUE_MAX = 16_384
+"""Operations accepted and not ended; beyond it `submit` refuses."""
+LANES = 1
+"""Batches in flight. One makes the largest batches: what arrives meanwhile shares the next."""
+PAUSE_FIRST_S = 0.05
+"""The pause before a failed batch is sent again; it doubles up to the longest."""
+PAUSE_MAX_S = 1.0
+LANE_KEPT_S = 86_400.0
+"""How long after its last batch a lane's key stays."""
+
+
+class JournalState(enum.Enum):
+    """Whether operations get through."""
+
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    """The store doesn't answer, or not for sure: everything waits."""
+    HELD = "held"
+    """The store answers, but the cluster's state is not `normal`, or not the one installed here."""
+
+
+class JournalHooks(msgspec.Struct, frozen=True):
+    """Who is told what; each is called from the event loop and doesn't raise."""
+
+    mirror: Callable[[int, MirrorEntry], None] | None = None
+    """(shard, entry) as an operation is sealed; with empty octets: a record that goes."""
+    on_state: Callable[[JournalState], None] | None = None
+    on_latency: Callable[[float], None] | None = None
+    """Seconds from `submit` to the end, per operation that reached the store."""
+    on_watermark: Callable[[Entry | None], None] | None = None
+    """A new revocation watermark, to be obeyed before the next batch is sent."""
+
+
+class InstalledState(Protocol):
+    """The cluster state that this member acts by. Implementer: `cluster.state.StateKeeper`."""
+
+    @property
+    def state(self) -> ClusterState: ...
+    @property
+    def revision(self) -> int: ...
+
+
+class Journal:
+    """One member's durable writes."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        vault: RecordVault,
+        cluster: InstalledState,
+        shard_revision: Callable[[int], int | None],
+        clock: Clock,
+        rng: Rng,
+        hooks: JournalHooks | None = None,
+        queue_max: int = QUEUE_MAX,
+        lanes: int = LANES,
+    ) -> None:
+        """`shard_revision`: the store's revision of a shard's key while this member owns it."""
+        self._store = store
+        self._keys = keys
+        self._vault = vault
+        self._cluster = cluster
+        self._shard_revision = shard_revision
+        self._clock = clock
+        self._hooks = hooks or JournalHooks()
+        self._queue_max = queue_max
+        self._buckets = ExpiryBuckets(store, keys.root, clock)
+        journal = rng.bytes(8)
+        self._op_id_head = journal
+        self._lanes = tuple(Lane(keys.lane(f"{journal.hex()}-{n}")) for n in range(lanes))
+        self._watermark = 0
+        self._serial = 0
+        self._accepted: dict[int, Pending] = {}
+        self._ready: deque[Pending] = deque()
+        """At most one per chain; the next of a chain comes here when the one before has ended."""
+        self._chains: dict[bytes, deque[Pending] | None] = {}
+        """Chains with an operation ready or in flight → those that wait for it."""
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.state = JournalState.OK
+        self.batches = 0
+        """Transactions that took effect."""
+        self.ended = 0
+        """Operations that ended, whatever their outcome."""
+
+    def start(self, spawn: Spawn) -> None:
+        """Begin to send."""
+        for number, lane in enumerate(self._lanes):
+            spawn(self._run(lane), f"journal-{number}")
+
+    def submit(self, op: Op, done: Callable[[Outcome], None]) -> bool:
+        """Have `op` made durable; `done` is called once, later. False, and no call: the queue is
+        full. Raises ValueError for a record too large to be stored.
+        """
+        if len(op.record) > RECORD_OCTETS_MAX:
+            raise ValueError(f"a record of {len(op.record)} octets, at most {RECORD_OCTETS_MAX}")
+        if len(self._accepted) >= self._queue_max:
+            return False
+        revision = self._shard_revision(op.shard)
+        if revision is None:
+            asyncio.get_running_loop().call_soon(done, Outcome.FENCED)
+            return True
+        self._serial = serial = self._serial + 1
+        pending = Pending(
+            op,
+            done,
+            serial=serial,
+            op_id=op.op_id or self._op_id_head + serial.to_bytes(OP_ID_LEN - 8, "big"),
+            shard_revision=revision,
+            epoch=self._cluster.state.epoch,
+            submitted_s=self._clock.boot_s(),
+        )
+        self._accepted[serial] = pending
+        if op.chain in self._chains:
+            waiting = self._chains[op.chain]
+            if waiting is None:
+                self._chains[op.chain] = waiting = deque()
+            waiting.append(pending)
+        else:
+            self._chains[op.chain] = None
+            self._ready.append(pending)
+            self._wake.set()
+        self._idle.clear()
+        return True
+
+    @property
+    def pending(self) -> int:
+        """Operations accepted and not ended."""
+        return len(self._accepted)
+
+    @property
+    def oldest_pending_s(self) -> float:
+        """How long the oldest of them has waited; 0 if there is none."""
+        for pending in self._accepted.values():
+            return self._clock.boot_s() - pending.submitted_s
+        return 0.0
+
+    async def drained(self) -> None:
+        """Wait until nothing is pending."""
+        await self._idle.wait()
+
+    # -- a lane
+
+    async def _run(self, lane: Lane) -> None:
+        while True:
+            while not self._ready:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = self._take()
+            if batch:
+                await self._carry_out(lane, batch)
+
+    def _take(self) -> list[Pending]:
+        """As many ready operations as fit one transaction, sealed."""
+        batch: list[Pending] = []
+        written: dict[bytes, None] = {}
+        octets = 0
+        ready = self._ready
+        while ready and len(batch) < BATCH_OPS_MAX:
+            pending = ready[0]
+            if self._is_void(pending):
+                self._end(ready.popleft(), Outcome.FENCED)
+                continue
+            if pending.sealed is None:
+                self._seal(pending)
+            octets += len(pending.sealed or b"") + OP_OVERHEAD_OCTETS
+            names = [pending.record_key]
+            if pending.op.replaces is not None:
+                names.append(self._keys.record(*pending.op.replaces))
+            # the store takes a key once per transaction
+            if batch and (octets > BATCH_OCTETS_MAX or any(name in written for name in names)):
+                break
+            written.update(dict.fromkeys(names))
+            batch.append(ready.popleft())
+        return batch
+
+    async def _carry_out(self, lane: Lane, batch: list[Pending]) -> None:
+        """Send `batch` until the store has decided on each of its operations."""
+        pause_s = PAUSE_FIRST_S
+        lane.batches += 1
+        while batch := self._still_owned(batch):
+            attempt = await self._attempt(lane, batch)
+            if attempt is _Attempt.AGAIN:
+                continue
+            self._say(_STATES[attempt])
+            if attempt is _Attempt.DECIDED:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            self._sweep()
+
+    async def _attempt(self, lane: Lane, batch: list[Pending]) -> "_Attempt":
+        """Send `batch` once."""
+        if self._cluster.state.mode != "normal":
+            return _Attempt.HELD
+        try:
+            ops = [op_txn(self._keys, pending, await self._lease(pending)) for pending in batch]
+            lane.lease_id = await self._buckets.grant(self._clock.wall_s() + LANE_KEPT_S)
+            installed = Installed(self._cluster.revision, self._watermark)
+            result = await self._store.commit(batch_txn(self._keys, installed, lane, tuple(ops)))
+        except ClusterError as error:
+            if isinstance(error, LeaseLost):
+                self._buckets.forget()
+            return _Attempt.UNAVAILABLE
+        if not result.succeeded:
+            return self._reread(lane, result)
+        lane.revision = result.revision
+        self.batches += 1
+        self._settle(batch, result)
+        return _Attempt.DECIDED
+
+    async def _lease(self, pending: Pending) -> int:
+        """The lease that what `pending` puts hangs on."""
+        if pending.op.kind in _PUTS_NOTHING:
+            return 0
+        expires_s = pending.op.expires_wall_s
+        return self._buckets.granted(expires_s) or await self._buckets.grant(expires_s)
+
+    def _reread(self, lane: Lane, result: TxnResult) -> "_Attempt":
+        """Take in what the batch's compares found: nothing of the batch was carried out."""
+        state, watermark, own = entry(result, 0), entry(result, 1), entry(result, 2)
+        lane.revision = own.mod_revision if own is not None else 0
+        revision = watermark.mod_revision if watermark is not None else 0
+        if revision != self._watermark:
+            self._watermark = revision
+            if self._hooks.on_watermark is not None:
+                self._hooks.on_watermark(watermark)
+        if state is None or state.mod_revision != self._cluster.revision:
+            return _Attempt.HELD
+        return _Attempt.AGAIN
+
+    def _settle(self, batch: list[Pending], result: TxnResult) -> None:
+        now_s = self._clock.boot_s()
+        on_latency = self._hooks.on_latency
+        for index, pending in enumerate(batch, start=1):  # 0 is the lane's put
+            if on_latency is not None:
+                on_latency(now_s - pending.submitted_s)
+            self._end(pending, outcome_of(pending, nested(result, index)))
+
+    # -- one operation
+
+    def _seal(self, pending: Pending) -> None:
+        """Seal the record, once whatever happens to the batch, and offer it to the mirrors."""
+        op = pending.op
+        pending.record_key = self._keys.record(op.shard, op.spi)
+        empty = op.kind in _PUTS_NOTHING
+        sealed = b"" if empty else self._vault.seal_record(op.record, pending.record_key)
+        pending.sealed = sealed
+        mirror = self._hooks.mirror
+        if mirror is None:
+            return
+        moves = op.kind in (OpKind.CREATE, OpKind.REDEEM)
+        generation = op.generation + 1 if moves else op.generation
+        mirror(op.shard, MirrorEntry(op.spi, op.chain, generation, sealed))
+        if op.replaces is not None:
+            shard, spi = op.replaces
+            mirror(shard, MirrorEntry(spi, op.chain, generation, b""))
+
+    def _is_void(self, pending: Pending) -> bool:
+        return (
+            self._shard_revision(pending.op.shard) != pending.shard_revision
+            or self._cluster.state.epoch != pending.epoch
+        )
+
+    def _still_owned(self, batch: list[Pending]) -> list[Pending]:
+        """`batch` without what became void since; those are ended."""
+        kept = []
+        for pending in batch:
+            if self._is_void(pending):
+                self._end(pending, Outcome.FENCED)
+            else:
+                kept.append(pending)
+        return kept
+
+    def _sweep(self) -> None:
+        """End what became void while it waited for its batch."""
+        ready, self._ready = self._ready, deque()
+        # what `_end` lets follow comes behind
+        self._ready.extendleft(reversed(self._still_owned(list(ready))))
+
+    def _end(self, pending: Pending, outcome: Outcome) -> None:
+        chain = pending.op.chain
+        del self._accepted[pending.serial]
+        self.ended += 1
+        waiting = self._chains[chain]
+        if waiting:
+            self._ready.append(waiting.popleft())
+            self._wake.set()
+        else:
+            del self._chains[chain]
+        if not self._accepted:
+            self._idle.set()
+        pending.done(outcome)
+
+    def _say(self, state: JournalState) -> None:
+        if state is not self.state:
+            self.state = state
+            if self._hooks.on_state is not None:
+                self._hooks.on_state(state)
+
+
+class _Attempt(enum.Enum):
+    """What came of sending a batch once."""
+
+    DECIDED = "decided"
+    AGAIN = "again"
+    UNAVAILABLE = "unavailable"
+    HELD = "held"
+
+
+_STATES = {
+    _Attempt.DECIDED: JournalState.OK,
+    _Attempt.UNAVAILABLE: JournalState.UNAVAILABLE,
+    _Attempt.HELD: JournalState.HELD,
+}
+_PUTS_NOTHING = (OpKind.END, OpKind.REVOKE)
