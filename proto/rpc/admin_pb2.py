@@ -24,39 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/rpc/admin.proto\x12\x0fstandfast.admin\"\x0f\n\rStatusRequest\"\xea\x01\n\x0bStatusReply\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04mode\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x12\n\nstore_kind\x18\x06 \x01(\t\x12\x13\n\x0bstore_state\x18\x07 \x01(\t\x12\x15\n\rring_revision\x18\x08 \x01(\x03\x12\x0e\n\x06shards\x18\t \x01(\r\x12\x14\n\x0cshards_owned\x18\n \x01(\r\x12(\n\x07members\x18\x0b \x03(\x0b\x32\x17.standfast.admin.Member\"\xf0\x01\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x15\n\rike_addresses\x18\x05 \x03(\t\x12\x13\n\x0brpc_address\x18\x06 \x01(\t\x12\x0e\n\x06shards\x18\x07 \x01(\r\x12\x10\n\x08sessions\x18\x08 \x01(\x04\x12\x15\n\rring_revision\x18\t \x01(\x03\x12\x1c\n\x0fheartbeat_age_s\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07release\x18\x0b \x01(\tB\x12\n\x10_heartbeat_age_s\")\n\x13ListSessionsRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"O\n\x0cSessionBatch\x12*\n\x08sessions\x18\x01 \x03(\x0b\x32\x18.standfast.admin.Session\x12\x13\n\x0bunreachable\x18\x02 \x03(\t\"\xd2\x01\n\x07Session\x12\r\n\x05spi_i\x18\x01 \x01(\x0c\x12\r\n\x05spi_r\x18\x02 \x01(\x0c\x12\r\n\x05\x63hain\x18\x03 \x01(\x0c\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x10\n\x08identity\x18\x05 \x01(\t\x12\x14\n\x0cpeer_address\x18\x06 \x01(\t\x12\x0b\n\x03how\x18\x07 \x01(\t\x12\r\n\x05suite\x18\x08 \x01(\t\x12\x1a\n\x12\x65stablished_wall_s\x18\t \x01(\x01\x12\x16\n\x0e\x65xpires_wall_s\x18\n \x01(\x01\x12\x0e\n\x06member\x18\x0b \x01(\t\"1\n\x0eSessionRequest\x12\x0b\n\x03spi\x18\x01 \x01(\x0c\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\" \n\x0eTerminateReply\x12\x0e\n\x06member\x18\x01 \x01(\t\"\x11\n\x0fListKeysRequest\"J\n\rListKeysReply\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.standfast.admin.Key\x12\x15\n\rring_revision\x18\x02 \x01(\x03\"\x7f\n\x03Key\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0e\x63reated_wall_s\x18\x04 \x01(\x01\x12\x19\n\x11seal_until_wall_s\x18\x05 \x01(\x01\x12\x19\n\x11open_until_wall_s\x18\x06 \x01(\x01\"\x13\n\x11RotateKeysRequest\"P\n\x0cRotationStep\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x15\n\rring_revision\x18\x03 \x01(\x03\x12\x0b\n\x03key\x18\x04 \x01(\t2\xe7\x03\n\x05\x41\x64min\x12\x46\n\x06Status\x12\x1e.standfast.admin.StatusRequest\x1a\x1c.standfast.admin.StatusReply\x12U\n\x0cListSessions\x12$.standfast.admin.ListSessionsRequest\x1a\x1d.standfast.admin.SessionBatch0\x01\x12H\n\x0bShowSession\x12\x1f.standfast.admin.SessionRequest\x1a\x18.standfast.admin.Session\x12T\n\x10TerminateSession\x12\x1f.standfast.admin.SessionRequest\x1a\x1f.standfast.admin.TerminateReply\x12L\n\x08ListKeys\x12 .standfast.admin.ListKeysRequest\x1a\x1e.standfast.admin.ListKeysReply\x12Q\n\nRotateKeys\x12\".standfast.admin.RotateKeysRequest\x1a\x1d.standfast.admin.RotationStep0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15proto/rpc/admin.proto\x12\x12standfast.admin.v1\"\x0f\n\rStatusRequest\"\xed\x01\n\x0bStatusReply\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04mode\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x12\n\nstore_kind\x18\x06 \x01(\t\x12\x13\n\x0bstore_state\x18\x07 \x01(\t\x12\x15\n\rring_revision\x18\x08 \x01(\x03\x12\x0e\n\x06shards\x18\t \x01(\r\x12\x14\n\x0cshards_owned\x18\n \x01(\r\x12+\n\x07members\x18\x0b \x03(\x0b\x32\x1a.standfast.admin.v1.Member\"\xf0\x01\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x15\n\rike_addresses\x18\x05 \x03(\t\x12\x13\n\x0brpc_address\x18\x06 \x01(\t\x12\x0e\n\x06shards\x18\x07 \x01(\r\x12\x10\n\x08sessions\x18\x08 \x01(\x04\x12\x15\n\rring_revision\x18\t \x01(\x03\x12\x1c\n\x0fheartbeat_age_s\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07release\x18\x0b \x01(\tB\x12\n\x10_heartbeat_age_s\")\n\x13ListSessionsRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"R\n\x0cSessionBatch\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.standfast.admin.v1.Session\x12\x13\n\x0bunreachable\x18\x02 \x03(\t\"\xd2\x01\n\x07Session\x12\r\n\x05spi_i\x18\x01 \x01(\x0c\x12\r\n\x05spi_r\x18\x02 \x01(\x0c\x12\r\n\x05\x63hain\x18\x03 \x01(\x0c\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x10\n\x08identity\x18\x05 \x01(\t\x12\x14\n\x0cpeer_address\x18\x06 \x01(\t\x12\x0b\n\x03how\x18\x07 \x01(\t\x12\r\n\x05suite\x18\x08 \x01(\t\x12\x1a\n\x12\x65stablished_wall_s\x18\t \x01(\x01\x12\x16\n\x0e\x65xpires_wall_s\x18\n \x01(\x01\x12\x0e\n\x06member\x18\x0b \x01(\t\"1\n\x0eSessionRequest\x12\x0b\n\x03spi\x18\x01 \x01(\x0c\x12\x12\n\nlocal_only\x18\x02 \x01(\x08\" \n\x0eTerminateReply\x12\x0e\n\x06member\x18\x01 \x01(\t\"\x11\n\x0fListKeysRequest\"M\n\rListKeysReply\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.standfast.admin.v1.Key\x12\x15\n\rring_revision\x18\x02 \x01(\x03\"\x7f\n\x03Key\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x16\n\x0e\x63reated_wall_s\x18\x04 \x01(\x01\x12\x19\n\x11seal_until_wall_s\x18\x05 \x01(\x01\x12\x19\n\x11open_until_wall_s\x18\x06 \x01(\x01\"\x13\n\x11RotateKeysRequest\"P\n\x0cRotationStep\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x15\n\rring_revision\x18\x03 \x01(\x03\x12\x0b\n\x03key\x18\x04 \x01(\t2\x8b\x04\n\x05\x41\x64min\x12L\n\x06Status\x12!.standfast.admin.v1.StatusRequest\x1a\x1f.standfast.admin.v1.StatusReply\x12[\n\x0cListSessions\x12\'.standfast.admin.v1.ListSessionsRequest\x1a .standfast.admin.v1.SessionBatch0\x01\x12N\n\x0bShowSession\x12\".standfast.admin.v1.SessionRequest\x1a\x1b.standfast.admin.v1.Session\x12Z\n\x10TerminateSession\x12\".standfast.admin.v1.SessionRequest\x1a\".standfast.admin.v1.TerminateReply\x12R\n\x08ListKeys\x12#.standfast.admin.v1.ListKeysRequest\x1a!.standfast.admin.v1.ListKeysReply\x12W\n\nRotateKeys\x12%.standfast.admin.v1.RotateKeysRequest\x1a .standfast.admin.v1.RotationStep0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.rpc.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATUSREQUEST']._serialized_start=42
-  _globals['_STATUSREQUEST']._serialized_end=57
-  _globals['_STATUSREPLY']._serialized_start=60
-  _globals['_STATUSREPLY']._serialized_end=294
-  _globals['_MEMBER']._serialized_start=297
-  _globals['_MEMBER']._serialized_end=537
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=539
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=580
-  _globals['_SESSIONBATCH']._serialized_start=582
-  _globals['_SESSIONBATCH']._serialized_end=661
-  _globals['_SESSION']._serialized_start=664
-  _globals['_SESSION']._serialized_end=874
-  _globals['_SESSIONREQUEST']._serialized_start=876
-  _globals['_SESSIONREQUEST']._serialized_end=925
-  _globals['_TERMINATEREPLY']._serialized_start=927
-  _globals['_TERMINATEREPLY']._serialized_end=959
-  _globals['_LISTKEYSREQUEST']._serialized_start=961
-  _globals['_LISTKEYSREQUEST']._serialized_end=978
-  _globals['_LISTKEYSREPLY']._serialized_start=980
-  _globals['_LISTKEYSREPLY']._serialized_end=1054
-  _globals['_KEY']._serialized_start=1056
-  _globals['_KEY']._serialized_end=1183
-  _globals['_ROTATEKEYSREQUEST']._serialized_start=1185
-  _globals['_ROTATEKEYSREQUEST']._serialized_end=1204
-  _globals['_ROTATIONSTEP']._serialized_start=1206
-  _globals['_ROTATIONSTEP']._serialized_end=1286
-  _globals['_ADMIN']._serialized_start=1289
-  _globals['_ADMIN']._serialized_end=1776
+  _globals['_STATUSREQUEST']._serialized_start=45
+  _globals['_STATUSREQUEST']._serialized_end=60
+  _globals['_STATUSREPLY']._serialized_start=63
+  _globals['_STATUSREPLY']._serialized_end=300
+  _globals['_MEMBER']._serialized_start=303
+  _globals['_MEMBER']._serialized_end=543
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=545
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=586
+  _globals['_SESSIONBATCH']._serialized_start=588
+  _globals['_SESSIONBATCH']._serialized_end=670
+  _globals['_SESSION']._serialized_start=673
+  _globals['_SESSION']._serialized_end=883
+  _globals['_SESSIONREQUEST']._serialized_start=885
+  _globals['_SESSIONREQUEST']._serialized_end=934
+  _globals['_TERMINATEREPLY']._serialized_start=936
+  _globals['_TERMINATEREPLY']._serialized_end=968
+  _globals['_LISTKEYSREQUEST']._serialized_start=970
+  _globals['_LISTKEYSREQUEST']._serialized_end=987
+  _globals['_LISTKEYSREPLY']._serialized_start=989
+  _globals['_LISTKEYSREPLY']._serialized_end=1066
+  _globals['_KEY']._serialized_start=1068
+  _globals['_KEY']._serialized_end=1195
+  _globals['_ROTATEKEYSREQUEST']._serialized_start=1197
+  _globals['_ROTATEKEYSREQUEST']._serialized_end=1216
+  _globals['_ROTATIONSTEP']._serialized_start=1218
+  _globals['_ROTATIONSTEP']._serialized_end=1298
+  _globals['_ADMIN']._serialized_start=1301
+  _globals['_ADMIN']._serialized_end=1824
 # @@protoc_insertion_point(module_scope)

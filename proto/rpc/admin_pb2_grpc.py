@@ -35,32 +35,32 @@ class AdminStub(object):
             channel: A grpc.Channel.
         """
         self.Status = channel.unary_unary(
-                '/standfast.admin.Admin/Status',
+                '/standfast.admin.v1.Admin/Status',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.StatusRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.StatusReply.FromString,
                 _registered_method=True)
         self.ListSessions = channel.unary_stream(
-                '/standfast.admin.Admin/ListSessions',
+                '/standfast.admin.v1.Admin/ListSessions',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.SessionBatch.FromString,
                 _registered_method=True)
         self.ShowSession = channel.unary_unary(
-                '/standfast.admin.Admin/ShowSession',
+                '/standfast.admin.v1.Admin/ShowSession',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.Session.FromString,
                 _registered_method=True)
         self.TerminateSession = channel.unary_unary(
-                '/standfast.admin.Admin/TerminateSession',
+                '/standfast.admin.v1.Admin/TerminateSession',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.TerminateReply.FromString,
                 _registered_method=True)
         self.ListKeys = channel.unary_unary(
-                '/standfast.admin.Admin/ListKeys',
+                '/standfast.admin.v1.Admin/ListKeys',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.ListKeysReply.FromString,
                 _registered_method=True)
         self.RotateKeys = channel.unary_stream(
-                '/standfast.admin.Admin/RotateKeys',
+                '/standfast.admin.v1.Admin/RotateKeys',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.RotateKeysRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
                 _registered_method=True)
@@ -147,9 +147,9 @@ def add_AdminServicer_to_server(servicer, server):
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'standfast.admin.Admin', rpc_method_handlers)
+            'standfast.admin.v1.Admin', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('standfast.admin.Admin', rpc_method_handlers)
+    server.add_registered_method_handlers('standfast.admin.v1.Admin', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -170,7 +170,7 @@ class Admin(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/standfast.admin.Admin/Status',
+            '/standfast.admin.v1.Admin/Status',
             proto_dot_rpc_dot_admin__pb2.StatusRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.StatusReply.FromString,
             options,
@@ -197,7 +197,7 @@ class Admin(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/standfast.admin.Admin/ListSessions',
+            '/standfast.admin.v1.Admin/ListSessions',
             proto_dot_rpc_dot_admin__pb2.ListSessionsRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.SessionBatch.FromString,
             options,
@@ -224,7 +224,7 @@ class Admin(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/standfast.admin.Admin/ShowSession',
+            '/standfast.admin.v1.Admin/ShowSession',
             proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.Session.FromString,
             options,
@@ -251,7 +251,7 @@ class Admin(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/standfast.admin.Admin/TerminateSession',
+            '/standfast.admin.v1.Admin/TerminateSession',
             proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.TerminateReply.FromString,
             options,
@@ -278,7 +278,7 @@ class Admin(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/standfast.admin.Admin/ListKeys',
+            '/standfast.admin.v1.Admin/ListKeys',
             proto_dot_rpc_dot_admin__pb2.ListKeysRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.ListKeysReply.FromString,
             options,
@@ -305,7 +305,7 @@ class Admin(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/standfast.admin.Admin/RotateKeys',
+            '/standfast.admin.v1.Admin/RotateKeys',
             proto_dot_rpc_dot_admin__pb2.RotateKeysRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
             options,

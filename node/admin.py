@@ -1,0 +1,233 @@
+"""Serves `proto/rpc/admin.proto` beside the members' link: who may ask, and where the answer is.
+
+Rules: who the caller is stands in its certificate (`cluster.identity`), never in a message. An
+operator may call everything; a member only what can't be asked on again (`local_only`), so that no
+question goes in circles. What the process knows comes through `NodeView`; failures of the cluster
+layer become one line.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+
+from cluster.errors import ClusterError, Conflict, Unavailable, Unknown
+from cluster.identity import MEMBER, OPERATOR, Identity, peer_identity, server_name
+from node.admin_client import AdminClient, AdminError, NotFound
+from node.admin_view import (
+    ClusterStatus,
+    KeyInfo,
+    MemberInfo,
+    NodeView,
+    RotationStep,
+    SessionInfo,
+    key_infos,
+)
+from node.admin_wire import encode_key, encode_session, encode_status, encode_step
+from proto.rpc import admin_pb2, admin_pb2_grpc
+
+__all__ = [
+    "AdminService",
+    "ClusterStatus",
+    "KeyInfo",
+    "MemberInfo",
+    "NodeView",
+    "RotationStep",
+    "SessionInfo",
+    "add_admin",
+    "key_infos",
+]
+
+BATCH_SESSIONS = 256
+"""Sessions per message: well below gRPC's 4 MiB, and between two the loop serves others."""
+STEPS_MAX = 1024
+"""Steps of a rotation kept for an operator who reads slowly or has gone; later ones are dropped."""
+SPI_OCTETS = 8
+
+Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
+Spawn = Callable[[Coroutine[object, object, object], str], object]
+
+
+def add_admin(server: grpc.aio.Server, service: "AdminService") -> None:
+    """Serve administration on `server`, which must demand clients' certificates."""
+    admin_pb2_grpc.add_AdminServicer_to_server(service, server)
+
+
+class AdminService(admin_pb2_grpc.AdminServicer):
+    """Answers for this member, and asks the others where the question is about the cluster."""
+
+    def __init__(
+        self, view: NodeView, cluster: str, credentials: grpc.ChannelCredentials, spawn: Spawn
+    ) -> None:
+        """`credentials`: this member's own, to ask other members with."""
+        self._view = view
+        self._cluster = cluster
+        self._credentials = credentials
+        self._spawn = spawn
+        self._rotating = False
+
+    async def Status(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.StatusRequest, context: Context
+    ) -> admin_pb2.StatusReply:
+        """See admin.proto."""
+        await self._admit(context, member=True)
+        return encode_status(self._view.status())
+
+    async def ListSessions(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.ListSessionsRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.SessionBatch]:
+        """See admin.proto."""
+        await self._admit(context, member=request.local_only)
+        own = self._view.sessions()
+        for start in range(0, len(own), BATCH_SESSIONS):
+            batch = own[start : start + BATCH_SESSIONS]
+            yield admin_pb2.SessionBatch(sessions=[encode_session(one) for one in batch])
+        if request.local_only:
+            return
+        for name, address in sorted(self._view.peers().items()):
+            try:
+                async with self._peer(name, address) as peer:
+                    theirs = (await peer.sessions(local_only=True)).sessions
+            except AdminError:
+                yield admin_pb2.SessionBatch(unreachable=[name])
+                continue
+            for start in range(0, len(theirs), BATCH_SESSIONS):
+                batch = theirs[start : start + BATCH_SESSIONS]
+                yield admin_pb2.SessionBatch(sessions=[encode_session(one) for one in batch])
+
+    async def ShowSession(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.SessionRequest, context: Context
+    ) -> admin_pb2.Session:
+        """See admin.proto."""
+        await self._admit(context, member=request.local_only)
+        await _check_spi(request.spi, context)
+        found = self._own(request.spi)
+        if found is not None:
+            return encode_session(found)
+        return encode_session(
+            await self._elsewhere(
+                request, context, lambda peer: peer.show(request.spi, local_only=True)
+            )
+        )
+
+    async def TerminateSession(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.SessionRequest, context: Context
+    ) -> admin_pb2.TerminateReply:
+        """See admin.proto."""
+        await self._admit(context, member=request.local_only)
+        await _check_spi(request.spi, context)
+        own = self._own(request.spi)
+        try:
+            if own is not None and await self._view.terminate(own.spi_r):
+                return admin_pb2.TerminateReply(member=self._view.status().member)
+        except ClusterError as error:
+            await _refuse(error, context)
+        owner = await self._elsewhere(
+            request, context, lambda peer: peer.terminate(request.spi, local_only=True)
+        )
+        return admin_pb2.TerminateReply(member=owner)
+
+    async def ListKeys(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.ListKeysRequest, context: Context
+    ) -> admin_pb2.ListKeysReply:
+        """See admin.proto."""
+        await self._admit(context, member=True)
+        keys = [encode_key(key) for key in self._view.keys()]  # noqa: SIM118  no mapping
+        return admin_pb2.ListKeysReply(keys=keys, ring_revision=self._view.status().ring_revision)
+
+    async def RotateKeys(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.RotateKeysRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.RotationStep]:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+        if self._rotating:
+            await context.abort(grpc.StatusCode.ABORTED, "another rotation is under way here")
+        self._rotating = True
+        steps: asyncio.Queue[RotationStep | ClusterError | None] = asyncio.Queue()
+        # a task of its own: an operator who goes away doesn't leave a rotation half-way
+        self._spawn(self._rotate(steps), "rotate keys")
+        while (step := await steps.get()) is not None:
+            if isinstance(step, ClusterError):
+                await _refuse(step, context)
+            yield encode_step(step)
+
+    async def _rotate(self, steps: asyncio.Queue[RotationStep | ClusterError | None]) -> None:
+        def progress(step: RotationStep) -> None:
+            if steps.qsize() < STEPS_MAX:
+                steps.put_nowait(step)
+
+        try:
+            await self._view.rotate(progress)
+        except ClusterError as error:
+            steps.put_nowait(error)
+        finally:
+            self._rotating = False
+            steps.put_nowait(None)
+
+    def _own(self, spi: bytes) -> SessionInfo | None:
+        for session in self._view.sessions():
+            if spi in (session.spi_r, session.spi_i):
+                return session
+        return None
+
+    async def _elsewhere(
+        self,
+        request: admin_pb2.SessionRequest,
+        context: Context,
+        ask: Callable[[AdminClient], Awaitable[T]],
+    ) -> T:
+        """The first answer of the other members; NOT_FOUND if the session is nowhere."""
+        unreachable: list[str] = []
+        for name, address in [] if request.local_only else sorted(self._view.peers().items()):
+            try:
+                async with self._peer(name, address) as peer:
+                    return await ask(peer)
+            except NotFound:
+                continue
+            except AdminError:
+                unreachable.append(name)
+        return await _not_found(request.spi, unreachable, context)
+
+    def _peer(self, name: str, address: str) -> AdminClient:
+        server = server_name(Identity(cluster=self._cluster, role=MEMBER, name=name))
+        return AdminClient((address,), self._credentials, server)
+
+    async def _admit(self, context: Context, *, member: bool) -> None:
+        """Let an operator of this cluster pass, and a member where `member`; end the call else."""
+        caller = peer_identity(context.auth_context())
+        allowed = (OPERATOR, MEMBER) if member else (OPERATOR,)
+        if caller is None or caller.cluster != self._cluster or caller.role not in allowed:
+            who = f"{caller.role} {caller.name} of {caller.cluster}" if caller else "nobody we know"
+            needed = f"an operator's certificate of {self._cluster} is needed"
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED, f"the certificate shown is of {who}: {needed}"
+            )
+
+
+async def _check_spi(spi: bytes, context: Context) -> None:
+    if len(spi) != SPI_OCTETS:
+        await context.abort(
+            grpc.StatusCode.INVALID_ARGUMENT, f"an SPI of {len(spi)} octets → {SPI_OCTETS} octets"
+        )
+
+
+async def _not_found(spi: bytes, unreachable: list[str], context: Context) -> NoReturn:
+    if unreachable:
+        names = ", ".join(unreachable)
+        text = f"no session {spi.hex()} at those who answered ({names} did not)"
+        await context.abort(grpc.StatusCode.UNAVAILABLE, text)
+    await context.abort(grpc.StatusCode.NOT_FOUND, f"no session {spi.hex()}")
+    raise AssertionError("abort returned")
+
+
+async def _refuse(error: ClusterError, context: Context) -> NoReturn:
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    if isinstance(error, Unavailable | Unknown):
+        code = grpc.StatusCode.UNAVAILABLE
+    elif isinstance(error, Conflict):
+        code = grpc.StatusCode.ABORTED
+    await context.abort(code, str(error))
+    raise AssertionError("abort returned")

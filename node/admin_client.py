@@ -1,0 +1,170 @@
+"""Asks members what administrators want to know, over gRPC with mutual TLS.
+
+Rules: every call has a deadline; whatever goes wrong becomes an AdminError of one line. Any of the
+addresses will do; the first that answers is kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+import grpc
+import grpc.aio
+import msgspec
+
+from node.admin_view import ClusterStatus, KeyInfo, RotationStep, SessionInfo
+from node.admin_wire import decode_key, decode_session, decode_status, decode_step
+from proto.rpc import admin_pb2, admin_pb2_grpc
+
+CONNECT_TIMEOUT_S = 2.0
+CALL_TIMEOUT_S = 5.0
+LIST_TIMEOUT_S = 30.0
+ROTATE_TIMEOUT_S = 600.0
+
+
+class AdminError(Exception):
+    """What was asked was refused or failed: one line that says why."""
+
+
+class Unreachable(AdminError):
+    """Nobody could be asked."""
+
+
+class NotFound(AdminError):
+    """There is no such session."""
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """Sessions, and the members whose sessions are missing from them."""
+
+    sessions: tuple[SessionInfo, ...]
+    unreachable: tuple[str, ...]
+
+
+def load_credentials(ca_file: str, cert_file: str, key_file: str) -> grpc.ChannelCredentials:
+    """What a client shows and whom it believes. Raises OSError."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=Path(ca_file).read_bytes(),
+        private_key=Path(key_file).read_bytes(),
+        certificate_chain=Path(cert_file).read_bytes(),
+    )
+
+
+class AdminClient:
+    """A connection to one member of the cluster; an async context manager."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        credentials: grpc.ChannelCredentials,
+        server: str = "",
+    ) -> None:
+        """`server`: the one name (`cluster.identity.server_name`) that the answering member must
+        have proven; empty: any member of the cluster whose certificate fits the address."""
+        self._addresses = tuple(addresses)
+        self._credentials = credentials
+        self._options = (("grpc.ssl_target_name_override", server),) if server else ()
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> "AdminClient":
+        for address in self._addresses:
+            channel = grpc.aio.secure_channel(address, self._credentials, options=self._options)
+            if await _ready(channel):
+                self._channel = channel
+                self._stub = admin_pb2_grpc.AdminStub(channel)
+                return self
+            await channel.close()
+        where = ", ".join(self._addresses)
+        raise Unreachable(f"no member answers at {where} (is it running, and of this cluster?)")
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def status(self) -> ClusterStatus:
+        """The cluster as the member sees it. Raises AdminError."""
+        try:
+            reply = await self._stub.Status(admin_pb2.StatusRequest(), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return decode_status(reply)
+
+    async def sessions(self, *, local_only: bool = False) -> SessionList:
+        """The cluster's sessions, or only those that the member owns. Raises AdminError."""
+        request = admin_pb2.ListSessionsRequest(local_only=local_only)
+        sessions: list[SessionInfo] = []
+        unreachable: list[str] = []
+        try:
+            async for batch in self._stub.ListSessions(request, timeout=LIST_TIMEOUT_S):
+                sessions += [decode_session(message) for message in batch.sessions]
+                unreachable += batch.unreachable
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return SessionList(tuple(sessions), tuple(unreachable))
+
+    async def show(self, spi: bytes, *, local_only: bool = False) -> SessionInfo:
+        """One session by either SPI, 8 octets. Raises NotFound, AdminError."""
+        request = admin_pb2.SessionRequest(spi=spi, local_only=local_only)
+        try:
+            reply = await self._stub.ShowSession(request, timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return decode_session(reply)
+
+    async def terminate(self, spi: bytes, *, local_only: bool = False) -> str:
+        """Delete a session by either SPI; the member that owned it. Raises NotFound, AdminError."""
+        request = admin_pb2.SessionRequest(spi=spi, local_only=local_only)
+        try:
+            reply = await self._stub.TerminateSession(request, timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return str(reply.member)
+
+    async def keys(self) -> tuple[KeyInfo, ...]:
+        """The keys of the member's ring. Raises AdminError."""
+        try:
+            reply = await self._stub.ListKeys(admin_pb2.ListKeysRequest(), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return tuple(decode_key(message) for message in reply.keys)
+
+    async def rotate(self) -> AsyncIterator[RotationStep]:
+        """Rotate the ticket keys, step by step. Raises AdminError."""
+        request = admin_pb2.RotateKeysRequest()
+        try:
+            async for message in self._stub.RotateKeys(request, timeout=ROTATE_TIMEOUT_S):
+                yield decode_step(message)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+
+
+async def _ready(channel: grpc.aio.Channel) -> bool:
+    """Whether the channel connects; gives up at the first failure, for others are waiting."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    return False
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _fail(error: grpc.aio.AioRpcError) -> NoReturn:
+    details = " ".join((error.details() or "").split())
+    code = error.code()
+    if code is grpc.StatusCode.NOT_FOUND:
+        raise NotFound(details) from None
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        raise AdminError("the member did not answer in time") from None
+    raise AdminError(details or code.name.lower()) from None

@@ -1,0 +1,157 @@
+"""What an administrator may see and do, as plain values, and who answers for it.
+
+Rules: no secret has a field here. Times are seconds since 1970 unless the name says otherwise.
+"""
+
+import enum
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from cluster.keyring import KeyRing
+
+KEY_ID_SHOWN = 4
+"""Octets of a key's id that are shown: enough to tell keys of one ring apart."""
+
+
+class MemberInfo(msgspec.Struct, frozen=True):
+    """One member as another sees it."""
+
+    name: str
+    host: str = ""
+    incarnation: str = ""
+    state: str = ""
+    """`live`, `suspected`; for the member that answers its own named state."""
+    ike_addresses: tuple[str, ...] = ()
+    rpc_address: str = ""
+    shards: int = 0
+    sessions: int = 0
+    ring_revision: int = 0
+    heartbeat_age_s: float | None = None
+    """Since its last heartbeat arrived; None for the member that answers."""
+    release: str = ""
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """The cluster as one member sees it."""
+
+    cluster: str
+    member: str
+    """The one that answers."""
+    state: str
+    """Its named state: `normal`, `isolated`, …"""
+    mode: str
+    """The cluster's: `normal`, …"""
+    epoch: int
+    store_kind: str
+    store_state: str
+    ring_revision: int
+    shards: int
+    shards_owned: int
+    """By anybody alive; the rest has no owner now."""
+    members: tuple[MemberInfo, ...] = ()
+    """In the order of their names."""
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """One IKE SA."""
+
+    spi_i: bytes
+    spi_r: bytes
+    chain: bytes
+    generation: int
+    identity: str
+    """The peer's, `kind:text` (`node.identity.format_identity`)."""
+    peer_address: str
+    how: str
+    """`full` or `resumed`."""
+    suite: str
+    established_wall_s: float
+    expires_wall_s: float
+    member: str
+    """Its owner."""
+
+
+class KeyInfo(msgspec.Struct, frozen=True):
+    """One key of the ring."""
+
+    id: str
+    """The first octets of its id, hex."""
+    purpose: str
+    state: str
+    created_wall_s: float
+    seal_until_wall_s: float
+    """0: no end yet."""
+    open_until_wall_s: float
+
+
+class RotationStep(msgspec.Struct, frozen=True):
+    """How far a rotation of the ticket keys is."""
+
+    step: str
+    """`announced`, `installed` (by `member`), `sealing`, `done`."""
+    member: str = ""
+    ring_revision: int = 0
+    key: str = ""
+
+
+class NodeView(Protocol):
+    """What the administration asks of the process. Implementer: `node.wiring`."""
+
+    def status(self) -> ClusterStatus:
+        """The cluster as this member sees it; answered without the store."""
+        ...
+
+    def sessions(self) -> Sequence[SessionInfo]:
+        """The IKE SAs that this member owns, established ones only; a copy."""
+        ...
+
+    async def terminate(self, spi_r: bytes) -> bool:
+        """Delete the IKE SA here, with a Delete to the peer; False if it isn't ours.
+
+        Raises ClusterError.
+        """
+        ...
+
+    def keys(self) -> Sequence[KeyInfo]:
+        """The keys of the installed ring (`key_infos`)."""
+        ...
+
+    async def rotate(self, progress: Callable[[RotationStep], None]) -> None:
+        """Announce a ticket key, wait for every live member, seal with it. Raises ClusterError."""
+        ...
+
+    def peers(self) -> Mapping[str, str]:
+        """The other live members: name → rpc address."""
+        ...
+
+
+class Purpose(enum.Enum):
+    """What a key of the ring is for; the value is the field of KeyRing."""
+
+    TICKET = "tickets"
+    RECORD = "records"
+    COOKIE = "cookie_keys"
+    QCD = "qcd"
+
+
+def key_infos(ring: KeyRing) -> tuple[KeyInfo, ...]:
+    """What may be shown of a ring: ids, windows, states."""
+    return tuple(
+        KeyInfo(
+            id=key.key_id[:KEY_ID_SHOWN].hex(),
+            purpose=purpose.name.lower(),
+            state=key.state.value,
+            created_wall_s=key.created_wall_s,
+            seal_until_wall_s=_end(key.seals_until_wall_s),
+            open_until_wall_s=_end(key.opens_until_wall_s),
+        )
+        for purpose in Purpose
+        for key in getattr(ring, purpose.value).keys
+    )
+
+
+def _end(wall_s: float) -> float:
+    return 0.0 if math.isinf(wall_s) else wall_s

@@ -1,0 +1,74 @@
+"""Administration values to protobuf and back: the one place where both shapes are known.
+
+Rules: the fields of `node.admin_view` and of `proto/rpc/admin.proto` have the same names, so that
+each conversion is a copy by name; a field that only one side knows is an error in the tests.
+"""
+
+from typing import TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+
+from node.admin_view import ClusterStatus, KeyInfo, MemberInfo, RotationStep, SessionInfo
+from proto.rpc import admin_pb2
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def encode_status(status: ClusterStatus) -> admin_pb2.StatusReply:
+    """The status as a message."""
+    fields = msgspec.structs.asdict(status)
+    fields["members"] = [
+        admin_pb2.Member(**msgspec.structs.asdict(member)) for member in status.members
+    ]
+    return admin_pb2.StatusReply(**fields)
+
+
+def decode_status(message: admin_pb2.StatusReply) -> ClusterStatus:
+    """The message as a status."""
+    members = tuple(_decode(MemberInfo, member) for member in message.members)
+    return msgspec.structs.replace(_decode(ClusterStatus, message), members=members)
+
+
+def encode_session(session: SessionInfo) -> admin_pb2.Session:
+    """A session as a message."""
+    return admin_pb2.Session(**msgspec.structs.asdict(session))
+
+
+def decode_session(message: admin_pb2.Session) -> SessionInfo:
+    """The message as a session."""
+    return _decode(SessionInfo, message)
+
+
+def encode_key(key: KeyInfo) -> admin_pb2.Key:
+    """A key's description as a message."""
+    return admin_pb2.Key(**msgspec.structs.asdict(key))
+
+
+def decode_key(message: admin_pb2.Key) -> KeyInfo:
+    """The message as a key's description."""
+    return _decode(KeyInfo, message)
+
+
+def encode_step(step: RotationStep) -> admin_pb2.RotationStep:
+    """A step of a rotation as a message."""
+    return admin_pb2.RotationStep(**msgspec.structs.asdict(step))
+
+
+def decode_step(message: admin_pb2.RotationStep) -> RotationStep:
+    """The message as a step of a rotation."""
+    return _decode(RotationStep, message)
+
+
+def _decode(cls: type[S], message: Message) -> S:
+    values: dict[str, object] = {}
+    for name in cls.__struct_fields__:
+        value = getattr(message, name)
+        if name in _OPTIONAL and not message.HasField(name):
+            value = None
+        values[name] = tuple(value) if name in _REPEATED else value
+    return cls(**values)
+
+
+_REPEATED = ("members", "ike_addresses")
+_OPTIONAL = ("heartbeat_age_s",)

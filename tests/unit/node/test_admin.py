@@ -1,0 +1,382 @@
+"""node.admin over a real gRPC server with mutual TLS: who may ask what, and where answers are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import msgspec
+import pytest
+
+from cluster.errors import ClusterError, Conflict, Unavailable
+from cluster.keyring import RingPolicy, announce, new_ring
+from node.admin import (
+    BATCH_SESSIONS,
+    AdminService,
+    ClusterStatus,
+    KeyInfo,
+    MemberInfo,
+    RotationStep,
+    SessionInfo,
+    add_admin,
+    key_infos,
+)
+from node.admin_client import AdminClient, AdminError, NotFound, Unreachable, load_credentials
+from node.admin_wire import (
+    decode_key,
+    decode_session,
+    decode_status,
+    decode_step,
+    encode_key,
+    encode_session,
+    encode_status,
+    encode_step,
+)
+from node.pki import Authority, Issued
+from node.seams import OsClock, OsRng
+from node.supervisor import Supervisor
+from proto.rpc import admin_pb2
+
+NOW = 1_800_000_000.0
+"""In the certificates' time: gRPC checks them against the real clock."""
+
+
+def session(number: int, member: str) -> SessionInfo:
+    return SessionInfo(
+        spi_i=b"i" + number.to_bytes(7, "big"),
+        spi_r=b"r" + number.to_bytes(7, "big"),
+        chain=number.to_bytes(16, "big"),
+        generation=2,
+        identity="rfc822:alice@example.com",
+        peer_address="127.0.0.1:40000",
+        how="resumed",
+        suite="aes256gcm16-prfsha256-x25519",
+        established_wall_s=NOW,
+        expires_wall_s=NOW + 3600,
+        member=member,
+    )
+
+
+class FakeView:
+    """A process with sessions and a ring, and nothing else."""
+
+    def __init__(self, name: str, numbers: Sequence[int]) -> None:
+        self.name = name
+        self.held = [session(number, name) for number in numbers]
+        self.others: dict[str, str] = {}
+        self.failure: ClusterError | None = None
+        self.go_on = asyncio.Event()
+        self.rotated = asyncio.Event()
+        self.rotations = 0
+        self.ring = announce(new_ring(OsRng(), NOW, RingPolicy()), OsRng(), NOW + 1, RingPolicy())
+
+    def status(self) -> ClusterStatus:
+        members = (
+            MemberInfo("gw1", "host-1", "aa", "normal", ("127.0.0.1:5001",), "127.0.0.1:7401", 32),
+            MemberInfo("gw2", state="suspected", heartbeat_age_s=1.5),
+        )
+        return ClusterStatus(
+            "sample", self.name, "normal", "normal", 1, "etcd", "ok", 7, 64, 63, members
+        )
+
+    def sessions(self) -> Sequence[SessionInfo]:
+        return tuple(self.held)
+
+    async def terminate(self, spi_r: bytes) -> bool:
+        if self.failure is not None:
+            raise self.failure
+        before = len(self.held)
+        self.held = [one for one in self.held if one.spi_r != spi_r]
+        return len(self.held) < before
+
+    def keys(self) -> Sequence[KeyInfo]:
+        return key_infos(self.ring)
+
+    async def rotate(self, progress: Callable[[RotationStep], None]) -> None:
+        progress(RotationStep("announced", "", 8, "01020304"))
+        await self.go_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        progress(RotationStep("done", "", 9, "01020304"))
+        self.rotations += 1
+        self.rotated.set()
+
+    def peers(self) -> Mapping[str, str]:
+        return self.others
+
+
+class Pki:
+    """Certificates of a cluster, as credentials."""
+
+    def __init__(self, folder: Path, cluster: str = "sample") -> None:
+        self.folder = folder
+        self.authority = Authority(cluster, _now())
+
+    def server(self, name: str) -> grpc.ServerCredentials:
+        issued = self.authority.member(name)
+        return grpc.ssl_server_credentials(
+            [(issued.key.octets, issued.certificate)],
+            self.authority.issued.certificate,
+            require_client_auth=True,
+        )
+
+    def client(self, issued: Issued) -> grpc.ChannelCredentials:
+        paths = [self.folder / name for name in ("ca", "crt", "key")]
+        octets = (self.authority.issued.certificate, issued.certificate, issued.key.octets)
+        for path, content in zip(paths, octets, strict=True):
+            path.write_bytes(content)
+        return load_credentials(*map(str, paths))
+
+    def operator(self) -> grpc.ChannelCredentials:
+        return self.client(self.authority.operator("admin"))
+
+    def member(self, name: str) -> grpc.ChannelCredentials:
+        return self.client(self.authority.member(name))
+
+
+def _now() -> float:
+    return OsClock().wall_s()
+
+
+class Cluster:
+    """Two members, each with an admin server of its own."""
+
+    def __init__(self, pki: Pki) -> None:
+        self.pki = pki
+        self.views = {"gw1": FakeView("gw1", range(3)), "gw2": FakeView("gw2", range(100, 102))}
+        self.servers: dict[str, grpc.aio.Server] = {}
+        self.addresses: dict[str, str] = {}
+        self.supervisor = Supervisor()
+
+    async def start(self) -> None:
+        for name, view in self.views.items():
+            server = grpc.aio.server()
+            service = AdminService(view, "sample", self.pki.member(name), self.supervisor.spawn)
+            add_admin(server, service)
+            port = server.add_secure_port("127.0.0.1:0", self.pki.server(name))
+            await server.start()
+            self.servers[name] = server
+            self.addresses[name] = f"127.0.0.1:{port}"
+        for name, view in self.views.items():
+            view.others = {n: a for n, a in self.addresses.items() if n != name}
+
+    async def stop(self) -> None:
+        for server in self.servers.values():
+            await server.stop(None)
+        await self.supervisor.stop()
+
+    def client(self, credentials: grpc.ChannelCredentials, name: str = "gw1") -> AdminClient:
+        return AdminClient((self.addresses[name],), credentials)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    cluster = Cluster(Pki(tmp_path))
+    await cluster.start()
+    yield cluster
+    await cluster.stop()
+
+
+async def test_an_operator_sees_the_cluster(cluster: Cluster) -> None:
+    async with cluster.client(cluster.pki.operator()) as client:
+        assert await client.status() == cluster.views["gw1"].status()
+        listed = await client.sessions()
+        assert [one.spi_r for one in listed.sessions] == [
+            one.spi_r for view in cluster.views.values() for one in view.held
+        ]
+        assert listed.unreachable == ()
+        assert len((await client.sessions(local_only=True)).sessions) == 3
+
+
+async def test_a_long_list_comes_in_batches(cluster: Cluster) -> None:
+    numbers = range(2 * BATCH_SESSIONS + 1)
+    cluster.views["gw2"].held = [session(number, "gw2") for number in numbers]
+    async with cluster.client(cluster.pki.operator()) as client:
+        listed = await client.sessions()
+    assert len(listed.sessions) == 3 + len(numbers)
+
+
+async def test_a_member_that_does_not_answer_is_named(cluster: Cluster) -> None:
+    await cluster.servers["gw2"].stop(None)
+    async with cluster.client(cluster.pki.operator()) as client:
+        listed = await client.sessions()
+        assert listed.unreachable == ("gw2",)
+        assert len(listed.sessions) == 3
+        with pytest.raises(AdminError, match=r"gw2 did not") as caught:
+            await client.show(session(100, "gw2").spi_r)
+    assert not isinstance(caught.value, NotFound)
+
+
+@pytest.mark.parametrize("which", ["spi_i", "spi_r"])
+@pytest.mark.parametrize(("number", "owner"), [(1, "gw1"), (100, "gw2")])
+async def test_a_session_is_shown_by_either_spi_wherever_it_is(
+    cluster: Cluster, which: str, number: int, owner: str
+) -> None:
+    wanted = session(number, owner)
+    async with cluster.client(cluster.pki.operator()) as client:
+        assert await client.show(getattr(wanted, which)) == wanted
+
+
+async def test_what_is_nowhere_is_not_found(cluster: Cluster) -> None:
+    async with cluster.client(cluster.pki.operator()) as client:
+        with pytest.raises(NotFound, match="no session 0000000000000000"):
+            await client.show(bytes(8))
+        with pytest.raises(NotFound):
+            await client.terminate(bytes(8))
+        with pytest.raises(AdminError, match="3 octets → 8 octets"):
+            await client.show(b"abc")
+
+
+async def test_terminate_reaches_the_owner(cluster: Cluster) -> None:
+    async with cluster.client(cluster.pki.operator()) as client:
+        assert await client.terminate(session(101, "gw2").spi_i) == "gw2"
+        assert await client.terminate(session(0, "gw1").spi_r) == "gw1"
+    assert [one.spi_r for one in cluster.views["gw2"].held] == [session(100, "gw2").spi_r]
+    assert len(cluster.views["gw1"].held) == 2
+
+
+async def test_a_failure_of_the_cluster_is_one_line(cluster: Cluster) -> None:
+    cluster.views["gw1"].failure = Unavailable("the store did not answer in 3 s")
+    async with cluster.client(cluster.pki.operator()) as client:
+        with pytest.raises(AdminError, match=r"^the store did not answer in 3 s$"):
+            await client.terminate(session(0, "gw1").spi_r)
+
+
+async def test_keys_are_described_and_never_shown(cluster: Cluster) -> None:
+    async with cluster.client(cluster.pki.operator()) as client:
+        keys = await client.keys()
+    assert {key.purpose for key in keys} == {"ticket", "record", "cookie", "qcd"}
+    assert [key.state for key in keys if key.purpose == "ticket"] == ["sealing", "announced"]
+    ring = cluster.views["gw1"].ring
+    shown = repr(keys)
+    for held in (ring.tickets, ring.records, ring.cookie_keys, ring.qcd):
+        for key in held.keys:
+            assert key.secret.octets.hex()[:16] not in shown
+            assert repr(key.secret.octets) not in shown
+
+
+async def test_a_rotation_streams_its_steps(cluster: Cluster) -> None:
+    cluster.views["gw1"].go_on.set()
+    async with cluster.client(cluster.pki.operator()) as client:
+        steps = [step.step async for step in client.rotate()]
+    assert steps == ["announced", "done"]
+
+
+async def test_a_second_rotation_is_refused_and_the_first_survives_its_operator(
+    cluster: Cluster,
+) -> None:
+    view = cluster.views["gw1"]
+    async with cluster.client(cluster.pki.operator()) as client:
+        first = client.rotate()
+        assert (await anext(first)).step == "announced"
+        with pytest.raises(AdminError, match="another rotation"):
+            await anext(client.rotate())
+        await first.aclose()
+    assert view.rotations == 0
+    view.go_on.set()
+    async with asyncio.timeout(5):
+        await view.rotated.wait()
+    assert view.rotations == 1
+    async with cluster.client(cluster.pki.operator()) as client:
+        assert [step.step async for step in client.rotate()] == ["announced", "done"]
+
+
+async def test_a_rotation_that_fails_says_why(cluster: Cluster) -> None:
+    view = cluster.views["gw1"]
+    view.go_on.set()
+    view.failure = Conflict("gw2 has not installed the ring")
+    async with cluster.client(cluster.pki.operator()) as client:
+        with pytest.raises(AdminError, match="gw2 has not installed the ring"):
+            [step async for step in client.rotate()]
+
+
+async def test_a_member_may_ask_only_what_is_not_asked_on(cluster: Cluster) -> None:
+    spi = session(0, "gw1").spi_r
+    async with cluster.client(cluster.pki.member("gw2")) as client:
+        assert (await client.status()).member == "gw1"
+        assert len((await client.sessions(local_only=True)).sessions) == 3
+        assert (await client.show(spi, local_only=True)).spi_r == spi
+        assert await client.keys()
+        for refused in (
+            client.sessions(),
+            client.show(spi),
+            client.terminate(spi),
+            anext(client.rotate()),
+        ):
+            with pytest.raises(AdminError, match=r"member gw2 of sample.*operator's"):
+                await refused
+        assert len(cluster.views["gw1"].held) == 3
+        assert await client.terminate(spi, local_only=True) == "gw1"
+
+
+async def test_nobody_else_may_ask_anything(cluster: Cluster) -> None:
+    issued = cluster.pki.authority.etcd("etcd1")
+    async with cluster.client(cluster.pki.client(issued)) as client:
+        for refused in (
+            client.status(),
+            client.sessions(local_only=True),
+            client.show(bytes(8), local_only=True),
+            client.terminate(session(0, "gw1").spi_r, local_only=True),
+            client.keys(),
+            anext(client.rotate()),
+        ):
+            with pytest.raises(AdminError, match="certificate shown is of etcd etcd1"):
+                await refused
+    assert len(cluster.views["gw1"].held) == 3
+    assert cluster.views["gw1"].rotations == 0
+
+
+async def test_another_clusters_operator_is_refused(cluster: Cluster) -> None:
+    """The same authority may have signed for two clusters."""
+    other = Authority("other", _now())
+    other._key, other._name = cluster.pki.authority._key, cluster.pki.authority._name
+    async with cluster.client(cluster.pki.client(other.operator("admin"))) as client:
+        with pytest.raises(AdminError, match="operator admin of other"):
+            await client.status()
+
+
+async def test_another_authoritys_operator_reaches_nobody(cluster: Cluster, tmp_path: Path) -> None:
+    stranger = Pki(tmp_path)
+    with pytest.raises(Unreachable, match="no member answers"):
+        async with cluster.client(stranger.operator()) as client:
+            await client.status()
+
+
+async def test_the_first_address_that_answers_is_taken(cluster: Cluster) -> None:
+    await cluster.servers["gw1"].stop(None)
+    addresses = (cluster.addresses["gw1"], cluster.addresses["gw2"])
+    async with AdminClient(addresses, cluster.pki.operator()) as client:
+        assert (await client.status()).member == "gw2"
+
+
+async def test_a_member_is_known_by_its_name_and_not_its_address(cluster: Cluster) -> None:
+    cluster.views["gw1"].others = {"gw3": cluster.addresses["gw2"]}
+    async with cluster.client(cluster.pki.operator()) as client:
+        assert (await client.sessions()).unreachable == ("gw3",)
+
+
+@pytest.mark.parametrize(
+    ("struct", "message"),
+    [
+        (ClusterStatus, admin_pb2.StatusReply),
+        (MemberInfo, admin_pb2.Member),
+        (SessionInfo, admin_pb2.Session),
+        (KeyInfo, admin_pb2.Key),
+        (RotationStep, admin_pb2.RotationStep),
+    ],
+    ids=lambda cls: cls.__name__,
+)
+def test_both_shapes_have_the_same_fields(struct: type[msgspec.Struct], message: type) -> None:
+    assert struct.__struct_fields__ == tuple(message.DESCRIPTOR.fields_by_name)
+
+
+def test_every_value_comes_back_as_it_was() -> None:
+    view = FakeView("gw1", [1])
+    status = view.status()
+    assert decode_status(encode_status(status)) == status
+    assert decode_session(encode_session(view.held[0])) == view.held[0]
+    keys = key_infos(view.ring)
+    assert tuple(decode_key(encode_key(key)) for key in keys) == keys
+    step = RotationStep("installed", "gw2", 8, "01020304")
+    assert decode_step(encode_step(step)) == step
