@@ -1,10 +1,16 @@
 """The two seams of this layer that the operating system fills in: clock and randomness.
 
-Real ones: `node.seams`. Simulated ones: `tests.sim`. Nothing in `cluster` may use `time`, `os` or `random` itself;
-`asyncio.sleep` and `asyncio.timeout` are fine, the simulator's loop virtualises them.
+Real ones: `node.seams`. Simulated ones: `tests.sim`. Nothing in `cluster` may use `time`, `os` or
+`random` itself; `asyncio.sleep` and `asyncio.timeout` are fine, the simulator's loop virtualises
+them.
 """
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Protocol
+
+Spawn = Callable[[Coroutine[object, object, object], str], "asyncio.Task[None]"]
+"""Makes a task that somebody owns: `node.supervisor.Supervisor.spawn`. `cluster` makes none."""
 
 
 class Clock(Protocol):
