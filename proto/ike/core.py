@@ -13,10 +13,11 @@ import msgspec
 from proto.ike.auth import ResumeForm
 from proto.ike.cookie import CookieSecrets
 from proto.ike.dh import KeyExchange
-from proto.ike.effects import KernelOp, Now, Path, PersistKind, Rng
+from proto.ike.effects import KernelOp, Now, Path, PersistKind
 from proto.ike.events import Event
 from proto.ike.kdf import SaKeys
 from proto.ike.payloads import IdPayload, Payload, TrafficSelector
+from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, Suite
 from proto.ike.ticket import ClientTicket, TicketBody, TicketKeys
 from proto.secret import Secret

@@ -6,9 +6,9 @@ value is checked before it is used. RFC 8031, RFC 7748 6.1, RFC 5903, RFC 6989 2
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
-from proto.ike.effects import Rng
 from proto.ike.enums import KeMethod, NotifyType
 from proto.ike.errors import Misuse, PeerError
+from proto.ike.seams import Rng
 from proto.secret import Secret
 
 _X25519_LEN = 32

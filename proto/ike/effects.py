@@ -6,7 +6,7 @@ ended. Everything here is immutable.
 """
 
 import enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -40,14 +40,6 @@ class Datagram(NamedTuple):
 
     data: bytes
     path: Path
-
-
-class Rng(Protocol):
-    """Unpredictable octets (RFC 4086). Implementers: `node.seams.OsRng`,
-    `tests.sim.seams.SeededRng`.
-    """
-
-    def bytes(self, n: int) -> bytes: ...
 
 
 class PersistKind(enum.Enum):

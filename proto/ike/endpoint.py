@@ -22,13 +22,14 @@ from proto.ike.core import (
     Step,
     replace,
 )
-from proto.ike.effects import Datagram, Now, Outcome, Path, Rng, Settlement, ignored
+from proto.ike.effects import Datagram, Now, Outcome, Path, Settlement, ignored
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, WireError
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
 from proto.ike.message import Header, encode_clear, peek
 from proto.ike.payloads import NotifyPayload
 from proto.ike.sa import NEVER, IkeSa, dropped
+from proto.ike.seams import Rng
 from proto.ike.ticket import ClientTicket, TicketKeys
 
 FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)

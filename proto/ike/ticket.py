@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from proto.ike.effects import Rng
 from proto.ike.errors import TicketReason, TicketRejected
+from proto.ike.seams import Rng
 from proto.secret import Secret
 
 FORMAT = 1

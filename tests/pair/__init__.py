@@ -1,0 +1,1 @@
+"""Two endpoints, a network between them and virtual time: the core without any shell."""
