@@ -1,0 +1,438 @@
+"""The ring in the store: made once, installed everywhere, rotated without refusing a ticket."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+
+from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, WrongKek
+from cluster.keyring import KeyState, RingPolicy
+from cluster.layout import Keys, MemberRecord
+from cluster.rotation import CONFLICTS_MAX, REFRESH_INTERVAL_S, RingHooks, RingKeeper
+from cluster.store import Delete, Put, Txn
+from cluster.vault import Kek
+from proto.secret import Secret
+from tests.sim.loop import run
+from tests.unit.cluster.fakes import Fault, FaultyStore, LoopClock, SeededRng
+
+KEYS = Keys("sample")
+KEK = Kek(Secret(bytes(range(32))))
+POLICY = RingPolicy()
+
+
+class World:
+    """One store, several members' keepers."""
+
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.store = FaultyStore(self.clock)
+        self.troubles: list[str] = []
+        self.on_installed: Callable[[], None] = lambda: None
+        self.keepers: dict[str, RingKeeper] = {}
+        self.tasks: list[asyncio.Task[object]] = []
+
+    def keeper(self, name: str, kek: Kek = KEK) -> RingKeeper:
+        keeper = RingKeeper(
+            store=self.store,
+            keys=KEYS,
+            kek=kek,
+            clock=self.clock,
+            rng=SeededRng(1, name),
+            policy=POLICY,
+            hooks=RingHooks(
+                on_installed=lambda _revision: self.on_installed(),
+                on_trouble=self.troubles.append,
+            ),
+        )
+        self.keepers[name] = keeper
+        return keeper
+
+    def spawn(self, coro: object, name: str) -> asyncio.Task[object]:
+        task = asyncio.ensure_future(coro)  # type: ignore[call-overload]
+        self.tasks.append(task)
+        return task  # type: ignore[no-any-return]
+
+    async def join(self, name: str, *, watching: bool = True) -> RingKeeper:
+        keeper = self.keeper(name)
+        await self.register(name)
+        await keeper.load_or_create()
+        if watching:
+            keeper.start(self.spawn)
+        return keeper
+
+    async def register(self, name: str) -> None:
+        record = MemberRecord(name, "00" * 16, "00" * 16, "host", "", (), 0, 0.0, "0.1")
+        put = Put(KEYS.member(name), msgspec.json.encode(record))
+        await self.store.commit(Txn((), (put,)))
+
+    def reports(self) -> dict[str, int]:
+        return {name: keeper.revision for name, keeper in self.keepers.items()}
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0.01)
+
+
+def play(story: Callable[[World], Awaitable[None]]) -> None:
+    async def main(_loop: object) -> None:
+        world = World()
+        await story(world)
+        for task in world.tasks:
+            assert not task.done(), "a watch died"
+
+    run(main)
+
+
+def test_two_first_members_agree_on_one_ring_and_one_spi_key() -> None:
+    async def story(world: World) -> None:
+        one, two = world.keeper("gw1"), world.keeper("gw2")
+        await asyncio.gather(one.load_or_create(), two.load_or_create())
+        assert one.ring == two.ring
+        assert one.revision == two.revision
+        assert await one.load_or_create_spi_key() == await two.load_or_create_spi_key()
+
+    play(story)
+
+
+def test_the_loser_of_the_creation_reads_the_winners_ring() -> None:
+    async def story(world: World) -> None:
+        one, two = world.keeper("gw1"), world.keeper("gw2")
+        world.store.gate = asyncio.Event()
+        both = asyncio.gather(one.load_or_create(), two.load_or_create())
+        await world.settle()
+        assert world.store.in_flight == 2  # both saw none and are about to create one
+        world.store.gate.set()
+        await both
+        assert one.ring == two.ring
+        entry = await world.store.get(KEYS.ring)
+        assert entry is not None
+        assert entry.version == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_LOST])
+def test_a_creation_with_unknown_outcome_is_read_back(fault: Fault) -> None:
+    async def story(world: World) -> None:
+        world.store.faults.append(fault)
+        keeper = world.keeper("gw1")
+        await keeper.load_or_create()
+        entry = await world.store.get(KEYS.ring)
+        assert entry is not None
+        assert (entry.version, entry.mod_revision) == (1, keeper.revision)
+
+    play(story)
+
+
+def test_a_wrong_kek_is_refused_and_overwrites_nothing() -> None:
+    async def story(world: World) -> None:
+        await world.keeper("gw1").load_or_create()
+        await world.keepers["gw1"].load_or_create_spi_key()
+        before = (await world.store.scan(b"")).entries
+        other = world.keeper("gw2", Kek(Secret(bytes(32))))
+        with pytest.raises(WrongKek, match="ring"):
+            await other.load_or_create()
+        with pytest.raises(WrongKek, match="spi-key"):
+            await other.load_or_create_spi_key()
+        assert (await world.store.scan(b"")).entries == before
+        with pytest.raises(Incompatible):
+            _ = other.ring
+
+    play(story)
+
+
+def test_nothing_in_the_store_is_readable() -> None:
+    async def story(world: World) -> None:
+        keeper = world.keeper("gw1")
+        await keeper.load_or_create()
+        spi_key = await keeper.load_or_create_spi_key()
+        secrets = [key.secret for key in keeper.ring.tickets.keys] + [spi_key]
+        for entry in (await world.store.scan(b"")).entries:
+            for secret in secrets:
+                assert secret.octets not in entry.value
+
+    play(story)
+
+
+def test_a_store_away_at_the_start_is_said() -> None:
+    async def story(world: World) -> None:
+        world.store.down = True
+        with pytest.raises(Unavailable):
+            await world.keeper("gw1").load_or_create()
+
+    play(story)
+
+
+def test_rotation_announces_activates_and_retires_everywhere() -> None:
+    async def story(world: World) -> None:
+        one, two = await world.join("gw1"), await world.join("gw2")
+        former = one.ring.tickets.keys[0]
+        lines: list[str] = []
+        done = await one.rotate(world.reports, 10, lines.append)
+        await world.settle()
+        wall_s = world.clock.wall_s()
+        for keeper in (one, two):
+            sealing = keeper.ring.sealing(wall_s)
+            assert sealing is not None
+            assert sealing.key_id == done.key_id != former.key_id
+            kept = keeper.ring.opening(former.key_id, wall_s + POLICY.ticket_lifetime_s)
+            assert kept is not None
+            assert kept.opens_until_wall_s < wall_s + 2 * POLICY.opening_period_s
+        assert done.waiting_for == ()
+        steps = [line.split(":")[0] for line in lines if not line.startswith("waiting")]
+        assert steps == ["announced", "activated", "retired"]
+
+    play(story)
+
+
+def test_nobody_seals_with_a_key_before_every_live_member_opens_it() -> None:
+    """Promise 4, looked at after every ring that anybody installs."""
+
+    async def story(world: World) -> None:
+        for name in ("gw1", "gw2", "gw3"):
+            await world.join(name)
+        looks = 0
+
+        def look() -> None:
+            nonlocal looks
+            looks += 1
+            wall_s = world.clock.wall_s()
+            for keeper in world.keepers.values():
+                sealing = keeper.ring.sealing(wall_s)
+                assert sealing is not None
+                for other in world.keepers.values():
+                    assert other.ring.opening(sealing.key_id, wall_s) is not None
+
+        world.on_installed = look
+        for _ in range(3):
+            await world.keepers["gw2"].rotate(world.reports, 10)
+            await world.settle()
+        assert looks == 3 * 3 * 3  # rotations × steps × members
+
+    play(story)
+
+
+def test_rotation_waits_for_the_laggard_and_names_it() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        lag = await world.join("gw2", watching=False)
+        former = one.ring.tickets.keys[0].key_id
+        with pytest.raises(ClusterError, match=r"announced but not activated.* gw2 to install"):
+            await one.rotate(world.reports, 5)
+        wall_s = world.clock.wall_s()
+        sealing = one.ring.sealing(wall_s)
+        assert sealing is not None
+        assert sealing.key_id == former  # the former goes on
+        announced = one.ring.tickets.announced
+        assert announced is not None
+        lag.start(world.spawn)
+        done = await one.rotate(world.reports, 5)
+        assert done.key_id == announced.key_id  # taken up where it stopped
+
+    play(story)
+
+
+def test_a_member_whose_lease_lapsed_does_not_count() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.join("gw2", watching=False)
+        await world.store.commit(Txn((), (Delete(KEYS.member("gw2")),)))
+        assert (await one.rotate(world.reports, 5)).waiting_for == ()
+
+    play(story)
+
+
+def test_a_member_that_reports_nothing_counts_all_the_same() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.register("stranger")
+        with pytest.raises(ClusterError, match="stranger"):
+            await one.rotate(world.reports, 1)
+
+    play(story)
+
+
+def test_without_any_registered_member_nothing_is_activated() -> None:
+    async def story(world: World) -> None:
+        one = world.keeper("gw1")
+        await one.load_or_create()
+        with pytest.raises(ClusterError, match="any member"):
+            await one.rotate(world.reports, 1)
+        assert one.ring.tickets.announced is not None
+
+    play(story)
+
+
+def test_a_laggard_after_the_activation_keeps_the_former_key_open_for_its_own_seals() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        two = await world.join("gw2", watching=False)
+        former = one.ring.tickets.keys[0]
+
+        async def install_the_announcement() -> None:
+            while one.ring.tickets.announced is None:
+                await asyncio.sleep(0.05)
+            await two.refresh()
+
+        helper = asyncio.ensure_future(install_the_announcement())
+        done = await one.rotate(world.reports, 5)
+        await helper
+        assert done.waiting_for == ("gw2",)
+        late_seal_s = former.seals_until_wall_s - 1
+        assert two.ring.sealing(late_seal_s) is not None
+        opened = one.ring.opening(former.key_id, late_seal_s + POLICY.ticket_lifetime_s)
+        assert opened is not None
+
+    play(story)
+
+
+def test_two_rotations_at_once_make_one_key() -> None:
+    async def story(world: World) -> None:
+        one, two = await world.join("gw1"), await world.join("gw2")
+        results = await asyncio.gather(
+            one.rotate(world.reports, 10), two.rotate(world.reports, 10), return_exceptions=True
+        )
+        await world.settle()
+        assert not [result for result in results if not hasattr(result, "key_id")]
+        assert one.ring == two.ring
+        assert len(one.ring.tickets.keys) == 2
+        states = [key.state for key in one.ring.tickets.keys]
+        assert states == [KeyState.OPENING, KeyState.SEALING]
+
+    play(story)
+
+
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_LOST])
+def test_a_rotation_with_unknown_outcomes_is_read_back(fault: Fault) -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        world.store.faults.extend([fault] * 1)
+        done = await one.rotate(world.reports, 10)
+        sealing = one.ring.sealing(world.clock.wall_s())
+        assert sealing is not None
+        assert sealing.key_id == done.key_id
+        assert len(one.ring.tickets.keys) == 2
+
+    play(story)
+
+
+def test_a_store_lost_between_announcement_and_activation_is_said() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+
+        def lose(line: str) -> None:
+            world.store.down |= line.startswith("announced")
+
+        with pytest.raises(ClusterError, match=r"announced but not activated.*store"):
+            await one.rotate(world.reports, 2, lose)
+        world.store.down = False
+        assert (await one.rotate(world.reports, 2)).waiting_for == ()
+
+    play(story)
+
+
+def test_a_deleted_ring_leaves_the_installed_one_and_is_reported() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        ring = one.ring
+        await world.settle()
+        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
+        await world.settle()
+        assert one.ring is ring
+        assert ["gone from the store" in line for line in world.troubles] == [True]
+        with pytest.raises(ClusterError, match="gone from the store"):
+            await one.rotate(world.reports, 1)
+        assert one.ring is ring
+
+    play(story)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x01" * 80, b"\x02" + bytes(100)])
+def test_a_ring_that_cannot_be_read_leaves_the_installed_one_and_is_reported(value: bytes) -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        ring = one.ring
+        await world.settle()
+        await world.store.commit(Txn((), (Put(KEYS.ring, value),)))
+        await world.settle()
+        assert one.ring is ring
+        assert len(world.troubles) == 1
+        assert not await one.refresh()
+        assert one.ring is ring
+
+    play(story)
+
+
+def test_a_key_beside_the_ring_is_not_the_ring() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        before = one.revision
+        await world.store.commit(Txn((), (Put(KEYS.ring + b"-old", b"x"),)))
+        await world.settle()
+        assert one.revision == before
+        assert world.troubles == []
+
+    play(story)
+
+
+def test_a_watch_that_missed_its_history_reads_the_ring_again() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        two = await world.join("gw2", watching=False)
+        await world.settle()
+        with pytest.raises(ClusterError):
+            await one.rotate(world.reports, 0.5)
+        entry = await world.store.get(KEYS.ring)
+        assert entry is not None
+        await world.store.compact(entry.mod_revision)
+        two.start(world.spawn)
+        await world.settle()
+        assert two.revision == one.revision
+
+    play(story)
+
+
+def test_an_unknown_key_id_costs_one_look_in_the_interval_however_often_it_comes() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        reads = world.store.reads
+        await asyncio.gather(*(one.refresh() for _ in range(50)))
+        assert world.store.reads == reads + 1
+        assert not await one.refresh()
+        assert world.store.reads == reads + 1
+        await asyncio.sleep(REFRESH_INTERVAL_S)
+        await one.refresh()
+        assert world.store.reads == reads + 2
+
+    play(story)
+
+
+def test_a_look_finds_the_newer_ring_and_says_so() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        two = await world.join("gw2", watching=False)
+        with pytest.raises(ClusterError):
+            await one.rotate(world.reports, 0.5)
+        assert await two.refresh()
+        assert two.revision == one.revision
+        world.store.down = True
+        await asyncio.sleep(REFRESH_INTERVAL_S)
+        assert not await two.refresh()
+        assert "down" in world.troubles[-1]
+
+    play(story)
+
+
+def test_a_change_that_always_comes_second_gives_up() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        entry = await world.store.get(KEYS.ring)
+        assert entry is not None
+
+        world.store.rival = Txn((), (Put(KEYS.ring, entry.value),))
+        world.store.sent.clear()
+        with pytest.raises(Conflict, match="in a row"):
+            await one.rotate(world.reports, 1)
+        assert len(world.store.sent) == CONFLICTS_MAX
+
+    play(story)
