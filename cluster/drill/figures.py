@@ -1,6 +1,6 @@
 """The two series that a report draws: sessions per gateway over time, and times without service.
 
-Rules: pure; times are seconds after the verdict's origin, so that the fault is at zero.
+Rules: pure; times are seconds after the first fault, as in the history.
 """
 
 import itertools
@@ -40,7 +40,7 @@ class Histogram(msgspec.Struct, frozen=True):
     counts: tuple[int, ...]
 
 
-def timeline(history: History, origin_t: float, liveness_interval_s: float) -> Timeline:
+def timeline(history: History, liveness_interval_s: float) -> Timeline:
     """Sessions that were being answered, per gateway, from the first session to the end of
     observation.
     """
@@ -65,7 +65,7 @@ def timeline(history: History, origin_t: float, liveness_interval_s: float) -> T
             level += change
             levels.append(level)
         sessions[gateway] = tuple(levels)
-    t_s = tuple(round(begin + n * step_s - origin_t, 4) for n in range(STEPS + 1))
+    t_s = tuple(round(begin + n * step_s, 4) for n in range(STEPS + 1))
     return Timeline(t_s, sessions)
 
 

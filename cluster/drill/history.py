@@ -74,13 +74,16 @@ class Client(msgspec.Struct, frozen=True):
 class FaultSeen(msgspec.Struct, frozen=True):
     """A fault as it was carried out."""
 
-    t: float
+    t_s: float
     action: str
     target: str
 
 
 class History(msgspec.Struct, frozen=True):
-    """A drill as it was recorded, up to the end of observation."""
+    """A drill as it was recorded, up to the end of observation.
+
+    Every time in it is in seconds after the first fault (after the first event, if there is none).
+    """
 
     clients: tuple[Client, ...]
     gateways: tuple[str, ...]
@@ -96,7 +99,7 @@ class History(msgspec.Struct, frozen=True):
 
 def build(events: Iterable[Event]) -> History:
     """Sort `events` (in any order) by time and by whom they concern."""
-    ordered = sorted(events, key=lambda event: event.t)
+    ordered = _from_origin(sorted(events, key=lambda event: event.t))
     names = {e.address: e.member for e in ordered if e.kind == "topology"}
     gateways = {e.member for e in ordered if e.kind == "topology"}
     gateways |= {e.who for e in ordered if e.kind == "started"}
@@ -121,6 +124,12 @@ def build(events: Iterable[Event]) -> History:
         end_t=end_t,
         complete=bool(ends),
     )
+
+
+def _from_origin(ordered: list[Event]) -> list[Event]:
+    faults = (event.t for event in ordered if event.kind == "fault")
+    origin = next(faults, ordered[0].t if ordered else 0.0)
+    return [msgspec.structs.replace(e, t=round(e.t - origin, 6)) for e in ordered]
 
 
 def _client(name: str, events: list[Event], names: dict[str, str]) -> Client:

@@ -42,7 +42,8 @@ class Interruption(msgspec.Struct, frozen=True):
     client: str
     fault: str
     """Such as `kill gw2`; empty for a bystander."""
-    fault_t: float
+    fault_s: float
+    """When, seconds after the first fault; as all times."""
     old_gateway: str
     new_gateway: str
     """Empty when lost."""
@@ -50,7 +51,7 @@ class Interruption(msgspec.Struct, frozen=True):
     held_ticket: bool
     without_service_s: float | None
     """None when lost, and for a bystander that was kept."""
-    restored_t: float | None
+    restored_s: float | None
     why: str
     """Why it is lost; empty otherwise."""
 
@@ -72,7 +73,7 @@ def find(history: History, liveness_interval_s: float) -> list[Interruption]:
 def _of_client(client: Client, history: History, quiet_s: float) -> list[Interruption]:
     hits: list[tuple[FaultSeen, Session]] = []
     for fault in history.faults:
-        session = client.session_at(fault.t)
+        session = client.session_at(fault.t_s)
         if session is not None and _touches(fault, session):
             hits.append((fault, session))
     if not hits:
@@ -83,7 +84,7 @@ def _of_client(client: Client, history: History, quiet_s: float) -> list[Interru
     for n, hit in enumerate(hits):
         fault, session = pending or hit
         last = n + 1 == len(hits)
-        until = history.end_t if last else hits[n + 1][0].t
+        until = history.end_t if last else hits[n + 1][0].t_s
         interruption = _judge(client, fault, session, until, quiet_s)
         if interruption.outcome is Outcome.LOST and not last:
             pending = (fault, session)  # not back yet when the next fault came: one interruption
@@ -104,7 +105,7 @@ def _bystander(client: Client, history: History, quiet_s: float) -> Interruption
     if not history.faults:
         return None
     first = history.faults[0]
-    session = client.session_at(first.t)
+    session = client.session_at(first.t_s)
     if session is None:
         return None
     found = _judge(client, first, session, history.end_t, quiet_s)
@@ -117,7 +118,7 @@ def _judge(
     client: Client, fault: FaultSeen, session: Session, until: float, quiet_s: float
 ) -> Interruption:
     """What became of `session` between `fault` and `until`."""
-    again = [s for s in client.sessions if fault.t < s.t <= until]
+    again = [s for s in client.sessions if fault.t_s < s.t <= until]
     alive = client.serves(until, quiet_s)
     restored_t: float | None = None
     without_s: float | None = None
@@ -135,19 +136,19 @@ def _judge(
             without_s = restored_t - (session.t if before is None else before)
     elif alive:
         outcome = Outcome.KEPT
-        without_s, restored_t = _longest_silence(client, session, fault.t, until)
+        without_s, restored_t = _longest_silence(client, session, fault.t_s, until)
     else:
-        why = _last_trouble(client, fault.t, until)
+        why = _last_trouble(client, fault.t_s, until)
     return Interruption(
         client=client.name,
         fault=f"{fault.action} {fault.target}".strip(),
-        fault_t=fault.t,
+        fault_s=fault.t_s,
         old_gateway=session.gateway,
         new_gateway="" if outcome is Outcome.LOST else (again[-1] if again else session).gateway,
         outcome=outcome,
-        held_ticket=client.holds_ticket(fault.t),
+        held_ticket=client.holds_ticket(fault.t_s),
         without_service_s=without_s,
-        restored_t=restored_t if outcome is not Outcome.LOST else None,
+        restored_s=restored_t if outcome is not Outcome.LOST else None,
         why=why,
     )
 

@@ -38,7 +38,8 @@ class Breach(msgspec.Struct, frozen=True):
 
     who: str
     """The client, or the SPI or chain concerned."""
-    t: float
+    t_s: float
+    """Seconds after the first fault."""
     why: str
 
 
@@ -71,6 +72,11 @@ def judge_all(history: History, interruptions: list[Interruption]) -> tuple[Judg
     )
 
 
+def several(number: int, noun: str) -> str:
+    """`number` and `noun`, in the plural where it takes one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 NOT = "not tested: "
 """How a judge says that it had nothing to look at."""
 
@@ -79,7 +85,7 @@ def _judgement(number: int, tested: str, breaches: list[Breach]) -> Judgement:
     state = State.NOT_TESTED if tested.startswith(NOT) else State.KEPT
     if breaches:
         state = State.BROKEN
-    ordered = sorted(breaches, key=lambda breach: (breach.t, breach.who))
+    ordered = sorted(breaches, key=lambda breach: (breach.t_s, breach.who))
     return Judgement(number, TITLES[number], state, tested.removeprefix(NOT), tuple(ordered))
 
 
@@ -97,7 +103,7 @@ def refusals(client: Client, since: float, until: float) -> list[Breach]:
         for session in client.sessions
         if since < session.t <= until and session.how != "resumed" and _had_one(client, session)
     ]
-    return sorted(found, key=lambda breach: breach.t)[:1]
+    return sorted(found, key=lambda breach: breach.t_s)[:1]
 
 
 def _had_one(client: Client, session: Session) -> bool:
@@ -111,11 +117,13 @@ def _survivors_accept(
     affected = [i for i in interruptions if i.fault.split(" ")[0] in TAKES]
     with_ticket = [i for i in affected if i.held_ticket]
     breaches = [
-        breach for client in history.clients for breach in refusals(client, 0.0, history.end_t)
+        breach
+        for client in history.clients
+        for breach in refusals(client, history.begin_t, history.end_t)
     ]
     told = {breach.who for breach in breaches}
     breaches += [
-        Breach(i.client, i.fault_t, f"lost with a valid ticket: {i.why}")
+        Breach(i.client, i.fault_s, f"lost with a valid ticket: {i.why}")
         for i in interruptions
         if i.outcome is Outcome.LOST and i.held_ticket and i.client not in told
     ]
@@ -123,7 +131,7 @@ def _survivors_accept(
         return NOT + "no client with a valid ticket lost its gateway", breaches
     resumed = sum(i.outcome is Outcome.RESUMED for i in with_ticket)
     return (
-        f"{len(with_ticket)} clients with a valid ticket lost their gateway, {resumed} resumed",
+        f"{several(len(with_ticket), 'client')} with a valid ticket struck, {resumed} resumed",
         (breaches),
     )
 
@@ -144,7 +152,8 @@ def _store_may_go(history: History, interruptions: list[Interruption]) -> tuple[
             answers += len(during)
             breaches += _store_breach(client, since, until, during)
     away_s = sum(until - since for since, until in windows)
-    tested = f"{answers} liveness answers to {watched} sessions in {away_s:.1f} s without the store"
+    who = several(watched, "session")
+    tested = f"{who} answered {answers} times in {away_s:.1f} s without the store"
     return (tested, breaches) if watched else (NOT + "no session outlived its gateway", [])
 
 
@@ -163,9 +172,9 @@ def _store_windows(history: History) -> list[tuple[float, float]]:
     stopped: float | None = None
     for fault in history.faults:
         if fault.action == Action.STOP_STORE.value:
-            stopped = fault.t
+            stopped = fault.t_s
         elif fault.action == Action.START_STORE.value and stopped is not None:
-            windows.append((stopped, fault.t))
+            windows.append((stopped, fault.t_s))
             stopped = None
     return windows if stopped is None else [*windows, (stopped, history.end_t)]
 
@@ -183,21 +192,24 @@ def _tickets_once(history: History, _: list[Interruption]) -> tuple[str, list[Br
         redeemed.setdefault(ticket, event.who)
     if not redeemed:
         return NOT + "no ticket was redeemed", []
-    return f"{len(redeemed)} tickets redeemed, none offered twice on purpose", breaches
+    return (
+        f"{several(len(redeemed), 'ticket')} redeemed; none was offered twice on purpose",
+        breaches,
+    )
 
 
 def _rotation(history: History, _: list[Interruption]) -> tuple[str, list[Breach]]:
     """A ring that was overwritten by force is no rotation: what comes after it is promise 1's."""
     connected = [client.sessions[0].t for client in history.clients if client.sessions]
     since = min(connected, default=history.end_t)
-    forced = [f.t for f in history.faults if f.action == Action.REPLACE_RING.value]
+    forced = [f.t_s for f in history.faults if f.action == Action.REPLACE_RING.value]
     until = min(forced, default=history.end_t)
     installed = [e for e in history.members if e.kind == "ring_installed" and since < e.t <= until]
     if not installed:
         return NOT + "no keys were rotated while clients held tickets", []
     breaches = [b for client in history.clients for b in refusals(client, since, until)]
     revisions = len({event.revision for event in installed})
-    return f"{revisions} ring revisions installed while clients held tickets", breaches
+    return f"{several(revisions, 'ring revision')} installed while clients held tickets", breaches
 
 
 def _one_voice(history: History, _: list[Interruption]) -> tuple[str, list[Breach]]:
@@ -212,7 +224,7 @@ def _one_voice(history: History, _: list[Interruption]) -> tuple[str, list[Breac
         made.setdefault(event.spi, event.who)
     if not made:
         return NOT + "no gateway recorded an IKE SA", []
-    return f"{len(made)} responder SPIs, each once; IVs can't be seen from here", breaches
+    return f"{several(len(made), 'responder SPI')} looked at; IVs can't be seen from here", breaches
 
 
 def _durable(history: History, _: list[Interruption]) -> tuple[str, list[Breach]]:
@@ -223,7 +235,7 @@ def _durable(history: History, _: list[Interruption]) -> tuple[str, list[Breach]
         for event in history.readbacks
         if not event.found
     ]
-    return f"{len(history.readbacks)} live sessions looked up in the store", breaches
+    return f"{several(len(history.readbacks), 'live session')} looked up in the store", breaches
 
 
 def _cheap(history: History, _: list[Interruption]) -> tuple[str, list[Breach]]:
@@ -233,4 +245,4 @@ def _cheap(history: History, _: list[Interruption]) -> tuple[str, list[Breach]]:
 def _rehearsed(history: History, _: list[Interruption]) -> tuple[str, list[Breach]]:
     if not history.faults:
         return NOT + "no fault was carried out", []
-    return f"{len(history.faults)} faults carried out and measured by the clients", []
+    return f"{several(len(history.faults), 'fault')} carried out and measured by the clients", []

@@ -17,7 +17,7 @@ from cluster.drill.events import Event
 from cluster.drill.history import FaultSeen, History
 from cluster.drill.interruptions import TAKES, Interruption, Outcome
 from cluster.drill.plan import Action, Drill
-from cluster.drill.promises import Judgement, State, judge_all
+from cluster.drill.promises import Judgement, State, judge_all, several
 
 
 class Result(enum.Enum):
@@ -77,8 +77,6 @@ class Verdict(msgspec.Struct, frozen=True):
     faults: tuple[FaultSeen, ...]
     promises: tuple[Judgement, ...]
     interruptions: tuple[Interruption, ...]
-    origin_t: float
-    """The first fault: where the report's clock begins."""
 
 
 def percentile(ordered: list[float], share: float) -> float:
@@ -97,8 +95,7 @@ def judge_history(drill: Drill, history: History) -> Verdict:
     promises = judge_all(history, found)
     counts = _counts(found)
     spread = _spread([i for i in found if i.fault])
-    origin_t = history.faults[0].t if history.faults else history.begin_t
-    before = _in_service(drill, history, origin_t)
+    before = _in_service(drill, history, 0.0)
     broken = _broken(drill, counts, spread, promises)
     unproven = _unproven(drill, history, counts, before, promises)
     result = Result.BROKEN if broken else Result.INCONCLUSIVE if unproven else Result.KEPT
@@ -114,7 +111,6 @@ def judge_history(drill: Drill, history: History) -> Verdict:
         faults=history.faults,
         promises=promises,
         interruptions=tuple(found),
-        origin_t=origin_t,
     )
 
 
@@ -159,17 +155,17 @@ def _noticed(history: History) -> tuple[Noticed, ...]:
     rows: list[Noticed] = []
     taken = [fault for fault in history.faults if fault.action in TAKES]
     for n, fault in enumerate(taken):
-        later = [f.t for f in taken[n + 1 :] if f.target == fault.target]
+        later = [f.t_s for f in taken[n + 1 :] if f.target == fault.target]
         until = min(later, default=history.end_t)
         for gateway in history.gateways:
             about = {
                 kind: [
-                    e.t - fault.t
+                    round(e.t - fault.t_s, 6)
                     for e in history.members
                     if e.who == gateway
                     and e.kind == kind
                     and e.member == fault.target
-                    and fault.t <= e.t <= until
+                    and fault.t_s <= e.t <= until
                 ]
                 for kind in ("suspected", "declared_dead")
             }
@@ -190,17 +186,18 @@ def _broken(
 ) -> list[str]:
     expect = drill.expect
     reasons = [
-        f"promise {p.number} is broken: {p.title} ({len(p.breaches)} times)"
+        f"promise {p.number} is broken: {p.title} ({several(len(p.breaches), 'time')})"
         for p in promises
         if p.state is State.BROKEN
     ]
     if counts.lost > expect.lost_max:
-        reasons.append(f"{counts.lost} sessions lost, {expect.lost_max} allowed")
+        reasons.append(f"{several(counts.lost, 'session')} lost, {expect.lost_max} allowed")
     if counts.rehandshaked > expect.rehandshaked_max:
         allowed = expect.rehandshaked_max
-        reasons.append(f"{counts.rehandshaked} full handshakes, {allowed} allowed")
+        reasons.append(f"{several(counts.rehandshaked, 'full handshake')}, {allowed} allowed")
     if counts.bystanders_disturbed:
-        reasons.append(f"{counts.bystanders_disturbed} sessions disturbed that no fault touched")
+        disturbed = several(counts.bystanders_disturbed, "session")
+        reasons.append(f"{disturbed} disturbed that no fault touched")
     limit_s = expect.without_service_max_s
     if limit_s is not None and spread is not None and spread.max_s > limit_s:
         reasons.append(f"a session was {spread.max_s:.2f} s without service, {limit_s:g} allowed")

@@ -1,4 +1,4 @@
-"""A drill's record made up in memory: who did what when, as gateways, clients and drill write it."""
+"""A made-up record of a drill: who did what when, as gateways, clients and drill write it."""
 
 import msgspec
 

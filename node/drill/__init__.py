@@ -1,0 +1,1 @@
+"""Drills for real: processes, faults, progress on the terminal, and the report left behind."""
