@@ -162,12 +162,13 @@ class MemoryStore:
     # -- beside the protocol
 
     async def compact(self, revision: int) -> None:
-        """Forget the history up to `revision`, itself included. Raises ValueError."""
+        """Forget the history up to `revision`, itself included. Raises Compacted (forgotten
+        already), ValueError (not there yet)."""
         self._enter()
-        if not self._compacted < revision <= self._revision:
-            raise ValueError(
-                f"compaction at {revision}: not above {self._compacted}, or above {self._revision}"
-            )
+        if revision <= self._compacted:
+            raise Compacted(self._compacted)
+        if revision > self._revision:
+            raise ValueError(f"compaction at {revision}, and the store is at {self._revision}")
         self._forget(revision)
 
     async def run(self) -> None:

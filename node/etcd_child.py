@@ -177,7 +177,7 @@ class EtcdChild:
             process.terminate()
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                while any(process.poll() is None for process in processes):  # noqa: ASYNC110 - no event says that a child ended
+                while any(process.poll() is None for process in processes):  # noqa: ASYNC110
                     await asyncio.sleep(HEALTH_POLL_S)
         except TimeoutError:
             for process in processes:
