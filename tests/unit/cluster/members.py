@@ -100,6 +100,7 @@ class Cluster:
     def __init__(self, loop: SimLoop) -> None:
         self.loop = loop
         self.clock = SimClock(loop)
+        self.clocks: dict[str, SimClock] = {}
         self.store = MemoryStore(self.clock)
         self.net = LinkNet(loop, SeededRng(1, "link"), Trace(loop))
         self.tasks: list[asyncio.Task[None]] = []
@@ -125,13 +126,17 @@ class Cluster:
         values.update(changed)
         return MemberSettings(**values)  # type: ignore[arg-type]
 
+    def clock_of(self, name: str) -> SimClock:
+        """The clock of one member's machine."""
+        return self.clocks.setdefault(name, SimClock(self.loop))
+
     def member(self, name: str, life: int = 1, **changed: object) -> tuple[Membership, OwnStore]:
         """A member that has not joined yet, and its way to the store."""
         way = OwnStore(self.store)
         membership = Membership(
             way,
             KEYS,
-            self.clock,
+            self.clock_of(name),
             rng=SeededRng(life, name),
             spawn=self.spawn,
             me=self.settings(name, **changed),

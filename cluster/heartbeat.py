@@ -1,0 +1,195 @@
+"""Heartbeats between members: they suspect, and never decide.
+
+Rules: who is a member, and who is gone, is the store's word alone. A member not heard for
+`suspect_after_s` is *suspected*: that starts redirects and stopwatches and makes others stand in
+for it, but no claim goes through by it. A member that was itself asleep suspects nobody for what
+it missed. A member that left the store's roster keeps being talked to for a while: if it still
+lives (the store was away), both sides shall hear so.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from cluster.link import Heartbeat, PeerLink
+from cluster.member import Membership
+from cluster.seams import Clock
+
+
+class HeartbeatSettings(msgspec.Struct, frozen=True):
+    """How often, and how patient. Raises ValueError if a single lost heartbeat would suspect."""
+
+    interval_s: float = 0.2
+    suspect_after_s: float = 1.0
+    linger_s: float = 15.0
+    """How long a member that left the roster is still talked to."""
+
+    def __post_init__(self) -> None:
+        if self.interval_s <= 0 or self.suspect_after_s < 2 * self.interval_s:
+            raise ValueError(
+                f"suspect_after_s: {self.suspect_after_s:g} → at least twice "
+                f"heartbeat_interval_s ({self.interval_s:g}), which is above 0"
+            )
+
+
+class Vitals(msgspec.Struct, frozen=True):
+    """What a heartbeat says of its sender besides being there."""
+
+    sessions: int
+    ring_revision: int
+    state: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The newest heartbeat of a member, and when it came."""
+
+    beat: Heartbeat
+    boot_s: float
+
+
+class Heartbeats:
+    """Sends mine to every live member, keeps the newest of each, suspects the silent ones.
+
+    It also tells the link whom to be connected to (`set_peers`).
+    """
+
+    def __init__(
+        self,
+        link: PeerLink,
+        clock: Clock,
+        membership: Membership,
+        *,
+        vitals: Callable[[], Vitals],
+        settings: HeartbeatSettings,
+    ) -> None:
+        self._link = link
+        self._clock = clock
+        self._membership = membership
+        self._roster = membership.roster
+        self._me = membership.me.name
+        self._vitals = vitals
+        self._settings = settings
+        self._sequence = 0
+        self._seen: dict[str, Seen] = {}
+        self._since: dict[str, float] = {}
+        """From when on a member's silence counts."""
+        self._lingering: dict[str, tuple[str, float]] = {}
+        """Members that left the roster: where they were, and until when they are talked to."""
+        self._peers: dict[str, str] = {}
+        self._suspected: dict[str, float] = {}
+        self.version = 0
+        """Counts the changes of who is suspected."""
+        self.on_suspected: list[Callable[[str], None]] = []
+        self.on_unsuspected: list[Callable[[str], None]] = []
+        self._roster.on_joined.append(self._joined)
+        self._roster.on_gone.append(self._gone)
+
+    @property
+    def suspected(self) -> Mapping[str, float]:
+        """The suspected members, and since when (boot seconds), in the order it came up."""
+        return MappingProxyType(self._suspected)
+
+    def seen(self, name: str) -> Seen | None:
+        """The newest heartbeat of a member."""
+        return self._seen.get(name)
+
+    def age_s(self, name: str) -> float | None:
+        """Seconds since the newest heartbeat of a member; None if there was none."""
+        seen = self._seen.get(name)
+        return self._clock.boot_s() - seen.boot_s if seen is not None else None
+
+    def hears(self, name: str, incarnation: str) -> bool:
+        """Whether this very process has been heard lately, in the store's roster or not."""
+        seen = self._seen.get(name)
+        if seen is None or seen.beat.incarnation != incarnation:
+            return False
+        return self._clock.boot_s() - seen.boot_s <= self._settings.suspect_after_s
+
+    def receive(self, sender: str, beat: Heartbeat) -> None:
+        """A heartbeat has arrived from a member with that proven name."""
+        if sender not in self._peers and sender not in self._roster.members:
+            return  # proven, but unknown to the store so far: nothing is kept for it
+        self._seen[sender] = Seen(beat, self._clock.boot_s())
+        if sender in self._suspected and self._roster.is_live(sender, beat.incarnation):
+            self._clear(sender, told=True)
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        interval_s = self._settings.interval_s
+        before_s = self._clock.boot_s()
+        while True:
+            now_s = self._clock.boot_s()
+            if now_s - before_s > interval_s + self._settings.suspect_after_s / 2:
+                for name in self._since:
+                    self._since[name] = now_s  # it was I who slept
+            before_s = now_s
+            self._end_lingering(now_s)
+            self._connect()
+            self._send()
+            self._look(now_s)
+            await asyncio.sleep(interval_s)
+
+    def _send(self) -> None:
+        self._sequence += 1
+        vitals = self._vitals()
+        beat = Heartbeat(
+            incarnation=self._membership.incarnation,
+            sequence=self._sequence,
+            sessions=vitals.sessions,
+            ring_revision=vitals.ring_revision,
+            state=vitals.state,
+        )
+        for name in self._peers:
+            self._link.send(name, beat)
+
+    def _look(self, now_s: float) -> None:
+        for name, record in self._roster.members.items():
+            if name == self._me or name in self._suspected:
+                continue
+            heard_s = self._since.setdefault(name, now_s)
+            seen = self._seen.get(name)
+            if seen is not None and seen.beat.incarnation == record.incarnation:
+                heard_s = max(heard_s, seen.boot_s)
+            if now_s - heard_s > self._settings.suspect_after_s:
+                self._suspected[name] = now_s
+                self.version += 1
+                for listener in self.on_suspected:
+                    listener(name)
+
+    def _joined(self, name: str) -> None:
+        self._since[name] = self._clock.boot_s()
+        self._lingering.pop(name, None)
+        self._connect()
+
+    def _gone(self, name: str) -> None:
+        self._clear(name, told=False)
+        self._since.pop(name, None)
+        address = self._peers.get(name)
+        if address is not None:
+            self._lingering[name] = (address, self._clock.boot_s() + self._settings.linger_s)
+
+    def _clear(self, name: str, *, told: bool) -> None:
+        if self._suspected.pop(name, None) is None:
+            return
+        self.version += 1
+        if told:
+            for listener in self.on_unsuspected:
+                listener(name)
+
+    def _end_lingering(self, now_s: float) -> None:
+        ended = [name for name, (_, until_s) in self._lingering.items() if until_s <= now_s]
+        for name in ended:
+            del self._lingering[name]
+            self._seen.pop(name, None)
+
+    def _connect(self) -> None:
+        """Tell the link whom it is to reach, if that has changed."""
+        peers = {name: address for name, (address, _) in self._lingering.items()}
+        for name, record in self._roster.members.items():
+            if name != self._me:
+                peers[name] = record.rpc_address
+        if peers != self._peers:
+            self._peers = peers
+            self._link.set_peers(dict(peers))

@@ -1,0 +1,338 @@
+"""Who owns which shard, and the loop that claims what nobody owns and hands over what moved.
+
+Rules:
+- Only the store's word lets a claim through: its transaction compares the shard, the former owner's
+  member key (gone, or another incarnation) and this member's own key. Suspicion decides at most who
+  tries.
+- What this member owns is read from the shard keys alone: a claim whose answer was lost is found.
+- Nothing is claimed past the lease deadline. Sessions in shards already owned go on being answered:
+  a commit compares the shard's revision and every IV bears the fence, so a deposed owner changes
+  nothing and repeats nothing. A rejoin with the same incarnation keeps shards and fences.
+- A shard that another live member should own takes no new SPIs, and is given up once it is empty.
+- Shard keys hang on no lease: a store that forgot its leases has not forgotten the fences.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from cluster.claims import (
+    CLAIMS_PER_TXN,
+    NEVER,
+    Held,
+    Preference,
+    Step,
+    claim,
+    give_up,
+    transaction,
+    vacancy,
+)
+from cluster.errors import Incompatible, Unavailable, Unknown
+from cluster.follow import follow
+from cluster.heartbeat import Heartbeats
+from cluster.layout import Keys, ShardRecord
+from cluster.member import Membership
+from cluster.seams import Clock, Rng, Spawn
+from cluster.store import Entry, Store, TxnResult
+
+_decode = msgspec.json.Decoder(ShardRecord).decode
+
+
+class OwnershipSettings(msgspec.Struct, frozen=True):
+    """How eagerly shards are claimed and moved."""
+
+    round_s: float = 0.25
+    """The longest pause between two looks at what could be claimed or given up."""
+    claim_grace_s: float = 5.0
+    """How long an owner that is gone from the store but still heard may take to come back."""
+    handed_over_per_round: int = 16
+    """Empty shards given up to their better owner in one round."""
+    call_timeout_s: float = 2.0
+    """The longest that one transaction may take; its outcome is then read from the shard keys."""
+
+
+class Owned(msgspec.Struct, frozen=True, gc=False):
+    """What owning a shard means: the fence for IVs and records, the revision for compares."""
+
+    fence: int
+    revision: int
+
+
+class Ownership:
+    """Follows `shard/`, claims, hands over, releases. `start()` after the member has joined."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        *,
+        spawn: Spawn,
+        membership: Membership,
+        heartbeats: Heartbeats,
+        shards: int,
+        sessions_in: Callable[[int], int],
+        settings: OwnershipSettings,
+    ) -> None:
+        """`sessions_in(shard)` counts half-open sessions and writes still under way as well: a
+        shard is given up when it says 0.
+        """
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._spawn = spawn
+        self._membership = membership
+        self._roster = membership.roster
+        self._heartbeats = heartbeats
+        self._me = membership.me.name
+        self._sessions_in = sessions_in
+        self._settings = settings
+        self.shards = shards
+        self._held: list[Held] = [NEVER] * shards
+        self._owned: dict[int, Owned] = {}
+        self._leaving: dict[int, None] = {}
+        self._gone_boot_s: dict[str, float] = {}
+        self._refused: dict[int, None] = {}
+        self._preference = Preference(())
+        self._preferred_at = (-1, -1)
+        self._open: tuple[int, ...] | None = None
+        self._stopping = False
+        self._deposed = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self.synced = asyncio.Event()
+        """Set once the first scan of the shards was taken in."""
+        self.on_gained: list[Callable[[int, int], None]] = []
+        """Told (shard, fence)."""
+        self.on_lost: list[Callable[[int], None]] = []
+        self.on_refused: list[Callable[[Incompatible], None]] = []
+        """Told once per shard that can't be claimed any more."""
+        self._roster.on_joined.append(self._joined)
+        self._roster.on_gone.append(self._gone)
+        membership.on_deposed.append(self._drop_all)
+
+    @property
+    def owned(self) -> Mapping[int, Owned]:
+        """The shards of this member."""
+        return MappingProxyType(self._owned)
+
+    def fence_of(self, shard: int) -> int | None:
+        """The fence under which this member owns `shard`; None if it doesn't."""
+        owned = self._owned.get(shard)
+        return owned.fence if owned is not None else None
+
+    def revision_of(self, shard: int) -> int | None:
+        """The shard key's revision, for compares; None if this member doesn't own the shard."""
+        owned = self._owned.get(shard)
+        return owned.revision if owned is not None else None
+
+    def owner_of(self, shard: int) -> str | None:
+        """The member that owns `shard`, gone or not; None if nobody does, or out of range."""
+        if not 0 <= shard < self.shards:
+            return None
+        return self._held[shard].record.owner or None
+
+    def known_fence(self, shard: int) -> int:
+        """The newest fence of `shard`, whoever owns it; 0 if nobody ever did."""
+        return self._held[shard].record.fence if 0 <= shard < self.shards else 0
+
+    def counts(self) -> dict[str, int]:
+        """Shards per owner, sorted by name; those without an owner under the empty name."""
+        found: dict[str, int] = {}
+        for held in self._held:
+            found[held.record.owner] = found.get(held.record.owner, 0) + 1
+        return dict(sorted(found.items()))
+
+    def should_leave(self, shard: int) -> bool:
+        """Whether another live member should own this shard of mine: it takes no new SPIs."""
+        if self._stopping or shard in self._leaving:
+            return True
+        preference = self._prefer()
+        # without me among the live ones (a rejoin under way) the ranks mean nothing
+        return self._me in preference.members and preference.first(shard) != self._me
+
+    def choose_shard(self, rng: Rng) -> int | None:
+        """A shard for a new SA, each equally likely; None: this member isn't ready, stay silent."""
+        self._prefer()
+        if self._open is None:
+            self._open = tuple(s for s in sorted(self._owned) if not self.should_leave(s))
+        if not self._open:
+            return None
+        return self._open[int.from_bytes(rng.bytes(4), "big") % len(self._open)]
+
+    async def start(self) -> None:
+        """Take in who owns what, then claim from now on."""
+        following = follow(self._store, self._keys.shards, self._changed, self.synced.set)
+        self._tasks.append(self._spawn(following, "shards"))
+        await self.synced.wait()
+        self._tasks.append(self._spawn(self._run(), "shard claims"))
+
+    async def release_all(self) -> int:
+        """The orderly end: claim no more, give up every shard; how many were given up.
+
+        A store that doesn't answer in time leaves the rest to the end of the lease.
+        """
+        self._stopping = True
+        self._open = None
+        if len(self._tasks) > 1:
+            task = self._tasks.pop()
+            task.cancel()
+            await asyncio.wait((task,))
+        before = len(self._owned)
+        await self._carry_out([give_up(s, self._held[s]) for s in sorted(self._owned)])
+        return before - len(self._owned)
+
+    async def _run(self) -> None:
+        while not self._deposed:
+            if self._membership.may_claim:
+                await self._carry_out(self._plan_claims())
+                await self._carry_out(self._plan_handing_over())
+            try:
+                async with asyncio.timeout(self._settings.round_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+            self._wake.clear()
+
+    def _prefer(self) -> Preference:
+        """Who should own what, among the live and unsuspected: none is asked to hand over to, or
+        waited for, that doesn't answer. Two members of different opinion both try; one wins.
+        """
+        at = (self._roster.version, self._heartbeats.version)
+        if at != self._preferred_at:
+            suspected = self._heartbeats.suspected
+            members = tuple(name for name in self._roster.members if name not in suspected)
+            self._preferred_at = at
+            self._open = None
+            if members != self._preference.members:
+                self._preference = Preference(members)
+        return self._preference
+
+    def _plan_claims(self) -> list[Step]:
+        preference = self._prefer()
+        members = self._roster.members
+        steps = []
+        for shard in range(self.shards):
+            held = self._held[shard]
+            vacant, owner_key = vacancy(self._keys, held, members, self._roster.revision_of)
+            if not vacant or preference.first(shard) != self._me:
+                continue
+            if self._may_come_back(held.record):
+                continue
+            try:
+                step = claim(shard, held, owner_key, self._me, self._membership.incarnation)
+            except Incompatible as error:
+                self._refuse(shard, error)
+                continue
+            steps.append(step)
+        return steps
+
+    def _may_come_back(self, record: ShardRecord) -> bool:
+        """Whether the owner is gone from the store but alive, and hasn't had its time yet."""
+        if not self._heartbeats.hears(record.owner, record.incarnation):
+            return False
+        now_s = self._clock.boot_s()
+        gone_s = self._gone_boot_s.setdefault(record.owner, now_s)
+        return now_s - gone_s < self._settings.claim_grace_s
+
+    def _refuse(self, shard: int, error: Incompatible) -> None:
+        if shard not in self._refused:
+            self._refused[shard] = None
+            for listener in self.on_refused:
+                listener(error)
+
+    def _plan_handing_over(self) -> list[Step]:
+        steps: list[Step] = []
+        for shard in sorted(self._owned):
+            if len(steps) >= self._settings.handed_over_per_round:
+                break
+            if self.should_leave(shard) and not self._sessions_in(shard):
+                self._leaving[shard] = None  # from here on it stays closed, whoever comes or goes
+                steps.append(give_up(shard, self._held[shard]))
+        self._open = None
+        return steps
+
+    async def _carry_out(self, steps: list[Step]) -> None:
+        for i in range(0, len(steps), CLAIMS_PER_TXN):
+            batch = tuple(steps[i : i + CLAIMS_PER_TXN])
+            if not await self._commit(batch):
+                break
+        for step in steps:
+            self._leaving.pop(step.shard, None)
+        self._open = None
+
+    async def _commit(self, steps: tuple[Step, ...]) -> bool:
+        """Whether the store answered; what came of each step is taken in."""
+        member = self._membership
+        if not (member.may_claim or self._stopping):
+            return False
+        txn = transaction(self._keys, steps, member.key, member.key_revision)
+        try:
+            async with asyncio.timeout(self._settings.call_timeout_s):
+                result = await self._store.commit(txn)
+        except (Unavailable, Unknown, TimeoutError):
+            return False  # what came of it, if anything, the watch tells
+        if not result.succeeded:
+            return False  # my own key has moved on: its new revision comes soon
+        for step, response in zip(steps, result.responses, strict=True):
+            if isinstance(response, TxnResult) and response.succeeded:
+                self._take_in(step.shard, Held(step.record, result.revision), result.revision)
+        return True
+
+    def _changed(self, key: bytes, entry: Entry | None, revision: int) -> None:
+        try:
+            shard = int(key[len(self._keys.shards) :], 16)
+            record = _decode(entry.value) if entry is not None else None
+        except (ValueError, msgspec.DecodeError):
+            return
+        if not 0 <= shard < self.shards:
+            return
+        if record is not None:
+            self._take_in(shard, Held(record, revision), revision)
+        else:
+            # nobody of ours deletes it; whoever did, the fence must not start over
+            fence = self._held[shard].record.fence
+            self._take_in(shard, Held(ShardRecord("", "", fence), 0), revision)
+
+    def _take_in(self, shard: int, held: Held, at_revision: int) -> None:
+        """`at_revision`: when it became so; the record's own revision, or that of its deletion."""
+        if at_revision <= self._held[shard].revision:
+            return  # the answer to my own claim was quicker than the watch
+        self._held[shard] = held
+        record = held.record
+        mine = record.owner == self._me and record.incarnation == self._membership.incarnation
+        before = self._owned.get(shard)
+        if mine and not self._deposed:
+            self._owned[shard] = Owned(record.fence, held.revision)
+        elif before is not None:
+            del self._owned[shard]
+        self._open = None
+        if not record.owner:
+            self._wake.set()
+        after = self._owned.get(shard)
+        if before is not None and (after is None or after.fence != before.fence):
+            for lost in self.on_lost:
+                lost(shard)
+        if after is not None and (before is None or after.fence != before.fence):
+            for gained in self.on_gained:
+                gained(shard, after.fence)
+
+    def _joined(self, name: str) -> None:
+        self._gone_boot_s.pop(name, None)
+        self._wake.set()
+
+    def _gone(self, name: str) -> None:
+        self._gone_boot_s[name] = self._clock.boot_s()
+        self._wake.set()
+
+    def _drop_all(self, _why: str) -> None:
+        """Another process speaks under my name: it claims all of these under higher fences."""
+        self._deposed = True
+        lost = sorted(self._owned)
+        self._owned.clear()
+        self._open = None
+        for shard in lost:
+            for listener in self.on_lost:
+                listener(shard)
