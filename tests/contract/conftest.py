@@ -1,0 +1,75 @@
+"""What the contract suites run against: the store in memory, and a real etcd on loopback."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from cluster.store import Store
+from cluster.store_etcd import EtcdOptions, EtcdStore
+from cluster.store_memory import MemoryStore
+from node.etcd_child import EtcdChild, member_ports
+from node.seams import OsClock
+
+KINDS = ("memory", "etcd")
+
+
+class AnyStore(Store):
+    """A store of either kind, with what the suite needs beside the five verbs."""
+
+    async def compact(self, revision: int) -> None:
+        """Forget the history up to `revision`."""
+
+
+class Bench(msgspec.Struct):
+    """A store under test, and a folder of keys of its own in it."""
+
+    kind: str
+    store: AnyStore
+    root: bytes
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def one_etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EtcdChild]:
+    """One etcd of one member for the whole run; it holds nothing of the loop it started in."""
+    child = EtcdChild(tmp_path_factory.mktemp("etcd"), member_ports(1))
+    await child.start()
+    yield child
+    await child.stop()
+
+
+@pytest_asyncio.fixture
+async def three_etcds(tmp_path: Path) -> AsyncIterator[EtcdChild]:
+    """An etcd of three members, for one test that hurts it."""
+    child = EtcdChild(
+        tmp_path, member_ports(3), members=3, election_timeout_ms=500, heartbeat_ms=50
+    )
+    await child.start()
+    yield child
+    for i in sorted(child.pids):
+        child.kill(i)
+
+
+@pytest_asyncio.fixture(params=KINDS)
+async def bench(request: pytest.FixtureRequest, one_etcd: EtcdChild) -> AsyncIterator[Bench]:
+    """A store of each kind in turn."""
+    root = b"/contract/" + os.urandom(6).hex().encode() + b"/"
+    if request.param == "memory":
+        store = MemoryStore(OsClock())
+        timer = asyncio.create_task(store.run())
+        yield Bench("memory", store, root)
+        await store.close()
+        await timer
+    else:
+        etcd = EtcdStore(options(one_etcd), OsClock())
+        yield Bench("etcd", etcd, root)
+        await etcd.close()
+
+
+def options(child: EtcdChild) -> EtcdOptions:
+    """For tests: on a machine with two busy cores half a second is sometimes too short."""
+    return EtcdOptions(child.endpoints, attempt_timeout_s=2.0, total_timeout_s=20.0)
