@@ -1,0 +1,187 @@
+"""`standfast client`: one session, its ticket on disk, until the process is told to end.
+
+Rules: resumes from disk after a restart (R10). SIGTERM and SIGINT delete the SA in order, and with
+it the ticket (RFC 5723 6.2); SIGKILL leaves the ticket, and the next start resumes.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import structlog
+
+from cluster.seams import Clock, Rng
+from node.config import ClientConfig, ClientSection
+from node.credentials import PskTable
+from node.identity import load_psks, parse_address, parse_identity
+from node.kernel import NullKernel
+from node.lane import Lane, NoCommits
+from node.observe import EventLog
+from node.seams import OsClock, OsRng
+from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
+from node.shell import Shell
+from node.spis import ClientSpis
+from node.tickets import TicketFile
+from node.udp import Receiver, Sockets, UdpSockets
+from proto.ike.core import Peer, RetransmitPolicy, Settings
+from proto.ike.effects import Address, Path
+from proto.ike.endpoint import Endpoint
+from proto.ike.enums import PayloadType
+from proto.ike.events import Event
+from proto.ike.payloads import IdPayload
+from proto.ike.selectors import parse_selector
+from proto.ike.suite import parse_child, parse_suite
+from proto.secret import Secret
+
+CLOSE_S = 2.0
+"""How long the Delete's answer is waited for at the end."""
+
+
+class NoKeys:
+    """A client seals no tickets and makes no cookies."""
+
+    def sealing(self, wall_s: float) -> None:
+        """None ever."""
+        return
+
+    def opening(self, key_id: bytes, wall_s: float) -> None:
+        """None ever."""
+        return
+
+
+class NoCookies:
+    """A client answers no first requests; whoever asks finds no secret."""
+
+    def sealing(self, wall_s: float) -> tuple[int, Secret]:
+        """A secret that opens nothing."""
+        return 0, Secret(bytes(32))
+
+    def opening(self, generation: int, wall_s: float) -> Secret | None:
+        """None ever."""
+        return None
+
+
+def peer_of(section: ClientSection, psks: PskTable) -> Peer:
+    """Whom this client talks to, from its configuration. Raises ValueError: no key for itself."""
+    local_id = IdPayload(PayloadType.IDi, *parse_identity(section.identity))
+    psk = psks.psk(local_id)
+    if psk is None:
+        raise ValueError(f"client.psk_file: no key for {section.identity}: add one to it")
+    return Peer(
+        local_id=local_id,
+        remote_id=IdPayload(PayloadType.IDr, *parse_identity(section.remote_identity)),
+        psk=psk,
+        suites=tuple(parse_suite(text) for text in section.proposals),
+        child_suites=tuple(parse_child(text) for text in section.child_proposals),
+        local_ts=tuple(parse_selector(text) for text in section.local_ts),
+        remote_ts=tuple(parse_selector(text) for text in section.remote_ts),
+        retransmit=RetransmitPolicy(
+            section.retransmit_initial_s, section.retransmit_factor, section.retransmit_tries
+        ),
+    )
+
+
+class Client:
+    """One session with an endpoint, a socket and a shell of its own."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        settings: SessionSettings,
+        *,
+        tickets: Tickets,
+        report: Report,
+        clock: Clock,
+        rng: Rng,
+        open_sockets: Callable[[Receiver], tuple[Sockets, Address]],
+    ) -> None:
+        """`open_sockets(receiver)`: the socket to be used, and the address it is bound to."""
+        sockets, local = open_sockets(self._receive)
+        own = Settings(
+            local_id=peer.local_id,
+            realm=b"",
+            suites=peer.suites,
+            child_suites=peer.child_suites,
+            local_ts=peer.local_ts,
+            remote_ts=peer.remote_ts,
+            liveness_interval_s=0.0,
+            retransmit=peer.retransmit,
+        )
+        endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())
+        lane = Lane(endpoint, NoCommits(), NullKernel(), sockets, clock, self._observe)
+        self._shell = Shell(endpoint, lane, clock)
+        self.session = Session(self._shell, peer, local, settings, tickets, report)
+
+    def stop(self) -> None:
+        """No more timers; the sockets are whoever's opened them."""
+        self._shell.close()
+
+    def _receive(self, data: bytes, path: Path) -> None:
+        self._shell.on_datagram(data, path)
+
+    def _observe(self, event: Event) -> None:
+        self.session.observe(event)
+
+
+class LocalSocket:
+    """A UDP socket of this machine's, on a free port."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self.udp: UdpSockets | None = None
+
+    def open(self, receiver: Receiver) -> tuple[Sockets, Address]:
+        """Bind and begin to receive. Raises OSError."""
+        self.udp = UdpSockets(((self._host, 0),), receiver)
+        self.udp.start()
+        return self.udp, self.udp.addresses[0]
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self.udp is not None:
+            self.udp.close()
+
+
+async def run_client(config: ClientConfig) -> int:
+    """Run until SIGTERM or SIGINT; the exit code."""
+    section, clock = config.client, OsClock()
+    log = structlog.get_logger("client")
+    events = EventLog(config.events.file, config.events.who or "client", clock)
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+
+    def report(kind: str, **fields: object) -> None:
+        events.write(kind, **fields)
+        if kind != "answered":
+            log.info(kind, **{k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()})
+
+    gateways = tuple(parse_address(text) for text in section.gateways)
+    socket = LocalSocket(local_host(gateways[0]))
+    peer = peer_of(section, PskTable(load_psks(section.psk_file)))
+    client = Client(
+        peer,
+        SessionSettings(gateways, section.liveness_interval_s),
+        tickets=TicketFile(section.ticket_file) if section.ticket_file else MemoryTicket(),
+        report=report,
+        clock=clock,
+        rng=OsRng(),
+        open_sockets=socket.open,
+    )
+    client.session.start()
+    await end.wait()
+    if client.session.close():
+        await asyncio.sleep(CLOSE_S)
+    client.stop()
+    socket.close()
+    events.close()
+    return 0
+
+
+def local_host(gateway: Address) -> str:
+    """The address to bind to: loopback for a gateway on loopback, any otherwise."""
+    host = gateway[0]
+    if host.startswith("127."):
+        return "127.0.0.1"
+    return "::" if ":" in host else "0.0.0.0"  # noqa: S104  a client answers nobody it didn't ask

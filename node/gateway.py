@@ -1,0 +1,124 @@
+"""The shell around the core: datagrams and time in, Outcomes carried out.
+
+Rules: a datagram crosses this file once, in one direction: receive, carry out. It never waits; a
+datagram for a shard owned elsewhere is forwarded once to its owner; a ticket under a key unknown
+here is looked at again after one look at the ring. (Everything asynchronous: `node.wiring`.)
+"""
+
+from collections.abc import Callable
+
+from cluster.link import Forward, PeerLink, Return
+from cluster.ownership import Ownership
+from cluster.rotation import RingKeeper
+from cluster.seams import Clock, Spawn
+from cluster.shards import SpiCodec
+from node.lane import Lane
+from node.metrics import Metrics
+from node.shell import Shell
+from proto.ike.effects import Datagram, Path
+from proto.ike.endpoint import Endpoint
+from proto.ike.enums import ExchangeType
+from proto.ike.events import Dropped
+
+LOOK_UPS_MAX = 256
+"""Datagrams that may wait for one look at the ring; beyond it they are answered without."""
+FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
+EXCHANGE_OFFSET = 18
+SPI_R = slice(8, 16)
+HEADER_OCTETS = 28
+
+
+class Gateway(Shell):
+    """A member's shell: the core, and the cluster around it."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        lane: Lane,
+        clock: Clock,
+        *,
+        codec: SpiCodec,
+        ownership: Ownership,
+        link: PeerLink | None,
+        rings: RingKeeper,
+        spawn: Spawn,
+        metrics: Metrics,
+        me: str,
+        full: Callable[[], bool],
+    ) -> None:
+        """`full`: too many writes wait; first requests are then dropped."""
+        super().__init__(endpoint, lane, clock)
+        self._codec = codec
+        self._ownership = ownership
+        self._link = link
+        self._rings = rings
+        self._spawn = spawn
+        self._metrics = metrics
+        self._me = me
+        self._full = full
+        self._looking: list[tuple[bytes, Path]] = []
+        self.draining = False
+        """Going down: no new sessions."""
+
+    def on_datagram(self, data: bytes, path: Path) -> None:
+        """Hand one datagram to the core; see the module for what isn't the core's."""
+        metrics = self._metrics
+        metrics.datagrams_in += 1
+        first = len(data) > EXCHANGE_OFFSET and data[EXCHANGE_OFFSET] in FIRST_EXCHANGES
+        if first and (self.draining or self._full()):
+            metrics.dropped.add("draining" if self.draining else "commits_full")
+            return
+        outcome = self.endpoint.receive(data, path, self.now())
+        if outcome.look_up:
+            self._look_up(data, path)
+        elif outcome.events and type(outcome.events[0]) is Dropped:
+            self._dropped(outcome.events[0].reason, data, path)
+        else:
+            self.lane.carry_out(outcome)
+        self.rearm()
+
+    def _dropped(self, reason: str, data: bytes, path: Path) -> None:
+        if reason == "unknown_spi" and not path.via and self._forward(data, path):
+            reason = "forwarded"
+        self._metrics.dropped.add(reason)
+
+    def _forward(self, data: bytes, path: Path) -> bool:
+        """To the owner of the SPI's shard, once; False: there is none but us, or no way to it."""
+        if self._link is None or len(data) < HEADER_OCTETS:
+            return False
+        shard = self._codec.shard_of(data[SPI_R])
+        if shard >= self._codec.shards:
+            return False
+        owner = self._ownership.owner_of(shard)
+        if owner is None or owner == self._me:
+            return False
+        return self._link.send(owner, Forward(data, path.local, path.remote))
+
+    def on_forward(self, sender: str, frame: Forward) -> None:
+        """A datagram that arrived at another member's socket."""
+        self.on_datagram(frame.data, Path(frame.local, frame.remote, sender))
+
+    def send_back(self, datagram: Datagram) -> None:
+        """A reply to a forwarded datagram leaves from where that arrived."""
+        path = datagram.path
+        if self._link is not None:
+            self._link.send(path.via, Return(datagram.data, path.local, path.remote))
+
+    def _look_up(self, data: bytes, path: Path) -> None:
+        """One look at the ring for all who wait; then the datagram again, and no third time."""
+        if len(self._looking) >= LOOK_UPS_MAX:
+            self._again(data, path)
+            return
+        self._looking.append((data, path))
+        if len(self._looking) == 1:
+            self._spawn(self._look(), "ring-look-up")
+
+    async def _look(self) -> None:
+        await self._rings.refresh()
+        waiting, self._looking = self._looking, []
+        for data, path in waiting:
+            self._again(data, path)
+
+    def _again(self, data: bytes, path: Path) -> None:
+        self.lane.carry_out(self.endpoint.receive(data, path, self.now(), ring_is_fresh=True))
+        self.rearm()

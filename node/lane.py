@@ -1,0 +1,126 @@
+"""From an Outcome of the core to durable, kernel, send, events: the order the product stands on.
+
+Rules: what has a `persist` waits for the journal, and nothing of it is done before. How the write
+ended goes back to the core, which says what is to be done instead. This is the only place that
+carries an Outcome out.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from cluster.journal import Journal, Op, OpKind
+from cluster.journal import Outcome as Ended
+from cluster.seams import Clock
+from cluster.shards import SpiCodec
+from node.kernel import Kernel
+from node.udp import Sockets
+from proto.ike.effects import Datagram, Now, Outcome, Persist, PersistKind, Settlement
+from proto.ike.endpoint import Endpoint
+from proto.ike.events import Event
+
+KINDS = {
+    PersistKind.CREATE: OpKind.CREATE,
+    PersistKind.REDEEM: OpKind.REDEEM,
+    PersistKind.WRITE: OpKind.WRITE,
+    PersistKind.END: OpKind.END,
+    PersistKind.REVOKE: OpKind.REVOKE,
+}
+SETTLEMENTS = {
+    Ended.COMMITTED: Settlement.DURABLE,
+    Ended.SUPERSEDED: Settlement.REFUSED,
+    Ended.FENCED: Settlement.FENCED,
+}
+
+
+class Commits(Protocol):
+    """Makes a write durable. Implementers: `JournalCommits`; a client has none to make."""
+
+    def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
+        """`done` is called exactly once, later."""
+        ...
+
+
+class JournalCommits:
+    """The cluster's journal as the core's durable store: SPIs become shards, kinds become kinds."""
+
+    def __init__(self, journal: Journal, codec: SpiCodec) -> None:
+        self._journal = journal
+        self._codec = codec
+
+    def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
+        """Queue it; a full queue fences the SA at once: its peer will come again."""
+        replaces = None
+        if persist.replaces:
+            replaces = (self._codec.shard_of(persist.replaces), persist.replaces)
+        op = Op(
+            kind=KINDS[persist.kind],
+            chain=persist.chain,
+            generation=persist.generation,
+            shard=self._codec.shard_of(persist.spi),
+            spi=persist.spi,
+            record=persist.record,
+            replaces=replaces,
+            expires_wall_s=persist.expires_wall_s,
+        )
+        if not self._journal.submit(op, lambda ended: done(SETTLEMENTS[ended])):
+            done(Settlement.FENCED)
+
+
+class NoCommits:
+    """For an endpoint whose Outcomes never hold a write: a client's."""
+
+    def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
+        """Settle at once: there is nobody to tell."""
+        done(Settlement.DURABLE)
+
+
+class Lane:
+    """Carries Outcomes out, each in the order durable, kernel, send, events."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        commits: Commits,
+        kernel: Kernel,
+        sockets: Sockets,
+        clock: Clock,
+        observe: Callable[[Event], None],
+        send_back: Callable[[Datagram], None] | None = None,
+    ) -> None:
+        """`send_back`: for replies to datagrams that came through another member."""
+        self._endpoint = endpoint
+        self._commits = commits
+        self._kernel = kernel
+        self._sockets = sockets
+        self._clock = clock
+        self._observe = observe
+        self._send_back = send_back
+        self.sent = 0
+
+    def carry_out(self, outcome: Outcome) -> None:
+        """Do what the core wants done; returns at once, the rest follows when it is durable."""
+        if outcome.persist is None:
+            self._effects(outcome)
+            return
+
+        def done(settlement: Settlement) -> None:
+            now = Now(self._clock.boot_s(), self._clock.wall_s())
+            more = self._endpoint.settle(outcome.spi, settlement, now)
+            if settlement is Settlement.DURABLE:
+                self._effects(outcome)
+            if more is not None:
+                self.carry_out(more)
+
+        self._commits.submit(outcome.persist, done)
+
+    def _effects(self, outcome: Outcome) -> None:
+        for operation in outcome.kernel:
+            self._kernel.apply(operation)
+        for datagram in outcome.send:
+            self.sent += 1
+            if datagram.path.via and self._send_back is not None:
+                self._send_back(datagram)
+            else:
+                self._sockets.send(datagram)
+        for event in outcome.events:
+            self._observe(event)

@@ -1,0 +1,85 @@
+"""Turns the core's events into metrics, recorded events and log lines, for a gateway.
+
+Rules: the hot path counts and records; it logs only what an operator would want to read once (a
+refusal, an end), never a line per datagram. No event's secret leaves it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from node.metrics import Metrics
+from node.observe import EventLog
+from proto.ike.events import (
+    Dropped,
+    Ended,
+    Established,
+    Event,
+    Failed,
+    TicketRefused,
+    Unanswered,
+)
+
+
+class Reporter:
+    """Give it every event of a gateway's endpoint."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        events: EventLog,
+        log: Any,
+        replaced: Callable[[bytes, bytes], None],
+    ) -> None:
+        """`replaced(chain, spi)`: a resumption has taken over from that SA (RFC 5723 4.3.4)."""
+        self._metrics = metrics
+        self._events = events
+        self._log = log
+        self._replaced = replaced
+        self._on: dict[type[Event], Callable[[Any], None]] = {
+            Established: self._established,
+            Ended: self._ended,
+            Failed: self._failed,
+            TicketRefused: self._refused,
+            Unanswered: self._unanswered,
+            Dropped: self._dropped,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """Count, record, log."""
+        handler = self._on.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _established(self, event: Established) -> None:
+        how = "resumed" if event.resumed else "full"
+        (self._metrics.resumptions if event.resumed else self._metrics.handshakes).add("accepted")
+        self._metrics.sessions += 1
+        self._events.write(
+            "sa_established",
+            spi=event.spi,
+            chain=event.chain,
+            generation=event.generation,
+            how=how,
+            identity=event.identity,
+        )
+        if event.replaced:
+            self._replaced(event.chain, event.replaced)
+
+    def _ended(self, event: Ended) -> None:
+        self._metrics.sessions -= 1
+        self._events.write("sa_ended", spi=event.spi, chain=event.chain, why=event.why)
+
+    def _failed(self, event: Failed) -> None:
+        kind = self._metrics.resumptions if event.resumed else self._metrics.handshakes
+        kind.add("failed")
+        self._log.info("no IKE SA", why=event.why, resumed=event.resumed)
+
+    def _refused(self, event: TicketRefused) -> None:
+        self._metrics.resumptions.add(event.reason)
+        self._events.write("ticket_refused", reason=event.reason)
+
+    def _unanswered(self, event: Unanswered) -> None:
+        self._log.info("peer does not answer", spi=event.spi.hex())
+
+    def _dropped(self, event: Dropped) -> None:
+        self._metrics.dropped.add(event.reason)

@@ -1,0 +1,225 @@
+"""One client's session: connected to one of several gateways, and back at another when that dies.
+
+Rules: a gateway counts as dead when it answers none of our retransmissions, and for no other reason
+(RFC 7296 2.4, RFC 5723 9.4). A ticket is kept until an SA was set up with it or a gateway refused
+it; it goes when the SA is deleted (RFC 5723 6.2). No ticket, an expired one or a refused one: a full
+handshake. Driven by callbacks and the event loop's timers.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from node.shell import Shell
+from proto.ike.core import Peer
+from proto.ike.effects import Address, Outcome, Path
+from proto.ike.events import (
+    Answered,
+    Ended,
+    Established,
+    Event,
+    Failed,
+    TicketReceived,
+    TicketRefused,
+    Unanswered,
+)
+from proto.ike.ticket import ClientTicket
+
+AGAIN_S = 0.2
+"""The pause before a gateway is tried after all have failed once."""
+
+
+class Tickets(Protocol):
+    """Where the newest ticket is kept. Implementers: `node.tickets.TicketFile`, `MemoryTicket`."""
+
+    def load(self) -> ClientTicket | None:
+        """The stored ticket, or None."""
+        ...
+
+    def save(self, ticket: ClientTicket) -> None:
+        """Keep it, replacing the former one."""
+        ...
+
+    def drop(self) -> None:
+        """Forget it for good."""
+        ...
+
+
+class MemoryTicket:
+    """Keeps the ticket as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._ticket: ClientTicket | None = None
+
+    def load(self) -> ClientTicket | None:
+        """The ticket, or None."""
+        return self._ticket
+
+    def save(self, ticket: ClientTicket) -> None:
+        """Keep it."""
+        self._ticket = ticket
+
+    def drop(self) -> None:
+        """Forget it."""
+        self._ticket = None
+
+
+class SessionSettings(msgspec.Struct, frozen=True):
+    """Where the gateways are, in the order of preference, and how often we ask for life."""
+
+    gateways: tuple[Address, ...]
+    liveness_interval_s: float = 1.0
+
+
+Report = Callable[..., None]
+"""`report(kind, **fields)`: the client's recorded events."""
+
+
+class Session:
+    """See the module. `observe` is to be given every event of the shell's endpoint."""
+
+    def __init__(
+        self,
+        shell: Shell,
+        peer: Peer,
+        local: Address,
+        settings: SessionSettings,
+        tickets: Tickets,
+        report: Report,
+    ) -> None:
+        self._shell = shell
+        self._peer = peer
+        self._local = local
+        self._settings = settings
+        self._tickets = tickets
+        self._report = report
+        self._at = 0
+        self._failures = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused = False
+        self._closing = False
+        self.spi = b""
+        """Our SPI of the SA that is up or being set up."""
+        self.established = False
+
+    @property
+    def gateway(self) -> str:
+        """The address we are at, or trying."""
+        host, port = self._settings.gateways[self._at]
+        return f"{host}:{port}"
+
+    def start(self, first: int = 0) -> None:
+        """Connect to gateway number `first`: by resumption if a ticket is stored."""
+        self._at = first % len(self._settings.gateways)
+        self._connect()
+
+    def close(self) -> bool:
+        """Delete the SA in order; the ticket goes with it (RFC 5723 6.2). True: a Delete left."""
+        self._closing = True
+        self._cancel()
+        if self.established:
+            now = self._shell.now()
+            self._carry_out(self._shell.endpoint.terminate(self.spi, False, "closed", now))
+            self._tickets.drop()
+        self._report("closed")
+        return self.established
+
+    def observe(self, event: Event) -> None:
+        """One event of the core."""
+        if event.spi != self.spi:
+            return
+        match event:
+            case Answered():
+                self._report("answered")
+                self._schedule(self._settings.liveness_interval_s, self._probe)
+            case Established():
+                self._up(event)
+            case TicketReceived():
+                self._tickets.save(event.ticket)
+                left_s = event.ticket.expires_wall_s - self._shell.now().wall_s
+                self._report("ticket", lifetime_s=round(left_s))
+            case Unanswered():
+                self._report("unanswered", gateway=self.gateway)
+                self._next()
+            case TicketRefused():
+                self._refused = True
+                self._report("ticket_refused", gateway=self.gateway)
+            case Failed():
+                self._failed(event)
+            case Ended() if event.why == "deleted by the peer":
+                self._tickets.drop()
+                self._down()
+                self._schedule(AGAIN_S, self._connect)
+            case _:
+                return
+
+    def _connect(self) -> None:
+        now = self._shell.now()
+        path = Path(self._local, self._settings.gateways[self._at])
+        ticket = self._tickets.load()
+        if ticket is not None and ticket.expires_wall_s <= now.wall_s:
+            self._tickets.drop()
+            ticket = None
+        how = "full" if ticket is None else "resumed"
+        self._report("connecting", gateway=self.gateway, how=how)
+        endpoint = self._shell.endpoint
+        if ticket is None:
+            outcome = endpoint.connect(self._peer, path, now)
+        else:
+            outcome = endpoint.resume(ticket, self._peer, path, now)
+        self.spi = outcome.spi
+        self._refused = False
+        self._carry_out(outcome)
+
+    def _up(self, event: Established) -> None:
+        if event.resumed:
+            self._tickets.drop()  # used: the new one follows in the same answer, if any
+        self.established = True
+        self._failures = 0
+        how = "resumed" if event.resumed else "full"
+        self._report(
+            "established", gateway=self.gateway, how=how, spi_i=event.spi_i, spi_r=event.spi_r
+        )
+        self._schedule(self._settings.liveness_interval_s, self._probe)
+
+    def _failed(self, event: Failed) -> None:
+        how = "resumed" if event.resumed else "full"
+        self._report("failed", gateway=self.gateway, how=how, why=event.why)
+        if event.resumed and event.why != "no answer":
+            self._tickets.drop()  # refused by someone: a full handshake here and now
+            self._down()
+            self._connect()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """The gateway is dead to us: go on at the next one, slower once all have failed."""
+        self._down()
+        self._at = (self._at + 1) % len(self._settings.gateways)
+        self._failures += 1
+        rounds = self._failures // len(self._settings.gateways)
+        self._schedule(AGAIN_S * rounds if rounds else 0.0, self._connect)
+
+    def _down(self) -> None:
+        self._cancel()
+        self.established = False
+
+    def _probe(self) -> None:
+        self._carry_out(self._shell.endpoint.probe(self.spi, self._shell.now()))
+
+    def _carry_out(self, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self._shell.lane.carry_out(outcome)
+        self._shell.rearm()
+
+    def _schedule(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._cancel()
+        if not self._closing:
+            self._timer = asyncio.get_running_loop().call_later(delay_s, call)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,51 @@
+"""Where SPIs and IVs come from: a gateway's shards, or plain randomness for a client.
+
+Rules: a gateway's SPI carries its shard, hidden (`cluster.shards`); every IV it makes begins with
+the epoch and the shard's fence (DESIGN: shards).
+"""
+
+from cluster.ownership import Ownership
+from cluster.seams import Rng
+from cluster.shards import SpiCodec
+
+
+class ShardSpis:
+    """Implements `proto.ike.core.SpiSpace` for a gateway."""
+
+    def __init__(self, codec: SpiCodec, ownership: Ownership, rng: Rng, epoch: int) -> None:
+        self._codec = codec
+        self._ownership = ownership
+        self._rng = rng
+        self._epoch = epoch
+
+    def ike_spi(self) -> bytes | None:
+        """A fresh SPI in a shard of ours that is to stay; None: we own none, and stay silent."""
+        shard = self._ownership.choose_shard(self._rng)
+        return None if shard is None else self._codec.ike_spi(shard, self._rng.bytes(6))
+
+    def esp_spi(self, ike_spi: bytes) -> bytes:
+        """A fresh ESP SPI in the same shard."""
+        return self._codec.esp_spi(self._codec.shard_of(ike_spi), self._rng.bytes(2))
+
+    def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
+        """(epoch, fence). An SPI whose shard was lost has the fence 0, which no owner ever has."""
+        return self._epoch, self._ownership.fence_of(self._codec.shard_of(ike_spi)) or 0
+
+
+class ClientSpis:
+    """Implements `proto.ike.core.SpiSpace` for a client: random, one owner, no fence."""
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+
+    def ike_spi(self) -> bytes | None:
+        """8 random octets, never all zero."""
+        return self._rng.bytes(7) + b"\x01"
+
+    def esp_spi(self, ike_spi: bytes) -> bytes:
+        """4 random octets, never one of the reserved 0 to 255 (RFC 4303 2.1)."""
+        return b"\xc0" + self._rng.bytes(3)
+
+    def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
+        """A client speaks alone."""
+        return 0, 0

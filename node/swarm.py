@@ -1,0 +1,140 @@
+"""Many clients in one process, for drills and benchmarks: each with its own socket and session.
+
+Rules: started by a drill with a JSON file (`SwarmConfig`), ended by SIGTERM. Clients begin at the
+gateways in turn, so that each gateway starts with its share; at most `connect_parallel` handshakes
+are under way at once while connecting.
+"""
+
+import asyncio
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from node.client import Client, LocalSocket, local_host
+from node.credentials import PskTable
+from node.identity import load_psks, parse_address, parse_identity
+from node.observe import EventLog
+from node.seams import OsClock, OsRng
+from node.session import MemoryTicket, SessionSettings
+from proto.ike.core import Peer, RetransmitPolicy
+from proto.ike.enums import PayloadType
+from proto.ike.payloads import IdPayload
+from proto.ike.selectors import parse_selector
+from proto.ike.suite import parse_child, parse_suite
+
+POLL_S = 0.01
+
+
+class SwarmConfig(msgspec.Struct, frozen=True):
+    """What a drill asks of its clients."""
+
+    clients: int
+    gateways: tuple[str, ...]
+    psk_file: str
+    identity_pattern: str
+    """Such as `rfc822:c%04d@example.com`, filled in with the client's number."""
+    remote_identity: str
+    events: str
+    """Where the clients' events are recorded."""
+    liveness_interval_s: float = 0.2
+    retransmit_initial_s: float = 0.3
+    retransmit_factor: float = 1.5
+    retransmit_tries: int = 3
+    connect_parallel: int = 32
+    proposal: str = "aes256gcm16-prfsha256-x25519"
+    child_proposal: str = "aes256gcm16"
+
+
+class Swarm:
+    """All clients of one file."""
+
+    def __init__(self, config: SwarmConfig) -> None:
+        self._config = config
+        self._psks = PskTable(load_psks(config.psk_file))
+        self._gateways = tuple(parse_address(text) for text in config.gateways)
+        self._clock, self._rng = OsClock(), OsRng()
+        self._clients: list[Client] = []
+        self._sockets: list[LocalSocket] = []
+        self._log = EventLog(config.events, "swarm", self._clock)
+
+    def make(self) -> None:
+        """Open every socket; nothing is sent yet. Raises OSError, ValueError."""
+        for number in range(self._config.clients):
+            socket = LocalSocket(local_host(self._gateways[0]))
+            settings = SessionSettings(self._gateways, self._config.liveness_interval_s)
+            client = Client(
+                self._peer(number),
+                settings,
+                tickets=MemoryTicket(),
+                report=partial(self._log.write, who=f"c{number:04d}"),
+                clock=self._clock,
+                rng=self._rng,
+                open_sockets=socket.open,
+            )
+            self._sockets.append(socket)
+            self._clients.append(client)
+
+    async def connect(self) -> None:
+        """Start them all, a few at a time."""
+        under_way: list[Client] = []
+        for number, client in enumerate(self._clients):
+            while len(under_way) >= self._config.connect_parallel:
+                await asyncio.sleep(POLL_S)
+                under_way = [c for c in under_way if not c.session.established]
+            client.session.start(number)
+            under_way.append(client)
+
+    async def close(self) -> None:
+        """End every session in order."""
+        waiting = [client.session.close() for client in self._clients]
+        await asyncio.sleep(0.5 if any(waiting) else 0)
+        for client in self._clients:
+            client.stop()
+        for socket in self._sockets:
+            socket.close()
+        self._log.close()
+
+    def _peer(self, number: int) -> Peer:
+        config = self._config
+        local_id = IdPayload(PayloadType.IDi, *parse_identity(config.identity_pattern % number))
+        psk = self._psks.psk(local_id)
+        if psk is None:
+            raise ValueError(f"no key for {config.identity_pattern % number} in {config.psk_file}")
+        return Peer(
+            local_id=local_id,
+            remote_id=IdPayload(PayloadType.IDr, *parse_identity(config.remote_identity)),
+            psk=psk,
+            suites=(parse_suite(config.proposal),),
+            child_suites=(parse_child(config.child_proposal),),
+            local_ts=(parse_selector("0.0.0.0/0"),),
+            remote_ts=(parse_selector("0.0.0.0/0"),),
+            retransmit=RetransmitPolicy(
+                config.retransmit_initial_s, config.retransmit_factor, config.retransmit_tries
+            ),
+        )
+
+
+async def _run(config: SwarmConfig) -> None:
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+    swarm = Swarm(config)
+    swarm.make()
+    connecting = asyncio.create_task(swarm.connect())
+    await end.wait()
+    connecting.cancel()
+    await swarm.close()
+
+
+def main() -> None:
+    """`python -m node.swarm --config FILE`."""
+    octets = Path(sys.argv[-1]).read_bytes()
+    asyncio.run(_run(msgspec.json.decode(octets, type=SwarmConfig)))
+
+
+if __name__ == "__main__":
+    main()
