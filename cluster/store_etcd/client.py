@@ -167,11 +167,10 @@ class Client:
             if known is not None:
                 break
             try:
-                leader = (
-                    await self.status(self.endpoints[i], self.options.attempt_timeout_s)
-                ).leader
+                answer = await self.status(self.endpoints[i], self.options.attempt_timeout_s)
             except grpc.aio.AioRpcError:
                 continue
+            leader, self._term = answer.leader, answer.raftTerm
         known = self._with_id(leader)
         if known is not None:
             self._first = known
