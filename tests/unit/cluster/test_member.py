@@ -161,6 +161,32 @@ async def test_a_deleted_key_is_put_back(cluster: Cluster) -> None:
 
 
 @simulated
+async def test_a_late_answer_revives_no_lease_that_is_gone(cluster: Cluster) -> None:
+    one, way = cluster.member("gw1")
+    await one.join()
+    lease = one._lease
+    assert isinstance(lease, OwnLease)
+    lease.answer_delay_s = 1.5
+    await asyncio.sleep(1.2)  # a keep-alive is under way
+    await cluster.store.commit(Txn(success=(Delete(KEYS.member("gw1")),)))
+    await asyncio.sleep(0.1)
+    assert one.state == ISOLATED
+    way.away = True
+    await asyncio.sleep(1.5)
+    assert one.state == ISOLATED
+
+
+@simulated
+async def test_old_news_of_my_key_changes_nothing(cluster: Cluster) -> None:
+    one, _ = cluster.member("gw1")
+    await one.join()
+    one._own_key_changed(None, one.key_revision - 1)
+    assert one.state == NORMAL
+    one._own_key_changed(None, one.key_revision + 1)
+    assert one.state == ISOLATED
+
+
+@simulated
 async def test_a_copied_data_directory_deposes_for_good(cluster: Cluster) -> None:
     one, _ = cluster.member("gw1")
     deposed: list[str] = []
