@@ -75,8 +75,10 @@ class AeadProtection:
         self._cipher: AESGCM | ChaCha20Poly1305
         if encr == Encr.ENCR_CHACHA20_POLY1305:
             self._cipher = ChaCha20Poly1305(key)
-        else:
+        elif encr == Encr.ENCR_AES_GCM_16:
             self._cipher = AESGCM(key)
+        else:
+            raise Misuse(f"encryption algorithm {encr} is no AEAD known here")
 
     def sealed_len(self, plaintext_len: int) -> int:
         """See `Protection`."""
@@ -150,8 +152,13 @@ class CbcHmacProtection:
 
 
 def protection(suite: Suite, sk_e: Secret, sk_a: Secret) -> Protection:
-    """The protection that `suite` names, under SK_e (salt included) and SK_a (empty for an AEAD)."""
+    """The protection that `suite` names, under SK_e (salt included) and SK_a (empty for an AEAD).
+
+    Raises Misuse for a suite that `proto.ike.suite` couldn't have chosen.
+    """
     if suite.integ:
+        if suite.encr != Encr.ENCR_AES_CBC or suite.integ not in _HMACS:
+            raise Misuse(f"suite {suite} is not supported")
         return CbcHmacProtection(suite.integ, sk_e, sk_a)
     return AeadProtection(suite.encr, sk_e)
 

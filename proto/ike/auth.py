@@ -25,7 +25,9 @@ class ResumeForm(enum.Enum):
     """RealMessage alone."""
 
 
-def signed_octets(message: bytes, nonce_other: bytes, prf_id: int, sk_p: Secret, id_body: bytes) -> bytes:
+def signed_octets(
+    message: bytes, nonce_other: bytes, prf_id: int, sk_p: Secret, id_body: bytes
+) -> bytes:
     """RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) (RFC 7296 2.15).
 
     `message` is one's own first message, header included, the non-ESP marker not; `sk_p` is SK_pi

@@ -103,7 +103,9 @@ class KeyExchange:
         if len(peer_public) != 2 * ecp.size:
             raise _bad(f"KE data of {len(peer_public)} octets for group {self.group}")
         try:
-            point = ec.EllipticCurvePublicKey.from_encoded_point(ecp.curve, _UNCOMPRESSED + peer_public)
+            point = ec.EllipticCurvePublicKey.from_encoded_point(
+                ecp.curve, _UNCOMPRESSED + peer_public
+            )
         except ValueError:
             raise _bad("the KE data is no point of the curve") from None
         return Secret(self._key.exchange(ec.ECDH(), point))

@@ -76,7 +76,9 @@ class Reassembly:
         Raises WireError when the message would exceed REASSEMBLY_MAX; what was collected is dropped
         then.
         """
-        if fragment.total < self.total or (fragment.total == self.total and fragment.number in self._parts):
+        if fragment.total < self.total or (
+            fragment.total == self.total and fragment.number in self._parts
+        ):
             return None
         if fragment.total > self.total:
             self._restart(fragment.total)

@@ -75,7 +75,9 @@ def skeyseed_resume(prf_id: int, sk_d_old: Secret, ni: bytes, nr: bytes) -> Secr
     return Secret(prf(prf_id, sk_d_old, b"Resumption" + ni + nr))
 
 
-def derive_keys(suite: Suite, skeyseed: Secret, ni: bytes, nr: bytes, spi_i: bytes, spi_r: bytes) -> SaKeys:
+def derive_keys(
+    suite: Suite, skeyseed: Secret, ni: bytes, nr: bytes, spi_i: bytes, spi_r: bytes
+) -> SaKeys:
     """SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr (RFC 7296 2.14).
 
     They are the octets of prf+(SKEYSEED, Ni | Nr | SPIi | SPIr), in this order.

@@ -190,12 +190,16 @@ def proposal(suites: Sequence[Suite], spi: bytes = b"") -> SaPayload:
     """An offer of `suites`, one proposal each, numbered from 1; `spi` is empty but in an IKE SA
     rekey.
     """
-    return SaPayload(tuple([Proposal(i, ProtocolId.IKE, spi, s.transforms) for i, s in enumerate(suites, 1)]))
+    return SaPayload(
+        tuple([Proposal(i, ProtocolId.IKE, spi, s.transforms) for i, s in enumerate(suites, 1)])
+    )
 
 
 def child_proposal(suites: Sequence[ChildSuite], spi: bytes) -> SaPayload:
     """An offer of `suites` for ESP, one proposal each; `spi` is our inbound one, 4 octets."""
-    return SaPayload(tuple([Proposal(i, ProtocolId.ESP, spi, s.transforms) for i, s in enumerate(suites, 1)]))
+    return SaPayload(
+        tuple([Proposal(i, ProtocolId.ESP, spi, s.transforms) for i, s in enumerate(suites, 1)])
+    )
 
 
 _OPTIONAL = (int(TransformType.ESN),)
@@ -227,7 +231,9 @@ def _match(offered: Proposal, wanted: tuple[Transform, ...]) -> tuple[Transform,
     return tuple(chosen)
 
 
-def select(offer: SaPayload, acceptable: Sequence[Suite], spi: bytes = b"") -> tuple[Suite, SaPayload] | None:
+def select(
+    offer: SaPayload, acceptable: Sequence[Suite], spi: bytes = b""
+) -> tuple[Suite, SaPayload] | None:
     """The first of `acceptable` that the peer offers, and the SA payload that says so; None:
     nothing in common.
 
@@ -284,10 +290,14 @@ def _single(reply: SaPayload, count: int) -> Proposal:
     return reply.proposals[0]
 
 
+def _by_type(transform: Transform) -> int:
+    return transform.type
+
+
 def _same(answered: Proposal, wanted: tuple[Transform, ...]) -> bool:
     """The answer holds exactly `wanted`, in any order; a NONE more or less says the same."""
-    given = [t for t in answered.transforms if t.id]
-    return len(given) == len([t for t in wanted if t.id]) and all(t in wanted for t in given)
+    given = sorted([t for t in answered.transforms if t.id], key=_by_type)
+    return given == sorted([t for t in wanted if t.id], key=_by_type)
 
 
 def chosen(reply: SaPayload, offered: Sequence[Suite]) -> Suite:

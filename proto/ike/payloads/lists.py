@@ -42,7 +42,9 @@ class TrafficSelector(msgspec.Struct, frozen=True, gc=False):
         tail = self.start_address + self.end_address
         if self.ts_type in _ADDRESS_LEN:
             return (
-                _SELECTOR.pack(self.ts_type, self.ip_protocol, 8 + len(tail), self.start_port, self.end_port)
+                _SELECTOR.pack(
+                    self.ts_type, self.ip_protocol, 8 + len(tail), self.start_port, self.end_port
+                )
                 + tail
             )
         return _SELECTOR_HEAD.pack(self.ts_type, self.ip_protocol, 4 + len(tail)) + tail

@@ -90,9 +90,8 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
         return head + body
 
 
-def _decode_transforms(data: bytes, offset: int, count: int) -> tuple[Transform, ...]:
-    """`count` transforms from `offset` to the end of `data`."""
-    end = len(data)
+def _decode_transforms(data: bytes, offset: int, end: int, count: int) -> tuple[Transform, ...]:
+    """`count` transforms that fill `data` from `offset` to `end`."""
     transforms = []
     for i in range(1, count + 1):
         if end - offset < 8:
@@ -136,7 +135,7 @@ class SaPayload(msgspec.Struct, frozen=True, gc=False):
             if more not in (0, _MORE_PROPOSALS):
                 raise WireError(f"last-proposal mark is {more}")
             spi = body[offset + 8 : offset + 8 + spi_size]
-            transforms = _decode_transforms(body[:stop], offset + 8 + spi_size, count)
+            transforms = _decode_transforms(body, offset + 8 + spi_size, stop, count)
             proposals.append(Proposal(number, protocol, spi, transforms))
             offset = stop
         if offset != end:
