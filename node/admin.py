@@ -155,9 +155,9 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             yield encode_step(step)
 
     async def _rotate(self, steps: asyncio.Queue[RotationStep | ClusterError | None]) -> None:
-        def progress(step: RotationStep) -> None:
+        def progress(line: str) -> None:
             if steps.qsize() < STEPS_MAX:
-                steps.put_nowait(step)
+                steps.put_nowait(RotationStep(line))
 
         try:
             await self._view.rotate(progress)

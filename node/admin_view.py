@@ -90,11 +90,8 @@ class KeyInfo(msgspec.Struct, frozen=True):
 class RotationStep(msgspec.Struct, frozen=True):
     """How far a rotation of the ticket keys is."""
 
-    step: str
-    """`announced`, `installed` (by `member`), `sealing`, `done`."""
-    member: str = ""
-    ring_revision: int = 0
-    key: str = ""
+    line: str
+    """What was done or is waited for, for people."""
 
 
 class NodeView(Protocol):
@@ -119,8 +116,11 @@ class NodeView(Protocol):
         """The keys of the installed ring (`key_infos`)."""
         ...
 
-    async def rotate(self, progress: Callable[[RotationStep], None]) -> None:
-        """Announce a ticket key, wait for every live member, seal with it. Raises ClusterError."""
+    async def rotate(self, progress: Callable[[str], None]) -> None:
+        """Announce a ticket key, wait for every live member, seal with it; a line per step.
+
+        Raises ClusterError.
+        """
         ...
 
     def peers(self) -> Mapping[str, str]:

@@ -13,14 +13,19 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.member import usable_s
 from node.identity import load_kek, load_psks, parse_address, parse_identity
 from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
+from proto.ike.suite import parse_child, parse_suite
 
 SHARDS_MAX = 4096
 TICKET_LIFETIME_S_MAX = 604_800
 """Seven days, as in TLS 1.3 (RFC 8446 4.6.1): a stolen ticket's session must end some day."""
-LEASE_MARGIN = 0.1
-"""The part of a lease's time that clock drift and scheduling may eat."""
+DRIFT = 0.01
+MARGIN_S = 0.5
+"""What a lease's deadline leaves for clocks that differ and for scheduling (`cluster.member`)."""
+KEEP_ALIVE_TIMEOUT_S_MAX = 2.0
+"""The longest that one keep-alive may take, whatever other calls to the store may."""
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 RIGHT_NAME = "1 to 63 letters a-z, digits and inner hyphens"
@@ -230,6 +235,7 @@ def load_client(path: str | Path) -> ClientConfig:
         _check_identity(f"client.{key}", getattr(client, key), problems)
     for address in client.gateways:
         _check_address("client.gateways", address, problems)
+    _check_proposals("client", client, problems)
     _check_traffic("client", client, problems)
     _check_loads("client.psk_file", client.psk_file, problems)
     problems.settle()
@@ -303,20 +309,25 @@ def _check_member(config: GatewayConfig, problems: Problems) -> None:
         least = f"at least twice heartbeat_interval_s ({2 * member.heartbeat_interval_s:g})"
         problems.add("member.suspect_after_s", show(member.suspect_after_s), least)
     if store.kind == "etcd":
-        used_s = member.keep_alive_s + store.total_timeout_s
-        room_s = member.lease_ttl_s * (1 - LEASE_MARGIN)
-        if used_s >= room_s:
+        used_s = member.keep_alive_s + keep_alive_timeout_s(store)
+        if used_s >= usable_s(member.lease_ttl_s, DRIFT, MARGIN_S):
             right = (
-                f"more than {used_s / (1 - LEASE_MARGIN):g}: keep_alive_s + store.total_timeout_s"
-                f" take {used_s:g} s, and {LEASE_MARGIN:.0%} is kept as margin"
+                f"more than {(used_s + MARGIN_S) / (1 - DRIFT):.4g}: keep_alive_s and the time one"
+                f" may take need {used_s:g} s, clocks and scheduling {MARGIN_S:g} s more"
             )
             problems.add("member.lease_ttl_s", show(member.lease_ttl_s), right)
+
+
+def keep_alive_timeout_s(store: StoreConfig) -> float:
+    """The longest that one keep-alive of a member's lease may take, seconds."""
+    return min(store.total_timeout_s, KEEP_ALIVE_TIMEOUT_S_MAX)
 
 
 def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     for address in ike.listen:
         _check_address("ike.listen", address, problems)
     _check_identity("ike.identity", ike.identity, problems)
+    _check_proposals("ike", ike, problems)
     _check_traffic("ike", ike, problems)
     _check_loads("ike.psk_file", ike.psk_file, problems)
     most_s = min(ike.ike_sa_lifetime_s, TICKET_LIFETIME_S_MAX)
@@ -326,6 +337,17 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     if ike.cookie_threshold > ike.half_open_max:
         right = f"at most half_open_max ({ike.half_open_max})"
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)
+
+
+def _check_proposals(where: str, section: IkeConfig | ClientSection, problems: Problems) -> None:
+    checks = (("proposals", parse_suite), ("child_proposals", parse_child))
+    for key, parse in checks:
+        for text in getattr(section, key):
+            try:
+                parse(text)
+            except ValueError as error:
+                right = str(error).removeprefix(f"{text!r}: ")
+                problems.add(f"{where}.{key}", show(text), right)
 
 
 def _check_traffic(where: str, section: IkeConfig | ClientSection, problems: Problems) -> None:

@@ -149,13 +149,7 @@ class RotateKeysRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class RotationStep(_message.Message):
-    __slots__ = ("step", "member", "ring_revision", "key")
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    MEMBER_FIELD_NUMBER: _ClassVar[int]
-    RING_REVISION_FIELD_NUMBER: _ClassVar[int]
-    KEY_FIELD_NUMBER: _ClassVar[int]
-    step: str
-    member: str
-    ring_revision: int
-    key: str
-    def __init__(self, step: _Optional[str] = ..., member: _Optional[str] = ..., ring_revision: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
+    __slots__ = ("line",)
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    line: str
+    def __init__(self, line: _Optional[str] = ...) -> None: ...

@@ -93,12 +93,12 @@ class FakeView:
     def keys(self) -> Sequence[KeyInfo]:
         return key_infos(self.ring)
 
-    async def rotate(self, progress: Callable[[RotationStep], None]) -> None:
-        progress(RotationStep("announced", "", 8, "01020304"))
+    async def rotate(self, progress: Callable[[str], None]) -> None:
+        progress("announced: key 0102")
         await self.go_on.wait()
         if self.failure is not None:
             raise self.failure
-        progress(RotationStep("done", "", 9, "01020304"))
+        progress("activated: key 0102")
         self.rotations += 1
         self.rotated.set()
 
@@ -259,8 +259,8 @@ async def test_keys_are_described_and_never_shown(cluster: Cluster) -> None:
 async def test_a_rotation_streams_its_steps(cluster: Cluster) -> None:
     cluster.views["gw1"].go_on.set()
     async with cluster.client(cluster.pki.operator()) as client:
-        steps = [step.step async for step in client.rotate()]
-    assert steps == ["announced", "done"]
+        steps = [step.line async for step in client.rotate()]
+    assert steps == ["announced: key 0102", "activated: key 0102"]
 
 
 async def test_a_second_rotation_is_refused_and_the_first_survives_its_operator(
@@ -269,7 +269,7 @@ async def test_a_second_rotation_is_refused_and_the_first_survives_its_operator(
     view = cluster.views["gw1"]
     async with cluster.client(cluster.pki.operator()) as client:
         first = client.rotate()
-        assert (await anext(first)).step == "announced"
+        assert (await anext(first)).line == "announced: key 0102"
         with pytest.raises(AdminError, match="another rotation"):
             await anext(client.rotate())
         await first.aclose()
@@ -279,7 +279,10 @@ async def test_a_second_rotation_is_refused_and_the_first_survives_its_operator(
         await view.rotated.wait()
     assert view.rotations == 1
     async with cluster.client(cluster.pki.operator()) as client:
-        assert [step.step async for step in client.rotate()] == ["announced", "done"]
+        assert [step.line async for step in client.rotate()] == [
+            "announced: key 0102",
+            "activated: key 0102",
+        ]
 
 
 async def test_a_rotation_that_fails_says_why(cluster: Cluster) -> None:
@@ -378,5 +381,5 @@ def test_every_value_comes_back_as_it_was() -> None:
     assert decode_session(encode_session(view.held[0])) == view.held[0]
     keys = key_infos(view.ring)
     assert tuple(decode_key(encode_key(key)) for key in keys) == keys
-    step = RotationStep("installed", "gw2", 8, "01020304")
+    step = RotationStep("gw2 has installed the ring")
     assert decode_step(encode_step(step)) == step

@@ -1,0 +1,240 @@
+"""`status`, `sessions` and `keys`: commands that ask a member of the cluster."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+# gRPC's C core writes its own lines about a refused handshake; ours says it once
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from node.admin_client import AdminClient, AdminError, Unreachable, load_credentials
+from node.admin_view import ClusterStatus, SessionInfo
+from node.cli.failure import ExitCode, Failed
+from node.cli.files import kind_of
+from node.cli.output import Output, print_json, print_json_line, print_table, when
+from node.config import load_gateway, load_operator
+from node.identity import format_address, parse_address
+from node.toml_strict import ConfigError
+
+T = TypeVar("T")
+
+SESSION_COLUMNS = ("SPI_R", "IDENTITY", "PEER", "HOW", "MEMBER", "GEN", "ESTABLISHED", "EXPIRES")
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """Whom to ask, and what to show."""
+
+    addresses: tuple[str, ...]
+    ca_file: str
+    cert_file: str
+    key_file: str
+    member: str = ""
+    """Not empty: a gateway's own certificate is shown, which may ask only that gateway."""
+
+
+def reach(config: Path | None, address: str, ca: str, cert: str, key: str) -> Reach:
+    """From the options of a command. Raises Failed."""
+    try:
+        found = Reach((), "", "", "") if config is None else _from_file(config)
+    except ConfigError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+    if address:
+        try:
+            parse_address(address)
+        except ValueError as error:
+            raise Failed(ExitCode.COULD_NOT_RUN, [f"--address: {address} → {error}"]) from None
+        found = msgspec.structs.replace(found, addresses=(address,))
+    if cert or key:
+        found = msgspec.structs.replace(found, cert_file=cert, key_file=key, member="")
+    if ca:
+        found = msgspec.structs.replace(found, ca_file=ca)
+    if not (found.addresses and found.ca_file and found.cert_file and found.key_file):
+        right = "--config FILE (or STANDFAST_CONFIG), or --address with --ca, --cert and --key"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"whom to ask is missing → {right}"])
+    return found
+
+
+def status(whom: Reach, output: Output) -> None:
+    """Print the cluster."""
+    found = _ask(whom, lambda client: client.status())
+    if output is Output.JSON:
+        print_json(found)
+        return
+    without = found.shards - found.shards_owned
+    print(f"cluster    {found.cluster}, {found.mode}, epoch {found.epoch}")
+    print(f"asked      {found.member}, {found.state}")
+    print(f"store      {found.store_kind}, {found.store_state}")
+    print(f"shards     {found.shards}" + (f", {without} without an owner" if without else ""))
+    print(f"sessions   {sum(member.sessions for member in found.members)}")
+    print(f"key ring   revision {found.ring_revision}")
+    print()
+    columns = ("MEMBER", "HOST", "STATE", "SHARDS", "SESSIONS", "RING", "HEARD", "IKE", "RPC")
+    print_table((*columns, "RELEASE"), _member_rows(found))
+
+
+def sessions_list(whom: Reach, output: Output) -> None:
+    """Print the sessions of all members."""
+    found = _ask(whom, lambda client: client.sessions(local_only=bool(whom.member)))
+    if output is Output.JSON:
+        print_json(found)
+    else:
+        print_table(SESSION_COLUMNS, map(_session_row, found.sessions))
+        print(f"{len(found.sessions)} sessions")
+    if found.unreachable:
+        names = ", ".join(found.unreachable)
+        raise Failed(ExitCode.REFUSED, [f"incomplete: {names} did not answer"])
+
+
+def sessions_show(whom: Reach, spi: str, output: Output) -> None:
+    """Print one session."""
+    octets = _spi(spi)
+    found = _ask(whom, lambda client: client.show(octets, local_only=bool(whom.member)))
+    if output is Output.JSON:
+        print_json(found)
+        return
+    rows = [
+        ("spi_i", found.spi_i.hex()),
+        ("spi_r", found.spi_r.hex()),
+        ("identity", found.identity),
+        ("peer", found.peer_address),
+        ("member", found.member),
+        ("how", found.how),
+        ("suite", found.suite),
+        ("chain", found.chain.hex()),
+        ("generation", str(found.generation)),
+        ("established", when(found.established_wall_s)),
+        ("expires", when(found.expires_wall_s)),
+    ]
+    for name, value in rows:
+        print(f"{name:<12} {value}")
+
+
+def sessions_terminate(whom: Reach, spi: str, output: Output) -> None:
+    """End one session."""
+    octets = _spi(spi)
+    owner = _ask(whom, lambda client: client.terminate(octets, local_only=bool(whom.member)))
+    if output is Output.JSON:
+        print_json({"spi": spi, "member": owner})
+    else:
+        print(f"{spi}: ended at {owner}")
+
+
+def keys_list(whom: Reach, output: Output) -> None:
+    """Print the keys of the ring."""
+    found = _ask(whom, lambda client: client.keys())
+    if output is Output.JSON:
+        print_json({"keys": found})
+        return
+    print_table(
+        ("KEY", "FOR", "STATE", "MADE", "SEALS UNTIL", "OPENS UNTIL"),
+        (
+            (
+                key.id,
+                key.purpose,
+                key.state,
+                when(key.created_wall_s),
+                when(key.seal_until_wall_s),
+                when(key.open_until_wall_s),
+            )
+            for key in found
+        ),
+    )
+
+
+def keys_rotate(whom: Reach, output: Output) -> None:
+    """Rotate the ticket keys, a line per step."""
+
+    async def rotate(client: AdminClient) -> None:
+        async for step in client.rotate():
+            if output is Output.JSON:
+                print_json_line(step)
+            else:
+                print(step.line, flush=True)
+
+    _ask(whom, rotate)
+
+
+def _from_file(file: Path) -> Reach:
+    kind = kind_of(file)
+    if kind == "client":
+        raise ConfigError([f"{file}: a client's file → an operator's or a gateway's"])
+    if kind == "operator":
+        operator = load_operator(file)
+        return Reach(operator.addresses, operator.ca_file, operator.cert_file, operator.key_file)
+    member = load_gateway(file).member
+    if not member.rpc_listen:
+        raise ConfigError([f"{file}: member.rpc_listen: missing → ADDRESS:PORT, to be asked there"])
+    host, port = parse_address(member.rpc_listen)
+    nearest = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared only
+    address = format_address((nearest, port))
+    return Reach((address,), member.ca_file, member.cert_file, member.key_file, member.name)
+
+
+def _ask(whom: Reach, question: Callable[[AdminClient], Awaitable[T]]) -> T:
+    """The answer of the first member that is there. Raises Failed."""
+    if whom.member:
+        print(
+            f"standfast: asking as {whom.member} itself, about itself only;"
+            " an operator's file asks about all",
+            file=sys.stderr,
+        )
+
+    async def ask() -> T:
+        credentials = load_credentials(whom.ca_file, whom.cert_file, whom.key_file)
+        async with AdminClient(whom.addresses, credentials) as client:
+            return await question(client)
+
+    try:
+        return asyncio.run(ask())
+    except Unreachable as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, [str(error)]) from None
+    except AdminError as error:
+        raise Failed(ExitCode.REFUSED, [str(error)]) from None
+    except OSError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{error.filename}: {error.strerror}"]) from None
+
+
+def _spi(text: str) -> bytes:
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) != 8:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"SPI: {text} → 16 hex digits"])
+    return octets
+
+
+def _member_rows(found: ClusterStatus) -> list[tuple[object, ...]]:
+    return [
+        (
+            member.name,
+            member.host,
+            member.state,
+            member.shards,
+            member.sessions,
+            member.ring_revision,
+            "" if member.heartbeat_age_s is None else f"{member.heartbeat_age_s:.1f} s ago",
+            " ".join(member.ike_addresses),
+            member.rpc_address,
+            member.release,
+        )
+        for member in found.members
+    ]
+
+
+def _session_row(session: SessionInfo) -> tuple[object, ...]:
+    return (
+        session.spi_r.hex(),
+        session.identity,
+        session.peer_address,
+        session.how,
+        session.member,
+        session.generation,
+        when(session.established_wall_s),
+        when(session.expires_wall_s),
+    )

@@ -1,0 +1,256 @@
+"""The commands and their options.
+
+Rules: a command imports what it needs when it is called, so that `--help` is quick. Exit codes: 0
+done, 1 refused or failed, 2 could not run or wrongly called. An error is a line, never a traceback.
+"""
+
+# imports inside functions are the rule of this file; each command pays for what it uses
+# ruff: noqa: PLC0415
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli.failure import ExitCode, Failed
+from node.cli.output import Output
+
+app = typer.Typer(
+    name="standfast",
+    help="An IKEv2 gateway cluster whose sessions survive the loss of a gateway.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at configuration files.")
+sessions_app = typer.Typer(no_args_is_help=True, help="The sessions of the cluster.")
+keys_app = typer.Typer(no_args_is_help=True, help="The key ring of the cluster.")
+drill_app = typer.Typer(no_args_is_help=True, help="Rehearse a failure.")
+app.add_typer(config_app, name="config")
+app.add_typer(sessions_app, name="sessions")
+app.add_typer(keys_app, name="keys")
+app.add_typer(drill_app, name="drill")
+
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
+ConfigOption = Annotated[
+    Path, typer.Option("--config", envvar="STANDFAST_CONFIG", help="Its configuration file.")
+]
+ReachOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", envvar="STANDFAST_CONFIG", help="An operator's file, or any gateway's."
+    ),
+]
+AddressOption = Annotated[
+    str, typer.Option("--address", help="Ask the member at ADDRESS:PORT, not those of the file.")
+]
+CaOption = Annotated[str, typer.Option("--ca", help="The cluster's authority, a PEM file.")]
+CertOption = Annotated[str, typer.Option("--cert", help="The certificate to show, a PEM file.")]
+KeyOption = Annotated[str, typer.Option("--key", help="Its key, a PEM file.")]
+SpiArgument = Annotated[
+    str, typer.Argument(metavar="SPI", help="Either SPI of the IKE SA, 16 hex digits.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"standfast {version('standfast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _standfast(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or not there yet.")],
+    gateways: Annotated[int, typer.Option(help="How many gateways.")] = 3,
+    name: Annotated[str, typer.Option(help="The cluster's name.")] = "sample",
+    base_port: Annotated[int, typer.Option(help="Use ports from here on (0: the usual ones).")] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a sample cluster in DIR.
+
+    Configuration, keys and certificates for gateways, etcd, a client and an operator, all on this
+    machine. Nothing is written over.
+    """
+    from node.cli.files import init_sample
+
+    raise typer.Exit(init_sample(folder, gateways, name, base_port, output))
+
+
+@config_app.command("check")
+def config_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of a gateway, client or operator.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check a configuration file.
+
+    A line for each problem: file, key, what was given and what would be right.
+    """
+    from node.cli.files import check_config
+
+    raise typer.Exit(check_config(file, output))
+
+
+@app.command()
+def gateway(config: ConfigOption) -> None:
+    """Run a gateway until SIGTERM."""
+    from node.cli.run import gateway as run
+
+    raise typer.Exit(run(config))
+
+
+@app.command()
+def client(config: ConfigOption) -> None:
+    """Run a client until SIGTERM.
+
+    It connects to a gateway, and goes on at another one when that is lost.
+    """
+    from node.cli.run import client as run
+
+    raise typer.Exit(run(config))
+
+
+@app.command()
+def status(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show the cluster.
+
+    Members, shards, sessions, key ring and store, as the member asked sees them.
+    """
+    from node.cli import admin
+
+    admin.status(admin.reach(config, address, ca, cert, key), output)
+
+
+@sessions_app.command("list")
+def sessions_list(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the sessions of every member."""
+    from node.cli import admin
+
+    admin.sessions_list(admin.reach(config, address, ca, cert, key), output)
+
+
+@sessions_app.command("show")
+def sessions_show(
+    spi: SpiArgument,
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show one session, wherever it is."""
+    from node.cli import admin
+
+    admin.sessions_show(admin.reach(config, address, ca, cert, key), spi, output)
+
+
+@sessions_app.command("terminate")
+def sessions_terminate(
+    spi: SpiArgument,
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """End one session at its owner, and tell its client."""
+    from node.cli import admin
+
+    admin.sessions_terminate(admin.reach(config, address, ca, cert, key), spi, output)
+
+
+@keys_app.command("list")
+def keys_list(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the keys of the ring.
+
+    What for, where in their life, until when. Never the keys themselves.
+    """
+    from node.cli import admin
+
+    admin.keys_list(admin.reach(config, address, ca, cert, key), output)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Replace the ticket key.
+
+    The new one seals once every live member has it; no valid ticket is refused.
+    """
+    from node.cli import admin
+
+    admin.keys_rotate(admin.reach(config, address, ca, cert, key), output)
+
+
+@drill_app.command("run")
+def drill_run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The drill, a TOML file.")],
+    report: Annotated[Path, typer.Option(help="The folder for the report.")] = Path("report"),
+) -> None:
+    """Carry a drill out.
+
+    Against real processes, with a verdict: exit code 0 if every promise was kept, 1 if one was
+    broken, 2 if the drill could not run.
+    """
+    from node.cli.run import drill as run
+
+    raise typer.Exit(run(file, report))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point of `standfast`; `arguments` default to the process's. The exit code.
+
+    Raises SystemExit where typer ends the command itself.
+    """
+    try:
+        app(args=arguments)
+    except Failed as failure:
+        for line in failure.lines:
+            print(f"standfast: {line}", file=sys.stderr)
+        return failure.code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is left to say to anybody
+        return ExitCode.REFUSED
+    return ExitCode.DONE

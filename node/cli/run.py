@@ -1,0 +1,57 @@
+"""`gateway`, `client` and `drill run`: commands that stay."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cluster.errors import ClusterError
+from node.cli.failure import ExitCode, Failed
+from node.config import LogConfig, load_client, load_gateway
+from node.observe import configure_logging
+from node.toml_strict import ConfigError
+
+
+def gateway(file: Path) -> int:
+    """Run a gateway; the exit code."""
+    try:
+        config = load_gateway(file)
+    except ConfigError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+    from node.wiring import run_gateway  # noqa: PLC0415  a client doesn't need it
+
+    return _run(config.log, lambda: run_gateway(config))
+
+
+def client(file: Path) -> int:
+    """Run a client; the exit code."""
+    try:
+        config = load_client(file)
+    except ConfigError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+    from node.client import run_client  # noqa: PLC0415  a gateway doesn't need it
+
+    return _run(config.log, lambda: run_client(config))
+
+
+def drill(file: Path, report: Path) -> int:
+    """Run a drill; the exit code is its verdict."""
+    from node.drill.run import run_drill  # noqa: PLC0415  only a drill needs it
+
+    return run_drill(file, report)
+
+
+def _run(log: LogConfig, main: Callable[[], Awaitable[int]]) -> int:
+    configure_logging(log.level, log.format)
+
+    async def run() -> int:
+        return await main()
+
+    try:
+        return asyncio.run(run())
+    except ClusterError as error:
+        raise Failed(ExitCode.REFUSED, [str(error)]) from None
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what}{error.strerror or error}"]) from None
+    except KeyboardInterrupt:
+        return ExitCode.DONE

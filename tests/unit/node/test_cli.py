@@ -1,0 +1,298 @@
+"""node.cli: the real command against real files and a real member; output, exit codes, one line."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import msgspec
+import pytest
+
+from node.admin import AdminService, add_admin
+from node.admin_client import load_credentials
+from node.cli import main
+from node.cli.output import Output, print_json, print_table, when
+from node.config import load_gateway
+from node.supervisor import Supervisor
+from tests.unit.node.test_admin import FakeView, session
+
+STANDFAST = Path(sys.executable).with_name("standfast")
+
+
+def run(*arguments: object) -> int:
+    """The command in this process; its exit code."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert run("init", tmp_path / "c", "--base-port", 23000) == 0
+    capsys.readouterr()
+    return tmp_path / "c"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("init",),
+        ("config", "check"),
+        ("gateway",),
+        ("client",),
+        ("status",),
+        ("sessions", "list"),
+        ("sessions", "show"),
+        ("sessions", "terminate"),
+        ("keys", "list"),
+        ("keys", "rotate"),
+        ("drill", "run"),
+    ],
+)
+def test_every_command_has_help(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*command, "--help") == 0
+    out, err = capsys.readouterr()
+    assert out.split("\n")[0].startswith("Usage: ")
+    assert " ".join(command) in out.split("\n")[0]
+    assert err == ""
+
+
+def test_init_says_what_it_made_and_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("init", tmp_path / "c", "--gateways", 2, "--name", "mine") == 0
+    out = capsys.readouterr().out
+    for line in (
+        f"Made in {tmp_path}/c:",
+        f"  etcd --config-file {tmp_path}/c/etcd.yml",
+        f"  standfast gateway --config {tmp_path}/c/gw1.toml",
+        f"  standfast gateway --config {tmp_path}/c/gw2.toml",
+        f"  standfast client --config {tmp_path}/c/client.toml",
+        f"  standfast status --config {tmp_path}/c/operator.toml",
+    ):
+        assert line in out.splitlines()
+    assert not (tmp_path / "c" / "gw3.toml").exists()
+    assert load_gateway(tmp_path / "c" / "gw2.toml").cluster.name == "mine"
+
+
+def test_init_as_json_lists_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("init", tmp_path / "c", "-o", "json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert f"{tmp_path}/c/gw3.toml" in made["files"]
+    assert all(Path(path).is_file() for path in made["files"])
+
+
+def test_init_refuses_what_is_not_empty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("init", folder) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    right = "an empty folder, or one that doesn't exist yet"
+    assert err == f"standfast: {folder} is not empty → {right}\n"
+
+
+def test_config_check_knows_the_three_kinds(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, kind in (("gw1", "gateway"), ("client", "client"), ("operator", "operator")):
+        assert run("config", "check", folder / f"{name}.toml") == 0
+        out = capsys.readouterr().out
+        assert out == f"{folder}/{name}.toml: a {kind}'s configuration, and it fits\n"
+
+
+def test_config_check_prints_each_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = folder / "wrong.toml"
+    text = (folder / "gw1.toml").read_text()
+    wrong.write_text(text.replace("mirrors = 1", "mirors = 1").replace('"info"', '"loud"'))
+    assert run("config", "check", wrong) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sorted(err.splitlines()) == [
+        f'standfast: {wrong}: log.level: "loud" → "debug", "info", "warning" or "error"',
+        f"standfast: {wrong}: member.mirors: unknown key → did you mean mirrors?",
+    ]
+    assert run("config", "check", wrong, "-o", "json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert len(found["problems"]) == 2
+
+
+@pytest.mark.parametrize("command", ["gateway", "client"])
+def test_a_bad_configuration_does_not_run(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.toml").write_text("[zzz]\n")
+    assert run(command, "--config", tmp_path / "x.toml") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"standfast: {tmp_path}/x.toml: zzz: unknown key" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("status",), "standfast: whom to ask is missing → --config FILE"),
+        (("status", "--config", "client.toml"), "a client's file → an operator's or a gateway's"),
+        (("status", "--config", "none.toml"), "no such file or directory → a readable file"),
+        (("status", "--config", "operator.toml", "--address", "x"), "--address: x → ADDRESS:PORT"),
+        (("sessions", "show", "zz", "--config", "operator.toml"), "SPI: zz → 16 hex digits"),
+        (("status", "--config", "operator.toml"), "no member answers at 127.0.0.1:23041, 127.0.0"),
+        (("status", "-o", "yaml"), "Invalid value for '-o'"),
+        (("frobnicate",), "No such command 'frobnicate'"),
+    ],
+)
+def test_what_cannot_run_is_exit_code_2(
+    folder: Path, arguments: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    placed = [folder / one if one.endswith(".toml") else one for one in arguments]
+    assert run(*placed) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert line in err
+    assert "Traceback" not in err
+
+
+class Served:
+    """One member that serves administration with the sample's certificates, and the command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.view = FakeView("gw1", range(3))
+        self.supervisor = Supervisor()
+        self.member = load_gateway(folder / "gw1.toml").member
+        files = (self.member.key_file, self.member.cert_file, self.member.ca_file)
+        self.pem = [Path(file).read_bytes() for file in files]
+
+    async def start(self) -> None:
+        member = self.member
+        self.server = grpc.aio.server()
+        own = load_credentials(member.ca_file, member.cert_file, member.key_file)
+        add_admin(self.server, AdminService(self.view, "sample", own, self.supervisor.spawn))
+        key, certificate, authority = self.pem
+        credentials = grpc.ssl_server_credentials(
+            [(key, certificate)], authority, require_client_auth=True
+        )
+        self.server.add_secure_port(member.rpc_listen, credentials)
+        await self.server.start()
+
+    async def stop(self) -> None:
+        await self.server.stop(None)
+        await self.supervisor.stop()
+
+    async def ask(self, *arguments: str, config: str = "operator.toml") -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a real `standfast`."""
+        process = await asyncio.create_subprocess_exec(
+            STANDFAST,
+            *arguments,
+            env={"STANDFAST_CONFIG": str(self.folder / config)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def served(folder: Path) -> AsyncIterator[Served]:
+    served = Served(folder)
+    await served.start()
+    yield served
+    await served.stop()
+
+
+async def test_status(served: Served) -> None:
+    code, out, err = await served.ask("status")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert "shards     64, 1 without an owner" in lines
+    assert "key ring   revision 7" in lines
+    assert lines[-3].split()[:4] == ["MEMBER", "HOST", "STATE", "SHARDS"]
+    assert lines[-2].split()[:4] == ["gw1", "host-1", "normal", "32"]
+    assert "1.5 s ago" in lines[-1]
+    code, out, _ = await served.ask("status", "-o", "json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["shards_owned"] == 63
+    assert [member["name"] for member in found["members"]] == ["gw1", "gw2"]
+
+
+async def test_sessions(served: Served) -> None:
+    spi = session(1, "gw1").spi_r.hex()
+    code, out, err = await served.ask("sessions", "list")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "3 sessions"
+    assert spi in out
+    code, out, _ = await served.ask("sessions", "show", spi, "-o", "json")
+    assert json.loads(out)["spi_r"] == spi
+    code, out, _ = await served.ask("sessions", "show", spi)
+    assert "identity     rfc822:alice@example.com" in out.splitlines()
+    code, out, _ = await served.ask("sessions", "terminate", spi)
+    assert (code, out) == (0, f"{spi}: ended at gw1\n")
+    code, out, err = await served.ask("sessions", "terminate", spi)
+    assert (code, out, err) == (1, "", f"standfast: no session {spi}\n")
+    code, out, _ = await served.ask("sessions", "list", "-o", "json")
+    assert len(json.loads(out)["sessions"]) == 2
+
+
+async def test_an_incomplete_list_says_so(served: Served) -> None:
+    served.view.others = {"gw2": "127.0.0.1:1"}
+    code, out, err = await served.ask("sessions", "list", "-o", "json")
+    assert json.loads(out)["unreachable"] == ["gw2"]
+    assert (code, err) == (1, "standfast: incomplete: gw2 did not answer\n")
+
+
+async def test_keys(served: Served) -> None:
+    code, out, _ = await served.ask("keys", "list")
+    assert code == 0
+    assert [line.split()[1:3] for line in out.splitlines()[1:3]] == [
+        ["ticket", "sealing"],
+        ["ticket", "announced"],
+    ]
+    served.view.go_on.set()
+    code, out, _ = await served.ask("keys", "rotate")
+    assert (code, out) == (0, "announced: key 0102\nactivated: key 0102\n")
+    code, out, _ = await served.ask("keys", "rotate", "-o", "json")
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [
+        "announced: key 0102",
+        "activated: key 0102",
+    ]
+
+
+async def test_a_gateways_own_file_asks_about_that_gateway(served: Served) -> None:
+    served.view.others = {"gw2": "127.0.0.1:1"}
+    code, out, err = await served.ask("sessions", "list", config="gw1.toml")
+    assert code == 0
+    assert out.splitlines()[-1] == "3 sessions"
+    assert "asking as gw1 itself" in err
+    code, out, err = await served.ask("keys", "rotate", config="gw1.toml")
+    assert (code, out) == (1, "")
+    assert "an operator's certificate of sample is needed" in err
+    assert served.view.rotations == 0
+
+
+class Value(msgspec.Struct, frozen=True):
+    octets: bytes
+    inner: tuple[dict[str, bytes], ...]
+
+
+def test_json_shows_octets_as_hex(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json(Value(b"\x01\xff", ({"a": b"\x02"},)))
+    assert json.loads(capsys.readouterr().out) == {"octets": "01ff", "inner": [{"a": "02"}]}
+
+
+def test_a_table_is_not_cut_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A", "N"), [("x" * 150, 1), ("[red]y", 22)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].rstrip() == f"{'x' * 150}   1"
+    assert lines[2].startswith("[red]y ")
+    assert when(0) == ""
+    assert when(1_800_000_000) == "2027-01-15 08:00:00Z"
+    assert list(Output) == ["table", "json"]
