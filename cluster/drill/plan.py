@@ -73,7 +73,6 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retransmit_tries: int = 3
     connect_parallel: int = 32
     """Handshakes in flight at once while the load is built up."""
-    seed: int = 1
 
     def give_up_s(self) -> float:
         """How long a client waits for one answer, all repeats included, before it gives its

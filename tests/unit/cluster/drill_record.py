@@ -135,3 +135,14 @@ def struck(  # one keyword per thing that may go differently
     spi = record.session(who, to, fault_t + after_s, how=how, generation=generation)
     record.answers(who, fault_t + after_s + 0.1, END_T)
     return spi
+
+
+def good_record() -> Record:
+    """Four clients, two of them at the gateway that is killed; both resume."""
+    record = Record()
+    spis = [undisturbed(record, "c0001", "gw1"), undisturbed(record, "c0002", "gw3")]
+    record.fault()
+    record.noticed()
+    spis += [struck(record, "c0003", after_s=1.5), struck(record, "c0004", to="gw1", after_s=2.5)]
+    record.end(*spis)
+    return record

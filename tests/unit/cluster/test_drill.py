@@ -3,16 +3,13 @@ to fail.
 """
 
 import random
-from pathlib import Path
 
 import pytest
 
-from cluster.drill import figures, history
-from cluster.drill.events import decode_lines
 from cluster.drill.interruptions import Outcome
-from cluster.drill.plan import Action, decode_drill
+from cluster.drill.plan import decode_drill
 from cluster.drill.promises import State
-from cluster.drill.verdict import Result, Verdict, judge, percentile
+from cluster.drill.verdict import Result, Verdict, judge
 from tests.unit.cluster.drill_record import (
     DRILL_TOML,
     END_T,
@@ -20,11 +17,10 @@ from tests.unit.cluster.drill_record import (
     KILL_GW2,
     Record,
     drill,
+    good_record,
     struck,
     undisturbed,
 )
-
-DRILLS = sorted((Path(__file__).parents[3] / "deploy" / "drills").glob("*.toml"))
 
 
 def state(verdict: Verdict, number: int) -> State:
@@ -33,84 +29,6 @@ def state(verdict: Verdict, number: int) -> State:
 
 def whys(verdict: Verdict, number: int) -> list[str]:
     return [breach.why for breach in verdict.promises[number - 1].breaches]
-
-
-def good_record() -> Record:
-    """Four clients, two of them at the gateway that is killed; both resume."""
-    record = Record()
-    spis = [undisturbed(record, "c0001", "gw1"), undisturbed(record, "c0002", "gw3")]
-    record.fault()
-    record.noticed()
-    spis += [struck(record, "c0003", after_s=1.5), struck(record, "c0004", to="gw1", after_s=2.5)]
-    record.end(*spis)
-    return record
-
-
-# --- the drill file
-
-
-@pytest.mark.parametrize("path", DRILLS, ids=lambda path: path.stem)
-def test_every_drill_file_of_the_project_is_accepted(path: Path) -> None:
-    plan = decode_drill(path.read_text(), path.name)
-    assert plan.name == path.stem
-
-
-def test_the_project_has_drill_files() -> None:
-    assert "kill-one" in [path.stem for path in DRILLS]
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (("gateways = 3", "gateway = 3"), "topology: Object contains unknown field `gateway`"),
-        (("gateways = 3", 'gateways = "3"'), "topology.gateways: Expected `int`, got `str`"),
-        (("gateways = 3", "gateways = 0"), "topology.gateways: 0 → 1 to 16"),
-        (("gateways = 3", "shards = 48"), "topology.shards: 48 → a power of two"),
-        (("clients = 4", "clients = 0"), "load.clients: 0 → 1 to 9999"),
-        (("[1, 3]", "[1, 9]"), "expect.promises: 9 → 1 to 8"),
-        (('"gw2"', '"gw4"'), "fault[0].target: 'gw4' → one of gw1, gw2, gw3, busiest, any, last"),
-        (('"gw2"', '"last"'), "fault[0].target: 'last' → a fault on a gateway must come before it"),
-        (('"kill"', '"slap"'), "fault[0].action: Invalid enum value 'slap'"),
-        (("at_s = 5", 'at_s = 5\nafter = "x"'), "fault[0]: either at_s or after → exactly one of"),
-        (("at_s = 5", ""), "fault[0]: either at_s or after → exactly one of them"),
-        (("at_s = 5", "at_s = -5"), "fault[0]: a negative time → 0 or more"),
-        (('"kill"', '"replace-ring"'), "fault[0].target: 'gw2' → none for replace-ring"),
-        (
-            ('"kill"\ntarget = "gw2"', '"stop-store"'),
-            "fault: stop-store and start-store → in turns",
-        ),
-        (('"kill"\ntarget = "gw2"', '"start"\ntarget = "any"'), "fault[0].target: 'any' → a name"),
-        (("[topology]", "[topology"), "not TOML: "),
-        (('"made-up"', '"Made up"'), "name: 'Made up' → small letters"),
-        (
-            ("[load]", "[topology.only.gw9.ike]\nx = 1\n[load]"),
-            "topology.only.gw9: no such gateway",
-        ),
-    ],
-)
-def test_an_impossible_drill_file_is_one_line_that_says_what_is_right(
-    change: tuple[str, str], complaint: str
-) -> None:
-    text = DRILL_TOML.format(clients=4, promises="[1, 3]", fault=KILL_GW2)
-    assert change[0] in text
-    with pytest.raises(ValueError, match=r"^made-up\.toml: ") as problem:
-        decode_drill(text.replace(*change), "made-up.toml")
-    assert f"made-up.toml: {complaint}" in str(problem.value)
-    assert "\n" not in str(problem.value)
-
-
-def test_a_drill_file_may_change_the_gateways_configuration() -> None:
-    text = DRILL_TOML.format(clients=4, promises="[1]", fault=KILL_GW2)
-    text += "[topology.every.member]\nlease_ttl_s = 3\n[topology.only.gw1.ike]\nproposals = ['x']\n"
-    plan = decode_drill(text, "x")
-    assert plan.topology.every == {"member": {"lease_ttl_s": 3}}
-    assert plan.topology.only == {"gw1": {"ike": {"proposals": ["x"]}}}
-
-
-def test_patience_is_the_sum_of_all_waits_for_one_answer() -> None:
-    load = drill(1).load
-    waits = [0.3, 0.45, 0.675, 1.0125]
-    assert load.give_up_s() == pytest.approx(sum(waits))
 
 
 # --- kept
@@ -493,63 +411,3 @@ def test_two_faults_that_hit_a_client_one_after_the_other_are_two_interruptions(
         ("kill gw2", "gw3"),
         ("kill gw3", "gw1"),
     ]
-
-
-# --- reading events, figures
-
-
-def test_lines_that_are_no_events_are_counted_and_fields_unknown_ignored() -> None:
-    lines = [
-        b'{"t": 1.5, "wall": 2.5, "who": "gw1", "kind": "started", "incarnation": "00"}',
-        b'{"t": 1.5, "who": "gw1"',
-        b"",
-        b'{"t": "soon", "who": "gw1", "kind": "started"}',
-    ]
-    events, unreadable = decode_lines(lines)
-    assert [(e.t, e.who, e.kind) for e in events] == [(1.5, "gw1", "started")]
-    assert unreadable == 2
-
-
-def test_a_percentile_is_a_value_that_was_measured() -> None:
-    values = [float(n) for n in range(1, 101)]
-    assert percentile(values, 0.5) == 50.0
-    assert percentile(values, 0.99) == 99.0
-    assert percentile([3.0], 0.99) == 3.0
-
-
-def test_the_timeline_shows_the_gateways_sessions_leave_and_come_back_elsewhere() -> None:
-    past = history.build(good_record().events)
-    line = figures.timeline(past, 0.2)
-    assert len(line.t_s) == len(line.sessions["gw1"])
-
-    def at(gateway: str, t_s: float) -> int:
-        index = max(n for n, t in enumerate(line.t_s) if t <= t_s)
-        return line.sessions[gateway][index]
-
-    assert [at(g, -1.0) for g in ("gw1", "gw2", "gw3")] == [1, 2, 1]
-    assert [at(g, 1.0) for g in ("gw1", "gw2", "gw3")] == [1, 0, 1]
-    assert [at(g, 10.0) for g in ("gw1", "gw2", "gw3")] == [2, 0, 2]
-
-
-def test_the_histogram_holds_every_session_in_bins_of_a_round_width() -> None:
-    verdict = judge(drill(4), good_record().events)
-    chart = figures.histogram(verdict.interruptions)
-    assert chart is not None
-    assert sum(chart.counts) == 2
-    assert chart.counts[0] == chart.counts[-1] == 1
-    assert len(chart.counts) <= figures.BINS_MAX
-    assert chart.bin_s == pytest.approx(0.05)
-    assert figures.histogram(()) is None
-
-
-def test_actions_are_spelled_as_in_the_drill_files() -> None:
-    assert {action.value for action in Action} == {
-        "kill",
-        "stop",
-        "cont",
-        "term",
-        "start",
-        "replace-ring",
-        "stop-store",
-        "start-store",
-    }
