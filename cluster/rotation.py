@@ -302,11 +302,7 @@ class RingKeeper:
             try:
                 result = await self._store.commit(Txn((compare,), (Put(key, sealed),)))
             except Unknown:
-                entry = await self._store.get(key)
-                if entry is not None and entry.value == sealed:
-                    self._install(entry)
-                    return self.snapshot
-                continue
+                continue  # the next look tells: `make` then finds it done, and changes nothing
             if result.succeeded:
                 self._installed_own(ring, result.revision)
                 return Snapshot(ring, result.revision)

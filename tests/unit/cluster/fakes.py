@@ -1,4 +1,4 @@
-"""The seams as the unit tests of this layer fill them in: clocks, seeded octets, a failing store."""
+"""The seams as unit tests of this layer fill them in: clocks, seeded octets, a failing store."""
 
 import asyncio
 import enum
@@ -71,6 +71,8 @@ class FaultyStore(MemoryStore):
         self.down = False
         self.gate: asyncio.Event | None = None
         """While there is one, commits wait for it."""
+        self.read_gate: asyncio.Event | None = None
+        """While there is one, reads of a key wait for it."""
         self.rival: Txn | None = None
         """Somebody else's transaction, carried out just before each commit."""
         self.sent: list[Txn] = []
@@ -87,6 +89,8 @@ class FaultyStore(MemoryStore):
     async def get(self, key: bytes) -> Entry | None:
         self._answer()
         self.reads += 1
+        if self.read_gate is not None:
+            await self.read_gate.wait()
         return await super().get(key)
 
     async def scan(self, prefix: bytes) -> Scan:

@@ -269,14 +269,14 @@ def test_a_laggard_after_the_activation_keeps_the_former_key_open_for_its_own_se
         two = await world.join("gw2", watching=False)
         former = one.ring.tickets.keys[0]
 
-        async def install_the_announcement() -> None:
-            while one.ring.tickets.announced is None:
-                await asyncio.sleep(0.05)
-            await two.refresh()
+        looks: list[asyncio.Future[bool]] = []
 
-        helper = asyncio.ensure_future(install_the_announcement())
-        done = await one.rotate(world.reports, 5)
-        await helper
+        def install_the_announcement(line: str) -> None:
+            if line.startswith("announced"):
+                looks.append(asyncio.ensure_future(two.refresh()))
+
+        done = await one.rotate(world.reports, 5, install_the_announcement)
+        assert await looks[0]
         assert done.waiting_for == ("gw2",)
         late_seal_s = former.seals_until_wall_s - 1
         assert two.ring.sealing(late_seal_s) is not None
@@ -403,6 +403,21 @@ def test_an_unknown_key_id_costs_one_look_in_the_interval_however_often_it_comes
         await asyncio.sleep(REFRESH_INTERVAL_S)
         await one.refresh()
         assert world.store.reads == reads + 2
+
+    play(story)
+
+
+def test_whoever_comes_while_a_look_is_under_way_waits_for_it() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        two = await world.join("gw2", watching=False)
+        with pytest.raises(ClusterError):
+            await one.rotate(world.reports, 0.5)
+        world.store.read_gate = asyncio.Event()
+        looks = asyncio.gather(*(two.refresh() for _ in range(3)))
+        await world.settle()
+        world.store.read_gate.set()
+        assert await looks == [True, True, True]
 
     play(story)
 
