@@ -76,7 +76,7 @@ class KeyExchange:
 
     @classmethod
     def from_private(cls, group: int, private: Secret) -> "KeyExchange":
-        """The pair of a private value: 32 octets, or a big-endian scalar below the group's order."""
+        """The pair of a private value: 32 octets, or a big-endian scalar below the order."""
         if group == KeMethod.CURVE25519:
             key = x25519.X25519PrivateKey.from_private_bytes(private.octets)
             return cls(group, key, key.public_key().public_bytes_raw())

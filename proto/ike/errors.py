@@ -53,8 +53,12 @@ class TicketRejected(IkeError):
     """A ticket isn't taken (RFC 5723 4.3.2); the client falls back to IKE_SA_INIT."""
 
     def __init__(self, reason: TicketReason) -> None:
-        super().__init__(f"ticket rejected: {reason.value}")
+        super().__init__(reason)
         self.reason = reason
+
+    def __str__(self) -> str:
+        # only when somebody looks: a flood of bad tickets is to stay cheap
+        return f"ticket rejected: {self.reason.value}"
 
 
 class Misuse(IkeError):

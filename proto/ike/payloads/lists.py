@@ -14,7 +14,10 @@ _SELECTOR_HEAD = struct.Struct(">BBH")
 _ATTRIBUTE = struct.Struct(">HH")
 _RESERVED_BIT = 0x8000
 
-_ADDRESS_LEN = {int(TsType.TS_IPV4_ADDR_RANGE): 4, int(TsType.TS_IPV6_ADDR_RANGE): 16}
+_RANGES = {
+    int(TsType.TS_IPV4_ADDR_RANGE): struct.Struct(">BBHHH4s4s"),
+    int(TsType.TS_IPV6_ADDR_RANGE): struct.Struct(">BBHHH16s16s"),
+}
 
 
 class TrafficSelector(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +43,7 @@ class TrafficSelector(msgspec.Struct, frozen=True, gc=False):
     def encode(self) -> bytes:
         """The substructure."""
         tail = self.start_address + self.end_address
-        if self.ts_type in _ADDRESS_LEN:
+        if self.ts_type in _RANGES:
             return (
                 _SELECTOR.pack(
                     self.ts_type, self.ip_protocol, 8 + len(tail), self.start_port, self.end_port
@@ -64,17 +67,15 @@ def _decode_selectors(body: bytes) -> tuple[TrafficSelector, ...]:
         stop = offset + length
         if length < 4 or stop > end:
             raise WireError("traffic selector length out of bounds")
-        size = _ADDRESS_LEN.get(ts_type)
-        if size is None:
+        layout = _RANGES.get(ts_type)
+        if layout is None:
             rest = body[offset + 4 : stop]
             selectors.append(TrafficSelector(ts_type, protocol, 0, 0, rest, b""))
-        elif length != 8 + 2 * size:
+        elif length != layout.size:
             raise WireError(f"traffic selector of type {ts_type} has {length} octets")
         else:
-            _, _, _, start_port, end_port = _SELECTOR.unpack_from(body, offset)
-            middle = offset + 8 + size
-            start, last = body[offset + 8 : middle], body[middle:stop]
-            selectors.append(TrafficSelector(ts_type, protocol, start_port, end_port, start, last))
+            _, _, _, *fields = layout.unpack_from(body, offset)
+            selectors.append(TrafficSelector(ts_type, protocol, *fields))
         offset = stop
     if offset != end:
         raise WireError("trailing octets after the last traffic selector")

@@ -15,9 +15,12 @@ from proto.ike.wire import Reader
 
 _KEY_LENGTH_TV = 0x800E
 """Attribute format bit (type and value, no length) and attribute type 14."""
+_KEY_LENGTH_OCTETS = _KEY_LENGTH_TV.to_bytes(2, "big")
 _FORMAT_TV = 0x8000
 _TRANSFORM = struct.Struct(">BxHBxH")
 _PROPOSAL = struct.Struct(">BxHBBBB")
+_TRANSFORM_TV = struct.Struct(">BxHBxHHH")
+"""With one attribute of type and value: what a cipher with a key length looks like."""
 _ATTRIBUTE = struct.Struct(">HH")
 _MORE_PROPOSALS = 2
 _MORE_TRANSFORMS = 3
@@ -41,12 +44,12 @@ class Transform(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self, last: bool) -> bytes:
         """The substructure; `last` says that no transform follows in this proposal."""
-        if self.key_length is None:
-            attributes = self.attributes
-        else:
-            attributes = _ATTRIBUTE.pack(_KEY_LENGTH_TV, self.key_length) + self.attributes
         more = 0 if last else _MORE_TRANSFORMS
-        return _TRANSFORM.pack(more, 8 + len(attributes), self.type, self.id) + attributes
+        length = 8 + len(self.attributes)
+        if self.key_length is None:
+            return _TRANSFORM.pack(more, length, self.type, self.id) + self.attributes
+        tv = (_KEY_LENGTH_TV, self.key_length)
+        return _TRANSFORM_TV.pack(more, length + 4, self.type, self.id, *tv) + self.attributes
 
 
 def _decode_attributes(data: bytes) -> tuple[int | None, bytes]:
@@ -103,6 +106,9 @@ def _decode_transforms(data: bytes, offset: int, end: int, count: int) -> tuple[
             raise WireError("transform count and last-transform mark disagree")
         if length == 8:
             transforms.append(Transform(kind, id_))
+        elif length == 12 and data[offset + 8 : offset + 10] == _KEY_LENGTH_OCTETS:
+            bits = data[offset + 10] << 8 | data[offset + 11]
+            transforms.append(Transform(kind, id_, bits))
         else:
             key_length, others = _decode_attributes(data[offset + 8 : offset + length])
             transforms.append(Transform(kind, id_, key_length, others))
