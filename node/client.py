@@ -22,6 +22,7 @@ from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
 from node.shell import Shell
 from node.spis import ClientSpis
 from node.tickets import TicketFile
+from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets, UdpSockets
 from proto.ike.core import Peer, RetransmitPolicy, Settings
 from proto.ike.effects import Address, Path
@@ -62,14 +63,17 @@ class NoCookies:
 
 
 def peer_of(section: ClientSection, psks: PskTable) -> Peer:
-    """Whom this client talks to, from its configuration. Raises ValueError: no key for itself."""
+    """Whom this client talks to, from its configuration. Raises ConfigError."""
     local_id = IdPayload(PayloadType.IDi, *parse_identity(section.identity))
-    psk = psks.psk(local_id)
+    remote_id = IdPayload(PayloadType.IDr, *parse_identity(section.remote_identity))
+    psk = psks.psk(remote_id)
     if psk is None:
-        raise ValueError(f"client.psk_file: no key for {section.identity}: add one to it")
+        raise ConfigError(
+            [f"client.psk_file: no key for {section.remote_identity} → add a [[psk]] entry for it"]
+        )
     return Peer(
         local_id=local_id,
-        remote_id=IdPayload(PayloadType.IDr, *parse_identity(section.remote_identity)),
+        remote_id=remote_id,
         psk=psk,
         suites=tuple(parse_suite(text) for text in section.proposals),
         child_suites=tuple(parse_child(text) for text in section.child_proposals),

@@ -98,6 +98,15 @@ class Gateway(Shell):
         """A datagram that arrived at another member's socket."""
         self.on_datagram(frame.data, Path(frame.local, frame.remote, sender))
 
+    def terminate(self, spi: bytes) -> bool:
+        """Delete an established SA, tell its peer, void its tickets; False: it isn't here."""
+        outcome = self.endpoint.terminate(spi, True, "terminated by an operator", self.now())
+        if outcome is None:
+            return False
+        self.lane.carry_out(outcome)
+        self.rearm()
+        return True
+
     def send_back(self, datagram: Datagram) -> None:
         """A reply to a forwarded datagram leaves from where that arrived."""
         path = datagram.path

@@ -100,12 +100,13 @@ class Swarm:
     def _peer(self, number: int) -> Peer:
         config = self._config
         local_id = IdPayload(PayloadType.IDi, *parse_identity(config.identity_pattern % number))
-        psk = self._psks.psk(local_id)
+        remote_id = IdPayload(PayloadType.IDr, *parse_identity(config.remote_identity))
+        psk = self._psks.psk(local_id) or self._psks.psk(remote_id)
         if psk is None:
             raise ValueError(f"no key for {config.identity_pattern % number} in {config.psk_file}")
         return Peer(
             local_id=local_id,
-            remote_id=IdPayload(PayloadType.IDr, *parse_identity(config.remote_identity)),
+            remote_id=remote_id,
             psk=psk,
             suites=(parse_suite(config.proposal),),
             child_suites=(parse_child(config.child_proposal),),

@@ -27,6 +27,10 @@ class Sockets(Protocol):
         """Send from `path.local` to `path.remote`, or drop."""
         ...
 
+    def close(self) -> None:
+        """Stop receiving."""
+        ...
+
 
 class UdpSockets:
     """One bound socket per local address."""

@@ -1,0 +1,110 @@
+"""What this member shows of itself and the cluster: implements `node.admin_view.NodeView`.
+
+Rules: answered from what is at hand, without the store, so that `status` works when it is away.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from node.admin_view import (
+    ClusterStatus,
+    KeyInfo,
+    MemberInfo,
+    SessionInfo,
+    key_infos,
+)
+
+if TYPE_CHECKING:
+    from node.wiring import Node
+
+ROTATION_TIMEOUT_S = 30.0
+"""How long a rotation waits for the slowest member before it says by whom it hangs."""
+
+
+class View:
+    """See the module; everything comes from the parts of a `Node`."""
+
+    def __init__(self, node: "Node", store_kind: str) -> None:
+        self._node = node
+        self._store_kind = store_kind
+
+    def status(self) -> ClusterStatus:
+        """The cluster as this member sees it."""
+        node = self._node
+        counts = node.ownership.counts()
+        return ClusterStatus(
+            cluster=node.config.cluster.name,
+            member=node.config.member.name,
+            state=node.membership.state,
+            mode=node.state.state.mode,
+            epoch=node.state.state.epoch,
+            store_kind=self._store_kind,
+            store_state=node.store_state(),
+            ring_revision=node.rings.revision,
+            shards=node.codec.shards,
+            shards_owned=sum(counts.get(name, 0) for name in node.membership.members),
+            members=tuple(self._member(name, counts) for name in node.membership.members),
+        )
+
+    def sessions(self) -> Sequence[SessionInfo]:
+        """The established IKE SAs of this member."""
+        me = self._node.config.member.name
+        return [
+            SessionInfo(
+                spi_i=core.spi_i,
+                spi_r=core.spi_r,
+                chain=core.chain,
+                generation=core.generation,
+                identity=core.identity,
+                peer_address=f"{path.remote[0]}:{path.remote[1]}",
+                how="resumed" if core.resumed else "full",
+                suite=str(core.suite),
+                established_wall_s=core.established_wall_s,
+                expires_wall_s=core.expires_wall_s,
+                member=me,
+            )
+            for core, path in self._node.gateway.endpoint.established()
+        ]
+
+    async def terminate(self, spi_r: bytes) -> bool:
+        """Delete the IKE SA, tell its peer, and void its tickets."""
+        return self._node.gateway.terminate(spi_r)
+
+    def keys(self) -> Sequence[KeyInfo]:
+        """The keys of the installed ring."""
+        return key_infos(self._node.rings.ring)
+
+    async def rotate(self, progress: Callable[[str], None]) -> None:
+        """Announce a ticket key, wait for every live member, seal with it. Raises ClusterError."""
+        rotation = await self._node.rings.rotate(
+            self._node.membership.roster.ring_revisions, ROTATION_TIMEOUT_S, progress
+        )
+        if rotation.waiting_for:
+            progress(f"sealing; not reported yet by {', '.join(rotation.waiting_for)}")
+
+    def peers(self) -> Mapping[str, str]:
+        """The other live members: name → rpc address."""
+        me = self._node.config.member.name
+        members = self._node.membership.members
+        return {name: m.rpc_address for name, m in members.items() if name != me}
+
+    def _member(self, name: str, counts: dict[str, int]) -> MemberInfo:
+        node = self._node
+        record = node.membership.members[name]
+        mine = name == node.config.member.name
+        seen = None if mine else node.heartbeats.seen(name)
+        sessions = node.sessions() if mine else (0 if seen is None else seen.beat.sessions)
+        state = "suspected" if name in node.heartbeats.suspected else "live"
+        return MemberInfo(
+            name=name,
+            host=record.host,
+            incarnation=record.incarnation,
+            state=node.membership.state if mine else state,
+            ike_addresses=record.ike_addresses,
+            rpc_address=record.rpc_address,
+            shards=counts.get(name, 0),
+            sessions=sessions,
+            ring_revision=node.rings.revision if mine else record.ring_revision,
+            heartbeat_age_s=None if mine else node.heartbeats.age_s(name),
+            release=record.release,
+        )

@@ -1,0 +1,415 @@
+"""The composition root: one gateway from its configuration and its seams.
+
+Rules: this is the only place that knows every part. Real and simulated nodes are built by the same
+`build`; they differ in the `Seams` alone. Started in the order store, key ring, name, shards,
+sockets; stopped in the order new sessions, writes, shards, name, sockets.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from cluster.dispatch import Dispatch
+from cluster.errors import ClusterError, Unavailable, Unknown
+from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
+from cluster.journal import Journal, JournalHooks, JournalState
+from cluster.keyring import RingPolicy
+from cluster.layout import Keys
+from cluster.link import Forward, Heartbeat, Mirror, MirrorAck, PeerLink, Return, Superseded
+from cluster.member import MemberSettings, Membership
+from cluster.mirror import Mirrors, MirrorSettings
+from cluster.ownership import Ownership, OwnershipSettings
+from cluster.records import RecordVault
+from cluster.rotation import RingHooks, RingKeeper
+from cluster.seams import Clock, Rng, Spawn
+from cluster.shards import SpiCodec
+from cluster.state import StateKeeper
+from cluster.store import Store
+from cluster.vault import Kek
+from node.config import GatewayConfig, IkeConfig
+from node.credentials import PskTable
+from node.gateway import Gateway
+from node.identity import load_psks, parse_identity
+from node.kernel import Kernel
+from node.lane import JournalCommits, Lane
+from node.metrics import Metrics
+from node.observe import EventLog
+from node.reporter import Reporter
+from node.spis import ShardSpis
+from node.udp import Receiver, Sockets
+from proto.ike.auth import ResumeForm
+from proto.ike.core import Settings
+from proto.ike.effects import Datagram, Path
+from proto.ike.endpoint import Endpoint
+from proto.ike.enums import PayloadType
+from proto.ike.payloads import IdPayload
+from proto.ike.selectors import parse_selector
+from proto.ike.suite import parse_child, parse_suite
+
+T = TypeVar("T")
+
+RETRY_S = 0.5
+GAUGES_S = 1.0
+DRAIN_S = 3.0
+"""How long the writes under way may take at an orderly end."""
+COMMITS_MAX = 8192
+"""Writes that may wait before first requests are dropped."""
+CENSUS_S = 0.2
+
+
+class Seams(msgspec.Struct, frozen=True):
+    """Everything that differs between a real node and a simulated one."""
+
+    clock: Clock
+    rng: Rng
+    spawn: Spawn
+    store: Store
+    link: PeerLink
+    open_sockets: Callable[[Receiver], Sockets]
+    kernel: Kernel
+    log: Any
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What `build` is told beside the configuration file."""
+
+    data_dir_id: str
+    kek: Kek
+    release: str
+
+
+class Node:
+    """One gateway, built and running. `start` first, `stop` last; the rest is for `View`."""
+
+    def __init__(self, config: GatewayConfig, seams: Seams, identity: Identity) -> None:
+        self.config = config
+        self.seams = seams
+        self.metrics = Metrics()
+        self.deposed = asyncio.Event()
+        """Set when this process has lost its name for good."""
+        name = config.member.name
+        self.events = EventLog(config.events.file, config.events.who or name, seams.clock)
+        self._identity = identity
+        self._gained: dict[str, int] = {}
+        keys = Keys(config.cluster.name)
+        self.keys = keys
+        self.state = StateKeeper(seams.store, keys, seams.clock)
+        self.rings = RingKeeper(
+            store=seams.store,
+            keys=keys,
+            kek=identity.kek,
+            clock=seams.clock,
+            rng=seams.rng,
+            policy=_ring_policy(config),
+            hooks=RingHooks(on_installed=self._ring_installed, on_trouble=self._trouble),
+        )
+        self.membership = Membership(
+            seams.store, keys, seams.clock, rng=seams.rng, spawn=seams.spawn,
+            me=_member_settings(config, identity),
+        )  # fmt: skip
+        self.heartbeats = Heartbeats(
+            seams.link, seams.clock, self.membership, vitals=self._vitals,
+            settings=HeartbeatSettings(
+                config.member.heartbeat_interval_s, config.member.suspect_after_s
+            ),
+        )  # fmt: skip
+        self.dispatch = Dispatch(seams.link)
+        self.codec: SpiCodec
+        self.ownership: Ownership
+        self.journal: Journal
+        self.mirrors: Mirrors
+        self.gateway: Gateway
+        self.sockets: Sockets
+
+    # -- starting -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Join the cluster and serve. Waits for the store as long as it takes, and says so.
+
+        Raises NameTaken, WrongKek, Incompatible, OSError.
+        """
+        spawn = self.seams.spawn
+        self.events.write("started", incarnation=self.membership.incarnation)
+        await self._patiently(lambda: self.state.load_or_create(self.config.cluster.shards))
+        await self._patiently(self.rings.load_or_create)
+        spi_key = await self._patiently(self.rings.load_or_create_spi_key)
+        self.codec = SpiCodec(spi_key, self.state.state.shards)
+        self._build_cluster()
+        self._build_gateway()
+        self._listen()
+        self.rings.start(spawn)
+        spawn(self.state.run(), "cluster-state")
+        self.membership.report_ring(self.rings.revision)
+        await self.membership.join()
+        spawn(self.heartbeats.run(), "heartbeats")
+        await self.ownership.start()
+        spawn(self.mirrors.run(), "mirrors")
+        self.journal.start(spawn)
+        spawn(self._gauges(), "gauges")
+        self.seams.log.info("joined", member=self.config.member.name, shards=self.codec.shards)
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        """`step()`, again and again while the store is away."""
+        told = False
+        while True:
+            try:
+                return await step()
+            except (Unavailable, Unknown) as error:
+                if not told:
+                    self.seams.log.warning("the store does not answer; trying on", why=str(error))
+                    self.events.write("store_state", state="unavailable")
+                    told = True
+                await asyncio.sleep(RETRY_S)
+
+    def _build_cluster(self) -> None:
+        seams, member = self.seams, self.config.member
+        self.ownership = Ownership(
+            seams.store, self.keys, seams.clock, spawn=seams.spawn, membership=self.membership,
+            heartbeats=self.heartbeats, shards=self.codec.shards, sessions_in=self._sessions_in,
+            settings=OwnershipSettings(),
+        )  # fmt: skip
+        self.mirrors = Mirrors(
+            seams.link,
+            me=member.name,
+            roster=self.membership.roster,
+            ownership=self.ownership,
+            settings=MirrorSettings(member.mirrors),
+        )
+        self.journal = Journal(
+            store=seams.store,
+            keys=self.keys,
+            vault=RecordVault(lambda: self.rings.ring, seams.clock, seams.rng),
+            cluster=self.state,
+            shard_revision=self.ownership.revision_of,
+            clock=seams.clock,
+            rng=seams.rng,
+            hooks=JournalHooks(
+                mirror=self.mirrors.offer if member.mirrors else None,
+                on_state=self._journal_state,
+                on_latency=self.metrics.commit.add,
+            ),
+        )
+
+    def _build_gateway(self) -> None:
+        seams, config = self.seams, self.config
+        self._census: dict[int, int] = {}
+        self._census_s = float("-inf")
+        self.sockets = seams.open_sockets(self._receive)
+        ring = self.rings.ring
+        endpoint = Endpoint(
+            endpoint_settings(config.cluster.name, config.ike, self.state.state.epoch),
+            seams.rng,
+            PskTable(load_psks(config.ike.psk_file)),
+            ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch),
+            ring,
+            ring.cookies,
+        )
+        reporter = Reporter(self.metrics, self.events, seams.log, self._replaced)
+        lane = Lane(
+            endpoint, JournalCommits(self.journal, self.codec), seams.kernel, self.sockets,
+            seams.clock, reporter, self._send_back,
+        )  # fmt: skip
+        self.gateway = Gateway(
+            endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
+            link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
+            me=config.member.name, full=lambda: self.journal.pending >= COMMITS_MAX,
+        )  # fmt: skip
+
+    def _listen(self) -> None:
+        """Who is told what."""
+        on = self.dispatch.on
+        on(Heartbeat, self.heartbeats.receive)
+        on(Mirror, self.mirrors.receive)
+        on(MirrorAck, self.mirrors.receive_ack)
+        on(Forward, self.gateway.on_forward)
+        on(Return, lambda _sender, frame: self._return(frame))
+        on(Superseded, lambda _sender, frame: self._superseded(frame))
+        roster, write = self.membership.roster, self.events.write
+        roster.on_joined.append(lambda name: write("member_joined", member=name))
+        roster.on_gone.append(self._declared_dead)
+        self.heartbeats.on_suspected.append(self._suspected)
+        self.heartbeats.on_unsuspected.append(lambda name: write("unsuspected", member=name))
+        self.ownership.on_gained.append(lambda _shard, _fence: self._count_shards("shards_gained"))
+        self.ownership.on_lost.append(self._shard_lost)
+        self.membership.on_deposed.append(self._deposed)
+        self.membership.on_state.append(self._member_state)
+
+    # -- stopping -------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """The orderly end: no new sessions, writes finished, shards given up, lease revoked."""
+        self.events.write("stopping")
+        self.gateway.draining = True
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.journal.drained()
+        except TimeoutError:
+            self.seams.log.warning("writes left undone", pending=self.journal.pending)
+        try:
+            released = await self.ownership.release_all()
+            await self.membership.leave()
+            self.seams.log.info("left the cluster", shards_given_up=released)
+        except ClusterError as error:
+            self.seams.log.warning("left without the store's knowledge", why=str(error))
+        self.gateway.close()
+        self.sockets.close()
+        self.events.write("stopped")
+        self.events.close()
+
+    # -- what the parts ask ---------------------------------------------------------------------
+
+    def store_state(self) -> str:
+        """`ok` or `unavailable`: whether the store answered last, to lease or journal."""
+        answers = self.membership.store_ok and self.journal.state is not JournalState.UNAVAILABLE
+        return "ok" if answers else "unavailable"
+
+    def sessions(self) -> int:
+        """Established IKE SAs of this member."""
+        return self.metrics.sessions
+
+    def _vitals(self) -> Vitals:
+        return Vitals(self.sessions(), self.rings.revision, self.membership.state)
+
+    def _sessions_in(self, shard: int) -> int:
+        """IKE SAs of any state in a shard; counted at most every `CENSUS_S`."""
+        now_s = self.seams.clock.boot_s()
+        if now_s - self._census_s >= CENSUS_S:
+            self._census_s = now_s
+            self._census = {}
+            for spi in self.gateway.endpoint.spis():
+                at = self.codec.shard_of(spi)
+                self._census[at] = self._census.get(at, 0) + 1
+        return self._census.get(shard, 0)
+
+    # -- what the parts say ---------------------------------------------------------------------
+
+    def _send_back(self, datagram: Datagram) -> None:
+        self.gateway.send_back(datagram)
+
+    def _receive(self, data: bytes, path: Path) -> None:
+        self.gateway.on_datagram(data, path)
+
+    def _ring_installed(self, revision: int) -> None:
+        self.events.write("ring_installed", revision=revision)
+        self.membership.report_ring(revision)
+        ring = self.rings.ring
+        if hasattr(self, "gateway"):
+            self.gateway.endpoint.tickets = ring
+            self.gateway.endpoint.cookies = ring.cookies
+
+    def _trouble(self, line: str) -> None:
+        self.seams.log.error("key ring", trouble=line)
+
+    def _suspected(self, name: str) -> None:
+        self.events.write("suspected", member=name)
+        self.seams.log.warning("a member is silent", member=name)
+
+    def _declared_dead(self, name: str) -> None:
+        self.events.write("declared_dead", member=name)
+        self.seams.log.warning("a member is gone from the store", member=name)
+
+    def _deposed(self, why: str) -> None:
+        self.seams.log.error("deposed", why=why)
+        self.deposed.set()
+
+    def _member_state(self, state: str, store_ok: bool) -> None:
+        self.events.write("store_state", state="ok" if store_ok else "unavailable")
+        self.seams.log.warning("state", state=state, store="ok" if store_ok else "unavailable")
+
+    def _journal_state(self, state: JournalState) -> None:
+        self.seams.log.warning("journal", state=state.value, pending=self.journal.pending)
+
+    def _shard_lost(self, shard: int) -> None:
+        self._count_shards("shards_lost")
+        for spi in self.gateway.endpoint.spis():
+            if self.codec.shard_of(spi) == shard:
+                self._drop(spi, "shard lost")
+
+    def _count_shards(self, kind: str) -> None:
+        """One event for the shards that changed in one step of the loop."""
+        if not self._gained:
+            asyncio.get_running_loop().call_soon(self._tell_shards)
+        self._gained[kind] = self._gained.get(kind, 0) + 1
+
+    def _tell_shards(self) -> None:
+        counted, self._gained = self._gained, {}
+        for kind, count in counted.items():
+            self.events.write(kind, count=count, why="claim")
+            self.seams.log.info(kind, count=count)
+
+    def _replaced(self, chain: bytes, spi: bytes) -> None:
+        """A session was resumed here: whoever holds its former SA is to drop it."""
+        owner = self.ownership.owner_of(self.codec.shard_of(spi))
+        if owner is not None and owner != self.config.member.name:
+            self.seams.link.send(owner, Superseded(chain, spi))
+
+    def _superseded(self, frame: Superseded) -> None:
+        core = self.gateway.endpoint.find(frame.spi)
+        if core is not None and core.chain == frame.chain:
+            self._drop(frame.spi, "resumed elsewhere")
+
+    def _return(self, frame: Return) -> None:
+        self.sockets.send(Datagram(frame.data, Path(frame.local, frame.remote)))
+
+    def _drop(self, spi: bytes, why: str) -> None:
+        outcome = self.gateway.endpoint.drop(spi, why)
+        if outcome is not None:
+            self.gateway.lane.carry_out(outcome)
+
+    async def _gauges(self) -> None:
+        metrics = self.metrics
+        while True:
+            metrics.half_open = self.gateway.endpoint.half_open
+            metrics.ring_revision = self.rings.revision
+            metrics.shards_owned = len(self.ownership.owned)
+            metrics.peers_suspected = len(self.heartbeats.suspected)
+            metrics.datagrams_out = self.gateway.lane.sent
+            metrics.store_state = self.store_state()
+            await asyncio.sleep(GAUGES_S)
+
+
+def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
+    """The core's settings from the configuration file."""
+    forms = {
+        "both": (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE),
+        "rfc": (ResumeForm.RFC,),
+        "first-message": (ResumeForm.FIRST_MESSAGE,),
+    }
+    return Settings(
+        local_id=IdPayload(PayloadType.IDr, *parse_identity(ike.identity)),
+        realm=cluster.encode(),
+        suites=tuple(parse_suite(text) for text in ike.proposals),
+        child_suites=tuple(parse_child(text) for text in ike.child_proposals),
+        local_ts=tuple(parse_selector(text) for text in ike.local_ts),
+        remote_ts=tuple(parse_selector(text) for text in ike.remote_ts),
+        ike_sa_lifetime_s=ike.ike_sa_lifetime_s,
+        ticket_lifetime_s=ike.ticket_lifetime_s,
+        half_open_max=ike.half_open_max,
+        half_open_timeout_s=ike.half_open_timeout_s,
+        cookie_threshold=ike.cookie_threshold,
+        resume_forms=forms[ike.resume_auth],
+        revoke_on_delete=ike.revoke_on_delete,
+        epoch=epoch,
+    )
+
+
+def _ring_policy(config: GatewayConfig) -> RingPolicy:
+    lifetime_s = config.ike.ticket_lifetime_s
+    return RingPolicy(ticket_lifetime_s=lifetime_s, opening_period_s=2 * lifetime_s)
+
+
+def _member_settings(config: GatewayConfig, identity: Identity) -> MemberSettings:
+    member = config.member
+    return MemberSettings(
+        name=member.name,
+        data_dir_id=identity.data_dir_id,
+        host=member.host,
+        rpc_address=member.rpc_listen,
+        ike_addresses=config.ike.listen,
+        release=identity.release,
+        lease_ttl_s=member.lease_ttl_s,
+        keep_alive_s=member.keep_alive_s,
+        call_timeout_s=(member.lease_ttl_s - 1.0 - member.keep_alive_s) * 0.9,
+    )
