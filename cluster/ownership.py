@@ -107,6 +107,8 @@ class Ownership:
         self.on_gained: list[Callable[[int, int], None]] = []
         """Told (shard, fence)."""
         self.on_lost: list[Callable[[int], None]] = []
+        self.on_fence: list[Callable[[int, int], None]] = []
+        """Told (shard, fence) when any shard's fence rises, after `on_gained` and `on_lost`."""
         self.on_refused: list[Callable[[Incompatible], None]] = []
         """Told once per shard that can't be claimed any more."""
         self._roster.on_joined.append(self._joined)
@@ -300,6 +302,7 @@ class Ownership:
         """`at_revision`: when it became so; the record's own revision, or that of its deletion."""
         if at_revision <= self._held[shard].revision:
             return  # the answer to my own claim was quicker than the watch
+        rose = held.record.fence > self._held[shard].record.fence
         self._held[shard] = held
         record = held.record
         mine = record.owner == self._me and record.incarnation == self._membership.incarnation
@@ -318,6 +321,9 @@ class Ownership:
         if after is not None and (before is None or after.fence != before.fence):
             for gained in self.on_gained:
                 gained(shard, after.fence)
+        if rose:
+            for listener in self.on_fence:
+                listener(shard, record.fence)
 
     def _joined(self, name: str) -> None:
         self._gone_boot_s.pop(name, None)

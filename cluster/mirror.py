@@ -1,0 +1,303 @@
+"""Newest records of a shard, kept warm at its backups: the owner's side and the backup's.
+
+Rules:
+- The journal is the truth. A mirror is for speed, and later for living without the store; nothing
+  waits for it, and whatever a full or broken link drops is not sent again.
+- An owner numbers what it sends per backup and shard; a backup that missed a number keeps what it
+  gets but acknowledges no more under that fence, so an acknowledgement never claims too much.
+  There is no catch-up: a backup that came late knows what changed since it came.
+- A backup believes the highest fence it has seen. When a shard changes owner, what was mirrored
+  under lower fences is dropped: the new owner has read the journal. So is what is held for a live
+  owner that has better backups now.
+- Entries are sealed; nothing here can read them.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from cluster.layout import MemberRecord
+from cluster.link import Mirror, MirrorAck, MirrorEntry, PeerLink
+from cluster.ownership import Ownership
+from cluster.roster import Roster
+from cluster.shards import rank
+
+
+class MirrorSettings(msgspec.Struct, frozen=True):
+    """How many backups, how long entries are gathered, and the bounds of both sides."""
+
+    mirrors: int = 1
+    flush_s: float = 0.003
+    """How long an entry may wait for others to travel with it."""
+    entries_per_frame: int = 64
+    pending_max: int = 8192
+    """Entries waiting to be sent, over all backups; more are dropped."""
+    held_max: int = 200_000
+    """Entries held for others; when full, entries of sessions not held yet are dropped."""
+
+
+class MirrorCounts(msgspec.Struct, frozen=True):
+    """For status and metrics."""
+
+    offered: int
+    sent: int
+    dropped: int
+    """Entries that did not leave: no room here or on the link."""
+    held: int
+    refused: int
+    """Entries that came and were not kept: an old fence, or no room."""
+
+
+class _Stream(msgspec.Struct):
+    """What one shard's backup was sent under one fence."""
+
+    fence: int
+    sequence: int = 0
+    acknowledged: int = 0
+    pending: dict[bytes, MirrorEntry] = {}
+
+
+class _Table(msgspec.Struct):
+    """What is held of one shard."""
+
+    fence: int
+    sender: str
+    sequence: int = 0
+    whole: bool = True
+    """Whether no number was missed under this fence."""
+    entries: dict[bytes, MirrorEntry] = {}
+
+
+def backups(
+    shard: int, owner: str, members: Mapping[str, MemberRecord], count: int
+) -> tuple[str, ...]:
+    """The `count` best members to hold a shard's mirror: by rank after the owner, members on
+    another host than the owner's first; fewer if there are fewer.
+    """
+    ranked = [name for name in rank(shard, members) if name != owner]
+    home = members[owner].host if owner in members else None
+    ranked.sort(key=lambda name: members[name].host == home)  # stable: rank within each half
+    return tuple(ranked[:count])
+
+
+class Mirrors:
+    """Both sides for one member. `offer` is called for every record handed to the journal."""
+
+    def __init__(
+        self,
+        link: PeerLink,
+        *,
+        me: str,
+        roster: Roster,
+        ownership: Ownership,
+        settings: MirrorSettings,
+    ) -> None:
+        self._link = link
+        self._me = me
+        self._roster = roster
+        self._ownership = ownership
+        self._settings = settings
+        self._streams: dict[tuple[str, int], _Stream] = {}
+        self._due: dict[tuple[str, int], None] = {}
+        """Streams with something pending, in the order it came up."""
+        self._pending = 0
+        self._backups: dict[int, tuple[str, ...]] = {}
+        self._backups_at = -1
+        self._tables: dict[int, _Table] = {}
+        self._held = 0
+        self._offered = 0
+        self._sent = 0
+        self._dropped = 0
+        self._refused = 0
+        self._wake = asyncio.Event()
+        ownership.on_fence.append(self._fence_rose)
+        roster.on_joined.append(self._sweep)
+        ownership.on_lost.append(self._lost)
+
+    # -- the owner's side
+
+    def offer(self, shard: int, entry: MirrorEntry) -> None:
+        """Send `entry` to the shard's backups soon; the newest of an SPI replaces those waiting."""
+        fence = self._ownership.fence_of(shard)
+        if fence is None:
+            return
+        self._offered += 1
+        for backup in self._backups_of(shard):
+            self._queue(backup, shard, fence, entry)
+
+    def lag(self) -> int:
+        """Frames sent and not acknowledged, over all backups."""
+        return sum(stream.sequence - stream.acknowledged for stream in self._streams.values())
+
+    async def run(self) -> None:
+        """Send what was offered, every few milliseconds while there is something."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(self._settings.flush_s)
+            self._wake.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Send everything that waits now."""
+        due, self._due = self._due, {}
+        for key in due:
+            self._send(key)
+
+    def receive_ack(self, sender: str, ack: MirrorAck) -> None:
+        """A backup holds everything up to a number."""
+        stream = self._streams.get((sender, ack.shard))
+        if stream is None or stream.fence != ack.fence:
+            return
+        if stream.acknowledged < ack.sequence <= stream.sequence:
+            stream.acknowledged = ack.sequence
+
+    def _backups_of(self, shard: int) -> tuple[str, ...]:
+        if self._backups_at != self._roster.version:
+            self._backups_at = self._roster.version
+            self._backups.clear()
+            self._forget_streams()
+        chosen = self._backups.get(shard)
+        if chosen is None:
+            members = self._roster.members
+            chosen = backups(shard, self._me, members, self._settings.mirrors)
+            self._backups[shard] = chosen
+        return chosen
+
+    def _forget_streams(self) -> None:
+        """A backup that went away comes back as a new one: its numbers start anew."""
+        for key in [key for key in self._streams if key[0] not in self._roster.members]:
+            self._drop_stream(key)
+
+    def _queue(self, backup: str, shard: int, fence: int, entry: MirrorEntry) -> None:
+        key = (backup, shard)
+        stream = self._streams.get(key)
+        if stream is None or stream.fence != fence:
+            self._drop_stream(key)
+            stream = self._streams[key] = _Stream(fence)
+        pending = stream.pending
+        if entry.spi not in pending:
+            if self._pending >= self._settings.pending_max:
+                self._dropped += 1
+                stream.sequence += 1  # a number nobody gets: the gap tells the backup
+                return
+            self._pending += 1
+        pending[entry.spi] = entry
+        self._due[key] = None
+        if len(pending) >= self._settings.entries_per_frame:
+            self._send(key)
+        else:
+            self._wake.set()
+
+    def _send(self, key: tuple[str, int]) -> None:
+        self._due.pop(key, None)
+        stream = self._streams.get(key)
+        if stream is None or not stream.pending:
+            return
+        entries = tuple(stream.pending.values())
+        stream.pending.clear()
+        self._pending -= len(entries)
+        stream.sequence += 1
+        backup, shard = key
+        if self._link.send(backup, Mirror(shard, stream.fence, stream.sequence, entries)):
+            self._sent += len(entries)
+        else:
+            self._dropped += len(entries)
+
+    def _drop_stream(self, key: tuple[str, int]) -> None:
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            self._pending -= len(stream.pending)
+
+    # -- the backup's side
+
+    def receive(self, sender: str, frame: Mirror) -> None:
+        """Entries have come from a member with that proven name."""
+        if not self._believe(sender, frame):
+            self._refused += len(frame.entries)
+            return
+        table = self._tables.get(frame.shard)
+        if table is None or table.fence < frame.fence:
+            self._forget(frame.shard)
+            table = self._tables[frame.shard] = _Table(frame.fence, sender)
+        if frame.sequence == 1 and table.sequence:
+            # the owner has lost sight of me and begins again: what I hold may be behind
+            table.sequence, table.whole = 0, False
+        if frame.sequence <= table.sequence:
+            return
+        table.whole = table.whole and frame.sequence == table.sequence + 1
+        table.sequence = frame.sequence
+        for entry in frame.entries:
+            self._keep(table, entry)
+        if table.whole:
+            self._link.send(sender, MirrorAck(frame.shard, frame.fence, frame.sequence))
+
+    def held(self, shard: int) -> Mapping[bytes, MirrorEntry]:
+        """What is held of `shard`, by SPI; empty if nothing is. The caller doesn't change it."""
+        table = self._tables.get(shard)
+        return table.entries if table is not None else {}
+
+    def is_whole(self, shard: int) -> bool:
+        """Whether every frame of the shard's owner has come since it began to send."""
+        table = self._tables.get(shard)
+        return table is not None and table.whole
+
+    def counts(self) -> MirrorCounts:
+        """The figures since the start, and what is held now."""
+        return MirrorCounts(
+            offered=self._offered,
+            sent=self._sent,
+            dropped=self._dropped,
+            held=self._held,
+            refused=self._refused,
+        )
+
+    def _believe(self, sender: str, frame: Mirror) -> bool:
+        known = self._ownership.known_fence(frame.shard)
+        if not 0 <= frame.shard < self._ownership.shards or frame.fence < known:
+            return False
+        if frame.fence == known and self._ownership.owner_of(frame.shard) not in (sender, None):
+            return False
+        table = self._tables.get(frame.shard)
+        if table is None or table.fence < frame.fence:
+            return True
+        return table.fence == frame.fence and table.sender == sender
+
+    def _keep(self, table: _Table, entry: MirrorEntry) -> None:
+        if not entry.sealed:
+            if table.entries.pop(entry.spi, None) is not None:
+                self._held -= 1
+            return
+        if entry.spi not in table.entries:
+            if self._held >= self._settings.held_max:
+                self._refused += 1
+                table.whole = False
+                return
+            self._held += 1
+        table.entries[entry.spi] = entry
+
+    def _forget(self, shard: int) -> None:
+        table = self._tables.pop(shard, None)
+        if table is not None:
+            self._held -= len(table.entries)
+
+    # -- changes of owner
+
+    def _fence_rose(self, shard: int, fence: int) -> None:
+        """The shard has another owner; if it is me, who adopts has looked into `held` before."""
+        table = self._tables.get(shard)
+        if table is not None and table.fence < fence:
+            self._forget(shard)
+
+    def _sweep(self, _joined: str) -> None:
+        """Somebody has come: what he holds from now on goes stale here."""
+        members = self._roster.members
+        for shard, table in list(self._tables.items()):
+            if table.sender not in members:
+                continue  # its owner is gone: this is what a mirror is for
+            if self._me not in backups(shard, table.sender, members, self._settings.mirrors):
+                self._forget(shard)
+
+    def _lost(self, shard: int) -> None:
+        for key in [key for key in self._streams if key[1] == shard]:
+            self._drop_stream(key)
