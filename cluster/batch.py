@@ -88,6 +88,7 @@ class Pending:
         "op",
         "op_id",
         "record_key",
+        "replaced_key",
         "sealed",
         "serial",
         "shard_revision",
@@ -113,6 +114,7 @@ class Pending:
         self.epoch = epoch
         self.submitted_s = submitted_s
         self.record_key = b""
+        self.replaced_key = b""
         self.sealed: bytes | None = None
 
 
@@ -164,8 +166,8 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
             Put(session, op.spi + pending.op_id, lease_id),
             Put(record, pending.sealed or b"", lease_id),
         )
-        if op.replaces is not None:
-            success += (Delete(keys.record(*op.replaces)),)
+        if pending.replaced_key:
+            success += (Delete(pending.replaced_key),)
     return Txn(
         (
             Compare(shard, Target.MOD_REVISION, pending.shard_revision),

@@ -220,13 +220,14 @@ class Journal:
             if pending.sealed is None:
                 self._seal(pending)
             octets += len(pending.sealed or b"") + OP_OVERHEAD_OCTETS
-            names = [pending.record_key]
-            if pending.op.replaces is not None:
-                names.append(self._keys.record(*pending.op.replaces))
+            record, replaced = pending.record_key, pending.replaced_key
             # the store takes a key once per transaction
-            if batch and (octets > BATCH_OCTETS_MAX or any(name in written for name in names)):
+            twice = record in written or (replaced and replaced in written)
+            if batch and (octets > BATCH_OCTETS_MAX or twice):
                 break
-            written.update(dict.fromkeys(names))
+            written[record] = None
+            if replaced:
+                written[replaced] = None
             batch.append(ready.popleft())
         return batch
 
@@ -250,7 +251,10 @@ class Journal:
         if self._cluster.state.mode != "normal":
             return _Attempt.HELD
         try:
-            ops = [op_txn(self._keys, pending, await self._lease(pending)) for pending in batch]
+            ops = [
+                op_txn(self._keys, pending, self._lease(pending) or await self._grant(pending))
+                for pending in batch
+            ]
             lane.lease_id = await self._buckets.grant(self._clock.wall_s() + LANE_KEPT_S)
             installed = Installed(self._cluster.revision, self._watermark)
             result = await self._store.commit(batch_txn(self._keys, installed, lane, tuple(ops)))
@@ -265,12 +269,14 @@ class Journal:
         self._settle(batch, result)
         return _Attempt.DECIDED
 
-    async def _lease(self, pending: Pending) -> int:
-        """The lease that what `pending` puts hangs on."""
+    def _lease(self, pending: Pending) -> int:
+        """The lease that what `pending` puts hangs on; 0 if it isn't granted yet."""
+        return self._buckets.granted(pending.op.expires_wall_s)
+
+    async def _grant(self, pending: Pending) -> int:
         if pending.op.kind in _PUTS_NOTHING:
             return 0
-        expires_s = pending.op.expires_wall_s
-        return self._buckets.granted(expires_s) or await self._buckets.grant(expires_s)
+        return await self._buckets.grant(pending.op.expires_wall_s)
 
     def _reread(self, lane: Lane, result: TxnResult) -> "_Attempt":
         """Take in what the batch's compares found: nothing of the batch was carried out."""
@@ -299,6 +305,8 @@ class Journal:
         """Seal the record, once whatever happens to the batch, and offer it to the mirrors."""
         op = pending.op
         pending.record_key = self._keys.record(op.shard, op.spi)
+        if op.replaces is not None:
+            pending.replaced_key = self._keys.record(*op.replaces)
         empty = op.kind in _PUTS_NOTHING
         sealed = b"" if empty else self._vault.seal_record(op.record, pending.record_key)
         pending.sealed = sealed
