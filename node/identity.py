@@ -118,10 +118,9 @@ def load_psks(path: str) -> PskTable:
 
 
 def _one_psk(entry: _Psk, where: str, problems: Problems, found: list[tuple[str, Secret]]) -> None:
+    pattern = ""
     try:
-        parse_identity(
-            entry.identity.replace("*", "x") if "*" in entry.identity else entry.identity
-        )
+        pattern = _normal(entry.identity)
     except ValueError:
         problems.add(f"{where}.identity", show(entry.identity), RIGHT_IDENTITY)
     if bool(entry.secret) == bool(entry.secret_hex):
@@ -133,11 +132,24 @@ def _one_psk(entry: _Psk, where: str, problems: Problems, found: list[tuple[str,
     except ValueError:
         problems.add(f"{where}.secret_hex", "not hex (not shown)", "an even number of hex digits")
         return
-    found.append((entry.identity, Secret(octets)))
+    found.append((pattern, Secret(octets)))
+
+
+def _normal(text: str) -> str:
+    """A pattern as it is; an identity as `format_identity` spells what a peer sends."""
+    if "*" not in text:
+        return format_identity(parse_identity(text))
+    kind, _, rest = text.partition(":")
+    if kind not in ID_TYPES or not rest:
+        raise ValueError(RIGHT_IDENTITY)
+    return text
 
 
 def find_psk(psks: PskTable, identity: str) -> Secret | None:
-    """The key for the *peer's* identity: the exact entry, else the first pattern that fits."""
+    """The key for the *peer's* identity: the exact entry, else the first pattern that fits.
+
+    `identity` as `format_identity` spells it.
+    """
     for pattern, secret in psks:
         if pattern == identity:
             return secret

@@ -16,7 +16,7 @@ from node.admin_client import AdminClient, AdminError, Unreachable, load_credent
 from node.admin_view import ClusterStatus, SessionInfo
 from node.cli.failure import ExitCode, Failed
 from node.cli.files import kind_of
-from node.cli.output import Output, print_json, print_json_line, print_table, when
+from node.cli.output import Output, print_json, print_json_line, print_table, visible, when
 from node.config import load_gateway, load_operator
 from node.identity import format_address, parse_address
 from node.toml_strict import ConfigError
@@ -111,7 +111,7 @@ def sessions_show(whom: Reach, spi: str, output: Output) -> None:
         ("expires", when(found.expires_wall_s)),
     ]
     for name, value in rows:
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {visible(value)}")
 
 
 def sessions_terminate(whom: Reach, spi: str, output: Output) -> None:

@@ -228,6 +228,9 @@ def keys_rotate(
 def drill_run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The drill, a TOML file.")],
     report: Annotated[Path, typer.Option(help="The folder for the report.")] = Path("report"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the processes' files: configuration, logs, events.")
+    ] = False,
 ) -> None:
     """Carry a drill out.
 
@@ -236,7 +239,7 @@ def drill_run(
     """
     from node.cli.run import drill as run
 
-    raise typer.Exit(run(file, report))
+    raise typer.Exit(run(file, report, keep))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

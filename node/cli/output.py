@@ -56,6 +56,13 @@ def when(wall_s: float) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def visible(text: str) -> str:
+    """`text` with what could move a terminal's cursor spelled out: peers choose identities."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
@@ -63,7 +70,7 @@ def _cell(value: object) -> str:
         return value.hex()
     if isinstance(value, float):
         return f"{value:.1f}"
-    return str(value)
+    return visible(str(value))
 
 
 def _plain(value: object) -> object:

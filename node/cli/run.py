@@ -33,11 +33,11 @@ def client(file: Path) -> int:
     return _run(config.log, lambda: run_client(config))
 
 
-def drill(file: Path, report: Path) -> int:
+def drill(file: Path, report: Path, keep: bool) -> int:
     """Run a drill; the exit code is its verdict."""
     from node.drill.run import run_drill  # noqa: PLC0415  only a drill needs it
 
-    return run_drill(file, report)
+    return run_drill(file, report, keep=keep)
 
 
 def _run(log: LogConfig, main: Callable[[], Awaitable[int]]) -> int:

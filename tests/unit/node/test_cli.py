@@ -293,6 +293,8 @@ def test_a_table_is_not_cut_where_there_is_no_terminal(capsys: pytest.CaptureFix
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].rstrip() == f"{'x' * 150}   1"
     assert lines[2].startswith("[red]y ")
+    print_table(("IDENTITY",), [("fqdn:\x1b[2J\r\u202ex",)])
+    assert "fqdn:\\x1b[2J\\r\\u202ex" in capsys.readouterr().out
     assert when(0) == ""
     assert when(1_800_000_000) == "2027-01-15 08:00:00Z"
     assert list(Output) == ["table", "json"]

@@ -287,6 +287,22 @@ def test_pre_shared_keys_are_read_in_order(tmp_path: Path) -> None:
     assert find_psk(psks, "fqdn:alice@example.com") is None
 
 
+def test_an_identity_is_found_however_it_was_written(tmp_path: Path) -> None:
+    written = ("ipv6:2001:DB8:0::1", "key_id:0x6b6579", "key_id:0x00ff", "ipv4:192.0.2.*")
+    path = secret_file(
+        tmp_path, "".join(f'[[psk]]\nidentity = "{one}"\nsecret = "{one}"\n' for one in written)
+    )
+    psks = load_psks(path)
+    sent = (
+        (5, bytes.fromhex("20010db8000000000000000000000001")),
+        (11, b"key"),
+        (11, b"\x00\xff"),
+        (1, b"\xc0\x00\x02\x07"),
+    )
+    for one, identity in zip(written, sent, strict=True):
+        assert find_psk(psks, format_identity(identity)) == Secret(one.encode())
+
+
 def test_only_a_star_is_special_in_a_pattern() -> None:
     key = Secret(b"k")
     assert find_psk((("fqdn:[ab]?*", key),), "fqdn:[ab]?x") == key

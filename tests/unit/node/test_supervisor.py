@@ -1,13 +1,16 @@
 """node.supervisor: nothing dies unseen, everything ends in order."""
 
 import asyncio
+import contextlib
 import io
 import json
+from itertools import pairwise
 
 import pytest
 
 from node.observe import configure_logging
-from node.supervisor import RESTART_PAUSE_S, Supervisor
+from node.supervisor import RESTART_PAUSE_MAX_S, RESTART_PAUSE_S, STOP_GRACE_S, Supervisor
+from tests.sim.loop import SimLoop, run
 
 
 @pytest.fixture
@@ -44,9 +47,8 @@ async def test_a_crash_ends_the_process_and_is_logged_with_its_traceback(
 
 async def test_the_first_crash_is_the_reason(lines: io.StringIO) -> None:
     supervisor = Supervisor()
-    supervisor.spawn(_dies(), "first")
-    supervisor.spawn(_dies(), "second")
-    await asyncio.sleep(0.01)
+    await supervisor.spawn(_dies(), "first")
+    await supervisor.spawn(_dies(), "second")
     crash = await supervisor.ended()
     assert crash is not None
     assert crash.task == "first"
@@ -111,23 +113,53 @@ async def test_a_task_cancelled_before_its_first_step_leaves_no_warning(
     assert [str(warning.message) for warning in recwarn] == []
 
 
-async def test_a_kept_task_is_restarted_until_it_returns(lines: io.StringIO) -> None:
-    supervisor = Supervisor()
-    runs = 0
+def test_a_kept_task_is_restarted_after_growing_pauses_until_it_returns(
+    lines: io.StringIO,
+) -> None:
+    async def main(loop: SimLoop) -> list[float]:
+        supervisor = Supervisor()
+        runs_s: list[float] = []
 
-    async def fails_twice() -> None:
-        nonlocal runs
-        runs += 1
-        if runs < 3:
-            raise OSError("not yet")
+        async def fails_often() -> None:
+            runs_s.append(loop.time())
+            if len(runs_s) == 10:
+                await asyncio.sleep(2 * RESTART_PAUSE_MAX_S)  # a long good run: start afresh
+            if len(runs_s) < 12:
+                raise OSError("not yet")
 
-    loop = asyncio.get_running_loop()
-    started_s = loop.time()
-    await supervisor.keep(fails_twice, "stubborn")
-    assert runs == 3
-    assert supervisor.crash is None
-    assert supervisor.crashes == 2
-    assert loop.time() - started_s >= 3 * RESTART_PAUSE_S  # once the pause, once its double
+        await supervisor.keep(fails_often, "stubborn")
+        assert supervisor.crash is None
+        assert supervisor.crashes == 11
+        return runs_s
+
+    runs_s = run(main)
+    pauses_s = [round(after - before, 6) for before, after in pairwise(runs_s)]
+    growing = [min(RESTART_PAUSE_S * 2**n, RESTART_PAUSE_MAX_S) for n in range(9)]
+    afresh = [2 * RESTART_PAUSE_MAX_S + RESTART_PAUSE_S, 2 * RESTART_PAUSE_S]
+    assert pauses_s == [round(pause_s, 6) for pause_s in growing + afresh]
+
+
+def test_a_task_that_refuses_to_end_is_reported_and_left(lines: io.StringIO) -> None:
+    async def main(loop: SimLoop) -> float:
+        supervisor = Supervisor()
+        free = asyncio.Event()
+
+        async def stubborn() -> None:
+            while not free.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await free.wait()
+
+        task = supervisor.spawn(stubborn(), "stubborn")
+        await asyncio.sleep(0)
+        begun_s = loop.time()
+        await supervisor.stop()
+        took_s = loop.time() - begun_s
+        free.set()
+        await task
+        return took_s
+
+    assert run(main) == STOP_GRACE_S
+    assert json.loads(lines.getvalue())["event"] == "task does not end"
 
 
 async def test_a_contained_failure_goes_to_whoever_answers_for_it(lines: io.StringIO) -> None:
