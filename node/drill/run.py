@@ -55,7 +55,7 @@ def run_drill(
     try:
         drill = decode_drill(file.read_text(), str(file))
     except (OSError, UnicodeDecodeError, ValueError) as problem:
-        out.print(f"standfast: {problem}", style="red", highlight=False, markup=False)
+        _say(out, f"standfast: {problem}", "red")
         return COULD_NOT_RUN
     folder = Path(tempfile.mkdtemp(prefix=f"standfast-{drill.name}-"))
     run = DrillRun(drill, folder, out)
@@ -63,19 +63,23 @@ def run_drill(
     try:
         code = asyncio.run(run.whole(report_dir))
     except CouldNotRun as problem:
-        out.print(f"\nstandfast: could not run: {problem}", style="red", markup=False)
+        _say(out, f"\nstandfast: could not run: {problem}", "red")
         keep = True
     except OSError as problem:
-        out.print(f"\nstandfast: could not run: {problem}", style="red", markup=False)
+        _say(out, f"\nstandfast: could not run: {problem}", "red")
     except (KeyboardInterrupt, asyncio.CancelledError):
-        out.print("\nstandfast: interrupted; everything was ended", style="red")
+        _say(out, "\nstandfast: interrupted; everything is being ended", "red")
     finally:
         run.lab.kill_all()
         if keep:
-            out.print(f"the processes' files are in {folder}", highlight=False, markup=False)
+            _say(out, f"the processes' files are in {folder}")
         else:
             run.lab.remove()
     return code
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style or None, highlight=False, markup=False, soft_wrap=True)
 
 
 class DrillRun:
@@ -112,7 +116,7 @@ class DrillRun:
             finally:
                 complaints = await self.lab.stop()
         for complaint in complaints:
-            self._console.print(f"  {complaint}", style="yellow", highlight=False, markup=False)
+            _say(self._console, f"  {complaint}", "yellow")
         self._recorder.poll()
         past = history.build(self._recorder.events)
         verdict = judge_history(self.drill, past)

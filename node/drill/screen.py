@@ -56,7 +56,9 @@ class Screen:
 
     def line(self, text: str, style: str = "") -> None:
         """A line that stays."""
-        self._console.print(text, style=style or None, highlight=False, markup=False)
+        self._console.print(
+            text, style=style or None, highlight=False, markup=False, soft_wrap=True
+        )
 
     def begin(self, phase: str, goal: int = 0, unit: str = "") -> None:
         """A new part of the drill, counted up to `goal`."""

@@ -24,7 +24,7 @@ def show(console: Console, verdict: Verdict, page: str) -> None:
     for promise in verdict.promises:
         for breach in promise.breaches[:BREACHES_SHOWN]:
             line = f"  promise {promise.number}: {breach.t_s:+8.3f} s  {breach.who}: {breach.why}"
-            console.print(line, style="red", highlight=False, markup=False)
+            console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
         left = len(promise.breaches) - BREACHES_SHOWN
         if left > 0:
             console.print(f"  promise {promise.number}: {left} more in the report", style="red")
