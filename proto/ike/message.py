@@ -21,6 +21,7 @@ from proto.ike.enums import (
 )
 from proto.ike.errors import PeerError, WireError
 from proto.ike.payloads import (
+    MAX_PAYLOADS,
     IdPayload,
     NotifyPayload,
     Payload,
@@ -30,6 +31,8 @@ from proto.ike.payloads import (
 )
 
 HEADER_LEN = 28
+CLEAR_MAX = 8192
+"""Octets of a clear message: nobody has proven anything yet, so what decoding costs is bounded."""
 _HEADER = struct.Struct(">8s8sBBBBII")
 _GENERIC = struct.Struct(">BxH")
 _HEADER_AND_GENERIC = struct.Struct(">8s8sBBBBIIBxH")
@@ -148,9 +151,14 @@ def encode_clear(
 
 
 def decode_clear(data: bytes, header: Header | None = None) -> Message:
-    """A message without an Encrypted payload. Raises WireError, also for an SK or SKF in it."""
+    """A message without an Encrypted payload.
+
+    Raises WireError, also for an SK or SKF payload in it, and beyond CLEAR_MAX octets.
+    """
     if header is None:
         header = peek(data)
+    if len(data) > CLEAR_MAX:
+        raise WireError(f"clear message of {len(data)} octets")
     return Message(header, decode_chain(header.next_payload, data[HEADER_LEN:]))
 
 
@@ -188,7 +196,9 @@ def find_encrypted(data: bytes, header: Header, kind: int) -> int:
     offset = HEADER_LEN
     following = header.next_payload
     end = len(data)
-    while following:
+    for _ in range(MAX_PAYLOADS):
+        if not following:
+            break
         if end - offset < _GENERIC_LEN:
             raise WireError("truncated payload header")
         inner, length = _GENERIC.unpack_from(data, offset)

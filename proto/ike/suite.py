@@ -206,16 +206,22 @@ _OPTIONAL = (int(TransformType.ESN),)
 """Types that a peer may leave out and mean 0 (old peers do so with ESN)."""
 
 
-def _match(offered: Proposal, wanted: tuple[Transform, ...]) -> tuple[Transform, ...] | None:
-    """One transform per type of `offered`: those of `wanted`, else the type's NONE; None if that
-    can't be.
-    """
+def _by_types(offered: Proposal) -> dict[int, list[Transform]]:
     by_type: dict[int, list[Transform]] = {}
     for transform in offered.transforms:
         by_type.setdefault(transform.type, []).append(transform)
+    return by_type
+
+
+def _match(
+    by_type: dict[int, list[Transform]], wanted: tuple[Transform, ...]
+) -> tuple[Transform, ...] | None:
+    """One transform per type offered: those of `wanted`, else the type's NONE; None: impossible."""
     chosen = []
+    types = []
     for want in wanted:
-        candidates = by_type.pop(want.type, None)
+        types.append(want.type)
+        candidates = by_type.get(want.type)
         if candidates is None:
             if want.type in _OPTIONAL and want.id == 0:
                 continue
@@ -224,10 +230,11 @@ def _match(offered: Proposal, wanted: tuple[Transform, ...]) -> tuple[Transform,
             return None
         chosen.append(want)
     for kind, candidates in by_type.items():
-        none = Transform(kind, 0)
-        if none not in candidates:
-            return None
-        chosen.append(none)
+        if kind not in types:
+            none = Transform(kind, 0)
+            if none not in candidates:
+                return None
+            chosen.append(none)
     return tuple(chosen)
 
 
@@ -239,12 +246,11 @@ def select(
 
     `spi` goes into the answer: empty but in an IKE SA rekey.
     """
+    proposals = [(p, _by_types(p)) for p in offer.proposals if p.protocol == ProtocolId.IKE]
     for suite in acceptable:
         wanted = suite.transforms
-        for offered in offer.proposals:
-            if offered.protocol != ProtocolId.IKE:
-                continue
-            chosen = _match(offered, wanted)
+        for offered, by_type in proposals:
+            chosen = _match(by_type, wanted)
             if chosen is not None:
                 answer = Proposal(offered.number, ProtocolId.IKE, spi, chosen)
                 return suite, SaPayload((answer,))
@@ -272,12 +278,11 @@ def _is_esp(offered: Proposal) -> bool:
 
 def select_child(offer: SaPayload, acceptable: Sequence[ChildSuite]) -> ChildChoice | None:
     """The first of `acceptable` that the peer offers for ESP; None: nothing in common."""
+    proposals = [(p, _by_types(p)) for p in offer.proposals if _is_esp(p)]
     for suite in acceptable:
         wanted = suite.transforms
-        for offered in offer.proposals:
-            if not _is_esp(offered):
-                continue
-            chosen = _match(offered, wanted)
+        for offered, by_type in proposals:
+            chosen = _match(by_type, wanted)
             if chosen is not None:
                 return ChildChoice(suite, offered.spi, offered.number, chosen)
     return None

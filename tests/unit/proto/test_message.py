@@ -20,6 +20,7 @@ from proto.ike.enums import (
 )
 from proto.ike.errors import PeerError, WireError
 from proto.ike.message import (
+    CLEAR_MAX,
     HEADER_LEN,
     decode_clear,
     encode_clear,
@@ -28,12 +29,14 @@ from proto.ike.message import (
     seal,
 )
 from proto.ike.payloads import (
+    MAX_PAYLOADS,
     DeletePayload,
     IdPayload,
     NoncePayload,
     NotifyPayload,
     TsPayload,
     UnknownPayload,
+    VendorIdPayload,
 )
 from proto.ike.suite import Suite, parse_suite
 from proto.secret import Secret
@@ -245,6 +248,27 @@ def test_a_clear_payload_before_sk_with_a_bad_length_is_a_wire_error(length):
     box, _ = keyed(SUITES[0])
     with pytest.raises(WireError):
         open_sealed(data, peek(data), box)
+
+
+def test_the_payloads_before_sk_are_bounded():
+    """Their chain is walked before anything is authenticated."""
+    box, _ = keyed(SUITES[0])
+    vendor = bytes((PayloadType.VENDOR_ID, 0, 0, 4))
+    last = bytes((PayloadType.SK, 0, 0, 4))
+    few = sealed_by_hand(b"\0\0\0\x08\x01\0\0\0", vendor * (MAX_PAYLOADS - 2) + last, 43)
+    assert open_sealed(few, peek(few), box).find(DeletePayload) is not None
+    many = sealed_by_hand(b"\0\0\0\x08\x01\0\0\0", vendor * (MAX_PAYLOADS - 1) + last, 43)
+    with pytest.raises(WireError, match="no encrypted"):
+        open_sealed(many, peek(many), box)
+
+
+def test_a_clear_message_s_size_is_bounded():
+    room = CLEAR_MAX - HEADER_LEN - 4
+    fits = encode_clear(SPI_I, NO_SPI, 34, FLAG_INITIATOR, 0, [VendorIdPayload(bytes(room))])
+    assert decode_clear(fits).find(VendorIdPayload) is not None
+    longer = encode_clear(SPI_I, NO_SPI, 34, FLAG_INITIATOR, 0, [VendorIdPayload(bytes(room + 1))])
+    with pytest.raises(WireError, match="8193"):
+        decode_clear(longer)
 
 
 def test_octets_after_sk_are_a_wire_error():
