@@ -1,206 +1,133 @@
-"""A client and a gateway, joined by a network that a test can cut, on a clock that a test moves."""
+"""A client and its gateways, joined by a network that a test can cut, on a clock that a test moves.
 
-import hashlib
+Rules: the shell's part is played here and nowhere else: write, settle, kernel, send, events. Every
+datagram that leaves is seen by the wire checker; `Pair.check` holds what it found.
+"""
+
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
-from proto.ike.core import Peer, RetransmitPolicy, Settings
-from proto.ike.effects import Datagram, Now, Outcome, Path, Persist, PersistKind, Settlement
+from proto.ike.core import Peer, SaCore, Settings, State
+from proto.ike.effects import Datagram, KernelOp, Now, Outcome, Path, Settlement
 from proto.ike.endpoint import Endpoint
-from proto.ike.enums import IdType, PayloadType
-from proto.ike.events import Event, Established, TicketReceived
-from proto.ike.payloads import IdPayload
-from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
-from proto.secret import Secret
-
-GATEWAY, CLIENT = ("192.0.2.1", 500), ("192.0.2.2", 40000)
-WALL_S = 1_800_000_000.0
-ANY = (parse_selector("0.0.0.0/0"),)
-GATEWAY_ID = IdPayload(PayloadType.IDr, IdType.ID_FQDN, b"vpn.example.com")
-CLIENT_ID = IdPayload(PayloadType.IDi, IdType.ID_RFC822_ADDR, b"alice@example.com")
-PSK = Secret(b"a pre-shared key of more than enough octets")
-
-
-class SeededRng:
-    """SHA-256 in counter mode: the same octets from the same seed."""
-
-    def __init__(self, seed: str) -> None:
-        self._seed = seed.encode()
-        self._counter = itertools.count()
-
-    def bytes(self, n: int) -> bytes:
-        out = b""
-        while len(out) < n:
-            out += hashlib.sha256(self._seed + b"%d" % next(self._counter)).digest()
-        return out[:n]
-
-
-class Spis:
-    """SPIs from a seed; every IV under one fence."""
-
-    def __init__(self, rng: SeededRng, fence: int = 1) -> None:
-        self._rng = rng
-        self.fence = fence
-        self.owns_a_shard = True
-
-    def ike_spi(self) -> bytes | None:
-        return self._rng.bytes(8) if self.owns_a_shard else None
-
-    def esp_spi(self, ike_spi: bytes) -> bytes:
-        return self._rng.bytes(4)
-
-    def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
-        return (0, self.fence)
-
-
-class Key:
-    """One ticket key."""
-
-    def __init__(self, key_id: bytes, secret: Secret) -> None:
-        self.key_id = key_id
-        self.secret = secret
-
-
-class Ring:
-    """Ticket keys and cookie secrets that a test can take away."""
-
-    def __init__(self) -> None:
-        self.key: Key | None = Key(b"key-id-1", Secret(bytes(range(32))))
-        self.old: dict[bytes, Key] = {}
-
-    def sealing(self, wall_s: float) -> Key | None:
-        return self.key
-
-    def opening(self, key_id: bytes, wall_s: float) -> Key | None:
-        if self.key is not None and self.key.key_id == key_id:
-            return self.key
-        return self.old.get(key_id)
-
-
-class CookieRing:
-    """One cookie secret."""
-
-    def sealing(self, wall_s: float) -> tuple[int, Secret]:
-        return 1, Secret(bytes(32))
-
-    def opening(self, generation: int, wall_s: float) -> Secret | None:
-        return Secret(bytes(32)) if generation == 1 else None
-
-
-class Psks:
-    """Who shares a key with the gateway."""
-
-    def __init__(self) -> None:
-        self.known = {CLIENT_ID.data: PSK}
-
-    def psk(self, peer: IdPayload) -> Secret | None:
-        return self.known.get(peer.data)
-
-
-SETTINGS = Settings(
-    local_id=GATEWAY_ID,
-    realm=b"test",
-    suites=tuple(
-        parse_suite(text)
-        for text in (
-            "aes256gcm16-prfsha256-x25519",
-            "aes128gcm16-prfsha384-ecp256",
-            "chacha20poly1305-prfsha512-ecp384",
-            "aes256-sha256-prfsha256-x25519",
-        )
-    ),
-    child_suites=(parse_child("aes256gcm16"), parse_child("aes256-sha256")),
-    local_ts=ANY,
-    remote_ts=ANY,
+from proto.ike.enums import FLAG_RESPONSE
+from proto.ike.events import Event, TicketReceived
+from proto.ike.ticket import ClientTicket
+from tests.pair.parts import (
+    CLIENT,
+    GATEWAY,
+    PEER,
+    SETTINGS,
+    WALL_S,
+    Address,
+    Chains,
+    CookieRing,
+    Psks,
+    Ring,
+    SeededRng,
+    Spis,
 )
+from tests.sim.checkers import WireChecker
 
-PEER = Peer(
-    local_id=CLIENT_ID,
-    remote_id=GATEWAY_ID,
-    psk=PSK,
-    suites=SETTINGS.suites[:1],
-    child_suites=SETTINGS.child_suites[:1],
-    local_ts=ANY,
-    remote_ts=ANY,
-    retransmit=RetransmitPolicy(initial_s=0.5, factor=2.0, tries=4),
-)
-
-
-class Chains:
-    """The store's view: version and SPI of every session chain, compared as the journal does."""
-
-    def __init__(self) -> None:
-        self.version: dict[bytes, int] = {}
-        self.spi: dict[bytes, bytes] = {}
-        self.records: dict[bytes, bytes] = {}
-
-    def commit(self, op: Persist) -> Settlement:
-        if self.version.get(op.chain, 0) != op.generation:
-            return Settlement.REFUSED
-        if op.kind in (PersistKind.CREATE, PersistKind.REDEEM):
-            self.version[op.chain] = op.generation + 1
-            self.spi[op.chain] = op.spi
-        if op.kind in (PersistKind.END, PersistKind.REVOKE):
-            self.records.pop(op.spi, None)
-        else:
-            self.records[op.spi] = op.record
-        if op.kind is PersistKind.REVOKE:
-            self.version.pop(op.chain, None)
-        self.records.pop(op.replaces, None)
-        return Settlement.DURABLE
+E = TypeVar("E", bound=Event)
+ONCE = (0.0,)
+LOST: tuple[float, ...] = ()
+Fate = Sequence[float]
+"""What becomes of a datagram: one further delay, in seconds, for each copy that arrives."""
+STEPS_MAX = 100_000
 
 
 class Side:
     """One endpoint with all it said and did."""
 
-    def __init__(self, name: str, settings: Settings, address: tuple[str, int]) -> None:
+    def __init__(self, name: str, settings: Settings, address: Address, ring: Ring) -> None:
         self.name, self.address = name, address
         self.rng = SeededRng(name)
-        self.spis, self.ring, self.psks = Spis(self.rng), Ring(), Psks()
-        self.endpoint = Endpoint(
-            settings, self.rng, self.psks, self.spis, self.ring, CookieRing()
-        )
+        self.spis, self.ring, self.psks = Spis(self.rng), ring, Psks()
+        self.cookies = CookieRing()
+        self.endpoint = Endpoint(settings, self.rng, self.psks, self.spis, self.ring, self.cookies)
         self.events: list[Event] = []
-        self.kernel: list[object] = []
+        self.kernel: list[KernelOp] = []
         self.sent: list[Datagram] = []
 
-    def of(self, kind: type[Event]) -> list[Event]:
+    def of(self, kind: type[E]) -> list[E]:
         """The events of one kind, in order."""
-        return [event for event in self.events if type(event) is kind]
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def live(self) -> list[SaCore]:
+        """The established SAs."""
+        return [core for core, _ in self.endpoint.established()]
+
+    def core(self, spi: bytes) -> SaCore:
+        """The state of an SA that there must be."""
+        found = self.endpoint.find(spi)
+        assert found is not None, f"{self.name} has no SA {spi.hex()}"
+        return found
+
+    def octets(self) -> list[bytes]:
+        """What was sent, without the addresses."""
+        return [datagram.data for datagram in self.sent]
+
+
+class Flight(NamedTuple):
+    """A datagram under way."""
+
+    at_s: float
+    order: int
+    source: Side
+    datagram: Datagram
 
 
 class Pair:
-    """See the module. `deliver` decides what of the traffic arrives: (from, datagram) → copies."""
+    """See the module. `deliver` decides what becomes of each datagram."""
 
     def __init__(self, settings: Settings = SETTINGS, peer: Peer = PEER) -> None:
-        self.peer = peer
-        self.gateway = Side("gateway", settings, GATEWAY)
-        self.client = Side("client", settings, CLIENT)
+        self.settings, self.peer = settings, peer
+        self.gateway = Side("gateway", settings, GATEWAY, Ring())
+        self.client = Side("client", settings, CLIENT, Ring())
+        self.sides = {GATEWAY: self.gateway, CLIENT: self.client}
         self.chains = Chains()
         self.boot_s = 100.0
         self.latency_s = 0.01
-        self.wire: list[tuple[float, int, Side, Datagram]] = []
-        self.deliver: Callable[[Side, Datagram], int] = lambda side, datagram: 1
+        self.wire: list[Flight] = []
+        self.deliver: Callable[[Side, Datagram], Fate] = lambda side, datagram: ONCE
         self.hold_writes = False
         self.held: list[tuple[Side, Outcome]] = []
+        self.looked_up: list[bytes] = []
+        self.learn: Callable[[bytes], None] = self.looked_up.append
+        """What a look at the ring does; the datagram is then presented again."""
+        self._checker = WireChecker()
         self._order = itertools.count()
+
+    def add_gateway(self, name: str, address: Address) -> Side:
+        """Another member of the cluster: same settings, ring and chains, no SA in common."""
+        side = Side(name, self.settings, address, self.gateway.ring)
+        self.sides[address] = side
+        return side
 
     @property
     def now(self) -> Now:
+        """The same clock for all."""
         return Now(self.boot_s, WALL_S + self.boot_s)
+
+    @property
+    def check(self) -> list[str]:
+        """What the wire checker found; empty is good. AEAD suites only."""
+        return self._checker.findings
+
+    # -- the shell's part -----------------------------------------------------------------------
 
     def carry_out(self, side: Side, outcome: Outcome | None) -> None:
         """As the shell does: write, settle, kernel, send, events."""
         if outcome is None:
             return
-        if outcome.persist is not None:
-            if self.hold_writes:
-                self.held.append((side, outcome))
-                return
+        if outcome.persist is None:
+            self._effects(side, outcome)
+        elif self.hold_writes:
+            self.held.append((side, outcome))
+        else:
             self.settle(side, outcome, self.chains.commit(outcome.persist))
-            return
-        self._effects(side, outcome)
 
     def settle(self, side: Side, outcome: Outcome, settlement: Settlement) -> None:
         """Tell the endpoint how a write ended, and carry out what is then to be done."""
@@ -209,61 +136,120 @@ class Pair:
             self._effects(side, outcome)
         self.carry_out(side, more)
 
+    def release(self, settlement: Settlement | None = None) -> None:
+        """End every held write: as the store says, or as told."""
+        self.hold_writes = False
+        held, self.held = self.held, []
+        for side, outcome in held:
+            assert outcome.persist is not None
+            self.settle(side, outcome, settlement or self.chains.commit(outcome.persist))
+
     def _effects(self, side: Side, outcome: Outcome) -> None:
         side.kernel.extend(outcome.kernel)
         for datagram in outcome.send:
             side.sent.append(datagram)
-            for _ in range(self.deliver(side, datagram)):
-                at = self.boot_s + self.latency_s
-                self.wire.append((at, next(self._order), side, datagram))
+            self._checker.see(datagram.data, datagram.path)
+            for delay_s in self.deliver(side, datagram):
+                at_s = self.boot_s + self.latency_s + delay_s
+                self.wire.append(Flight(at_s, next(self._order), side, datagram))
         side.events.extend(outcome.events)
+
+    # -- time and the network -------------------------------------------------------------------
 
     def run(self, seconds: float = 1.0) -> None:
         """Let everything happen that happens within `seconds`."""
-        until = self.boot_s + seconds
-        while True:
-            at = min((entry[0] for entry in self.wire), default=float("inf"))
-            for side in (self.client, self.gateway):
-                at = min(at, side.endpoint.next_deadline_s())
-            if at > until:
-                self.boot_s = until
+        until_s = self.boot_s + seconds
+        for _ in range(STEPS_MAX):
+            at_s = min((flight.at_s for flight in self.wire), default=float("inf"))
+            for side in self.sides.values():
+                at_s = min(at_s, side.endpoint.next_deadline_s())
+            if at_s > until_s:
+                self.boot_s = until_s
                 return
-            self.boot_s = max(self.boot_s, at)
-            due = sorted(e for e in self.wire if e[0] <= self.boot_s)
-            self.wire = [e for e in self.wire if e[0] > self.boot_s]
-            for _, _, source, datagram in due:
-                self.arrive(source, datagram)
-            for side in (self.client, self.gateway):
+            self.boot_s = max(self.boot_s, at_s)
+            due = sorted(f for f in self.wire if f.at_s <= self.boot_s)
+            self.wire = [f for f in self.wire if f.at_s > self.boot_s]
+            for flight in due:
+                self.arrive(flight.source, flight.datagram)
+            for side in self.sides.values():
                 for outcome in side.endpoint.on_timer(self.now):
                     self.carry_out(side, outcome)
+        raise AssertionError("the endpoints never come to rest")
 
     def arrive(self, source: Side, datagram: Datagram) -> None:
-        """A datagram reaches the other side, now."""
-        target = self.gateway if source is self.client else self.client
-        path = Path(target.address, source.address)
-        self.carry_out(target, target.endpoint.receive(datagram.data, path, self.now))
+        """A datagram reaches whom it is addressed to, now."""
+        target = self.sides.get(datagram.path.remote)
+        if target is not None:
+            self.inject(target, datagram.data, source.address)
 
-    def connect(self) -> bytes:
+    def inject(self, target: Side, data: bytes, source: Address = CLIENT) -> Outcome:
+        """`data` reaches `target`; a look at the ring is made where it is asked for."""
+        path = Path(target.address, source)
+        outcome = target.endpoint.receive(data, path, self.now)
+        if outcome.look_up:
+            self.learn(outcome.look_up)
+            outcome = target.endpoint.receive(data, path, self.now, ring_is_fresh=True)
+        self.carry_out(target, outcome)
+        return outcome
+
+    def replay(self, source: Side, index: int = -1) -> None:
+        """What `source` sent as its `index`-th arrives once more, now."""
+        self.arrive(source, source.sent[index])
+
+    # -- what a test starts ---------------------------------------------------------------------
+
+    def start(self, to: Address = GATEWAY, peer: Peer | None = None) -> bytes:
+        """Begin a full handshake; the client's SPI."""
+        outcome = self.client.endpoint.connect(peer or self.peer, Path(CLIENT, to), self.now)
+        self.carry_out(self.client, outcome)
+        return outcome.spi
+
+    def start_resume(
+        self, to: Address = GATEWAY, peer: Peer | None = None, ticket: ClientTicket | None = None
+    ) -> bytes:
+        """Begin a resumption, with the client's newest ticket unless told; the client's SPI."""
+        outcome = self.client.endpoint.resume(
+            ticket or self.ticket(), peer or self.peer, Path(CLIENT, to), self.now
+        )
+        self.carry_out(self.client, outcome)
+        return outcome.spi
+
+    def connect(self, to: Address = GATEWAY, peer: Peer | None = None) -> bytes:
         """A full handshake; the client's SPI."""
-        path = Path(CLIENT, GATEWAY)
-        outcome = self.client.endpoint.connect(self.peer, path, self.now)
-        self.carry_out(self.client, outcome)
+        spi = self.start(to, peer)
         self.run()
-        return outcome.spi
+        return spi
 
-    def resume(self) -> bytes:
-        """A resumption with the client's newest ticket; the client's SPI."""
-        path = Path(CLIENT, GATEWAY)
-        outcome = self.client.endpoint.resume(self.ticket(), self.peer, path, self.now)
-        self.carry_out(self.client, outcome)
+    def resume(
+        self, to: Address = GATEWAY, peer: Peer | None = None, ticket: ClientTicket | None = None
+    ) -> bytes:
+        """A resumption; the client's SPI."""
+        spi = self.start_resume(to, peer, ticket)
         self.run()
-        return outcome.spi
+        return spi
 
-    def ticket(self):  # type: ignore[no-untyped-def]
-        received = self.client.of(TicketReceived)
-        last = received[-1]
-        assert isinstance(last, TicketReceived)
-        return last.ticket
+    def ticket(self) -> ClientTicket:
+        """The client's newest ticket."""
+        return self.client.of(TicketReceived)[-1].ticket
 
-    def established(self, side: Side) -> list[Established]:
-        return [e for e in side.events if isinstance(e, Established)]
+    def other_end(self, spi: bytes) -> bytes:
+        """The gateway's SPI of the client's SA `spi`."""
+        return self.client.core(spi).spi_r
+
+    def agree(self, spi: bytes, gateway: Side | None = None) -> None:
+        """Both ends hold the client's SA `spi`, under one set of keys and algorithms."""
+        ours = self.client.core(spi)
+        theirs = (gateway or self.gateway).core(ours.spi_r)
+        assert ours.state is theirs.state is State.ESTABLISHED
+        assert (ours.spi_i, ours.spi_r) == (theirs.spi_i, theirs.spi_r)
+        assert (ours.suite, ours.keys) == (theirs.suite, theirs.keys)
+
+
+def is_response(datagram: Datagram) -> bool:
+    """By its R flag."""
+    return datagram.data[19] & FLAG_RESPONSE != 0
+
+
+def exchange(datagram: Datagram) -> int:
+    """Its exchange type."""
+    return datagram.data[18]

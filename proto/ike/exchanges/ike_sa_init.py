@@ -23,6 +23,8 @@ from proto.ike.payloads import (
 
 NONCE_OCTETS = 32
 RETRIES_MAX = 4
+COOKIE_MAX = 64
+"""Octets of a COOKIE, at most; at least 1 (RFC 7296 2.6)."""
 FRAGMENTATION = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
 
 
@@ -31,6 +33,16 @@ def cookie_payload(handshake: Handshake) -> tuple[Payload, ...]:
     if not handshake.cookie:
         return ()
     return (NotifyPayload(NotifyType.COOKIE, handshake.cookie),)
+
+
+def wanted_cookie(message: Message) -> bytes | None:
+    """The cookie that a responder asks for. Raises WireError for one of impossible length."""
+    wanted = message.notify(NotifyType.COOKIE)
+    if wanted is None:
+        return None
+    if not 1 <= len(wanted.data) <= COOKIE_MAX:
+        raise WireError(f"COOKIE of {len(wanted.data)} octets")
+    return wanted.data
 
 
 def need_cookie(message: Message, ctx: Context) -> NotifyPayload | None:
@@ -157,9 +169,9 @@ def _ask_again(core: SaCore, handshake: Handshake, message: Message, ctx: Contex
     if handshake.retries >= RETRIES_MAX or handshake.peer is None or handshake.exchange is None:
         return None
     peer, exchange, retries = handshake.peer, handshake.exchange, handshake.retries + 1
-    wanted = message.notify(NotifyType.COOKIE)
-    if wanted is not None:
-        handshake = replace(handshake, retries=retries, cookie=wanted.data)
+    brought = wanted_cookie(message)
+    if brought is not None:
+        handshake = replace(handshake, retries=retries, cookie=brought)
         return Step(replace(core, handshake=handshake), request(handshake))
     wanted = message.notify(NotifyType.INVALID_KE_PAYLOAD)
     if wanted is None or len(wanted.data) != 2:

@@ -15,6 +15,7 @@ from proto.ike.exchanges.ike_sa_init import (
     NONCE_OCTETS,
     RETRIES_MAX,
     cookie_payload,
+    wanted_cookie,
 )
 from proto.ike.kdf import derive_keys, skeyseed_resume
 from proto.ike.message import Message
@@ -108,9 +109,9 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     handshake = core.handshake
     if handshake is None or handshake.client_ticket is None:
         raise Misuse("an IKE_SESSION_RESUME response without a request")
-    stored, wanted = handshake.client_ticket, message.notify(NotifyType.COOKIE)
+    stored, wanted = handshake.client_ticket, wanted_cookie(message)
     if wanted is not None and handshake.retries < RETRIES_MAX:
-        handshake = replace(handshake, retries=handshake.retries + 1, cookie=wanted.data)
+        handshake = replace(handshake, retries=handshake.retries + 1, cookie=wanted)
         return Step(replace(core, handshake=handshake), request(handshake))
     if message.notify(NotifyType.TICKET_NACK) is not None:
         raise TicketRejected(TicketReason.REFUSED)
