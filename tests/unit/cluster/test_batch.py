@@ -1,0 +1,269 @@
+"""What each operation does, and what each compare saves."""
+
+import asyncio
+
+import pytest
+
+from cluster.journal import JournalState, Op, OpKind
+from cluster.store import Compare, Delete, Get, Put, Target, Txn
+from tests.unit.cluster.fakes import T0
+from tests.unit.cluster.journal_world import (
+    COMMITTED,
+    EXPIRES,
+    FENCED,
+    KEYS,
+    SHARD,
+    SUPERSEDED,
+    World,
+    chain,
+    create,
+    other,
+    play,
+    record_key,
+    redeem,
+    spi,
+    without_lanes,
+)
+
+# -- what each kind does
+
+
+def test_the_five_kinds_do_to_chain_and_record_what_they_say() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        assert await member.do(create(1)) is COMMITTED
+        assert (await world.generation(1), await world.alive(1)) == (1, spi(1))
+        assert await member.record(1) == b"created 1"
+
+        assert await member.do(other(OpKind.WRITE, 1, 1, b"child")) is COMMITTED
+        assert (await world.generation(1), await member.record(1)) == (1, b"child")
+
+        assert await member.do(redeem(1, 1, 2, 1)) is COMMITTED
+        assert (await world.generation(1), await world.alive(1)) == (2, spi(2))
+        assert await member.record(1) is None
+        assert await member.record(2) == b"redeemed"
+
+        ended = Op(OpKind.END, chain(1), 2, SHARD, spi(2), b"", None, EXPIRES)
+        assert await member.do(ended) is COMMITTED
+        assert (await world.generation(1), await member.record(2)) == (2, None)
+
+        assert await member.do(redeem(1, 2, 3, 2)) is COMMITTED  # its ticket still works
+        revoked = Op(OpKind.REVOKE, chain(1), 3, SHARD, spi(3), b"", None, EXPIRES)
+        assert await member.do(revoked) is COMMITTED
+        assert (await world.generation(1), await member.record(3)) == (0, None)
+        assert await member.do(redeem(1, 3, 4, 3)) is SUPERSEDED  # and now it doesn't
+        assert await member.record(4) is None
+
+    play(story)
+
+
+def test_nothing_is_readable_in_the_store() -> None:
+    async def story(world: World) -> None:
+        await world.member().do(create(1))
+        for entry in (await world.store.scan(b"")).entries:
+            assert b"created" not in entry.value
+
+    play(story)
+
+
+# -- what each compare saves
+
+
+def test_a_ticket_used_at_two_members_at_once_makes_one_session() -> None:
+    """Only the chain's version differs between the two: shard, state and watermark are alike."""
+
+    async def story(world: World) -> None:
+        one, two = world.member("gw1"), world.member("gw2")
+        await one.do(create(1))
+        world.store.gate = asyncio.Event()
+        both = asyncio.gather(one.do(redeem(1, 1, 2, 1)), two.do(redeem(1, 1, 3, 1)))
+        await asyncio.sleep(0.01)
+        assert world.store.in_flight == 2
+        world.store.gate.set()
+        outcomes = await both
+        assert sorted(outcome.value for outcome in outcomes) == ["committed", "superseded"]
+        winner = (spi(2), spi(3))[outcomes.index(COMMITTED)]
+        assert (await world.alive(1), await world.generation(1)) == (winner, 2)
+        loser = (3, 2)[outcomes.index(COMMITTED)]
+        assert await one.record(loser) is None
+
+    play(story)
+
+
+def test_the_second_use_of_a_ticket_is_superseded_and_changes_nothing() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        await member.do(redeem(1, 1, 2, 1))
+        assert await member.do(redeem(1, 1, 3, 1)) is SUPERSEDED
+        assert (await world.generation(1), await world.alive(1)) == (2, spi(2))
+        assert await member.record(2) == b"redeemed"
+
+    play(story)
+
+
+def test_a_child_change_of_a_session_that_resumed_elsewhere_is_superseded() -> None:
+    """The rekey race: without the generation, the old SA's record would come back."""
+
+    async def story(world: World) -> None:
+        old, new = world.member("gw1"), world.member("gw2")
+        await old.do(create(1))
+        await new.do(redeem(1, 1, 2, 1))
+        assert await old.do(other(OpKind.WRITE, 1, 1, b"child")) is SUPERSEDED
+        assert await old.record(1) is None
+        assert await old.do(redeem(1, 1, 3, 1)) is SUPERSEDED  # an IKE rekey, likewise
+        assert await world.alive(1) == spi(2)
+
+    play(story)
+
+
+def test_a_chain_is_created_once() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        assert await member.do(create(1, spi_number=9)) is SUPERSEDED
+        assert await world.alive(1) == spi(1)
+
+    play(story)
+
+
+@pytest.mark.parametrize("kind", list(OpKind))
+def test_a_fenced_owners_late_commit_fails(kind: OpKind) -> None:
+    """He believes himself owner still: only the shard's revision in the store tells."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        await world.put(KEYS.shard(SHARD), b"gw2")
+        before = (await world.store.scan(KEYS.root)).entries
+        op = {
+            OpKind.CREATE: create(2),
+            OpKind.REDEEM: redeem(1, 1, 2, 1),
+            OpKind.WRITE: other(OpKind.WRITE, 1, 1, b"late"),
+            OpKind.END: other(OpKind.END, 1, 1),
+            OpKind.REVOKE: other(OpKind.REVOKE, 1, 1),
+        }[kind]
+        assert await member.do(op) is FENCED
+        after = (await world.store.scan(KEYS.root)).entries
+        assert without_lanes(after) == without_lanes(before)
+
+    play(story)
+
+
+def test_a_shard_taken_back_under_a_new_fence_is_not_the_shard_of_before() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        world.store.down = True
+        outcomes = member.post(create(1))
+        await asyncio.sleep(0.01)
+        member.owned[SHARD] = await world.put(KEYS.shard(SHARD), b"gw1 again")
+        world.store.down = False
+        await member.journal.drained()
+        assert outcomes == [FENCED]
+        assert await world.generation(1) == 0
+        assert await member.do(create(2)) is COMMITTED
+
+    play(story)
+
+
+def test_an_operation_on_a_shard_of_somebody_else_is_fenced_without_asking_the_store() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        outcomes = member.post(create(1, shard=50))
+        assert outcomes == []  # never called from inside `submit`
+        await asyncio.sleep(0)
+        assert outcomes == [FENCED]
+        assert world.store.sent == []
+
+    play(story)
+
+
+def test_a_changed_cluster_state_holds_everything_until_it_is_installed() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        revision = await world.put(KEYS.state, b"{} new")
+        outcomes = member.post(create(2), other(OpKind.WRITE, 1, 1, b"late"))
+        await asyncio.sleep(30)
+        assert outcomes == []
+        assert member.states[-1] is JournalState.HELD
+        assert await world.generation(2) == 0
+        assert await member.record(1) == b"created 1"
+        member.cluster.revision = revision
+        await member.journal.drained()
+        assert outcomes == [COMMITTED, COMMITTED]
+        assert member.states[-1] is JournalState.OK
+
+    play(story)
+
+
+def test_a_mode_other_than_normal_holds_everything() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        normal = member.cluster.state
+        member.cluster.state = type(normal)(1, "flushing", 0, 64, T0)
+        outcomes = member.post(create(1))
+        await asyncio.sleep(10)
+        assert (outcomes, member.journal.state) == ([], JournalState.HELD)
+        member.cluster.state = normal
+        await member.journal.drained()
+        assert outcomes == [COMMITTED]
+
+    play(story)
+
+
+def test_what_was_made_in_an_older_epoch_is_void() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        world.store.down = True
+        outcomes = member.post(create(1))
+        await asyncio.sleep(0.01)
+        member.cluster.state = type(member.cluster.state)(1, "normal", 1, 64, T0)
+        world.store.down = False
+        await member.journal.drained()
+        assert outcomes == [FENCED]
+        assert await world.generation(1) == 0
+
+    play(story)
+
+
+def test_nobody_commits_past_a_watermark_that_he_was_not_told_of() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        sent = len(world.store.sent)
+        await world.put(KEYS.watermark, b"revoked")
+        assert await member.do(create(2)) is COMMITTED
+        assert [mark.value for mark in member.watermarks if mark is not None] == [b"revoked"]
+        assert len(world.store.sent) == sent + 2  # refused once, told, sent again
+        assert await member.do(create(3)) is COMMITTED
+        assert len(world.store.sent) == sent + 3
+
+    play(story)
+
+
+# -- what goes over the wire
+
+
+def test_a_redemption_is_one_nested_transaction_of_two_compares_and_three_operations() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        await member.do(redeem(1, 1, 2, 1))
+        outer = world.store.sent[-1]
+        assert [compare.key for compare in outer.compares[:2]] == [KEYS.state, KEYS.watermark]
+        inner = outer.success[1]
+        assert isinstance(inner, Txn)
+        assert inner.compares == (
+            Compare(KEYS.shard(SHARD), Target.MOD_REVISION, world.shards[SHARD]),
+            Compare(KEYS.session(chain(1)), Target.VERSION, 1),
+        )
+        kinds = [(type(op), op.key) for op in inner.success if not isinstance(op, Txn)]
+        assert kinds == [
+            (Put, KEYS.session(chain(1))),
+            (Put, record_key(2)),
+            (Delete, record_key(1)),
+        ]
+        assert inner.failure == (Get(KEYS.session(chain(1))), Get(KEYS.shard(SHARD)))
+
+    play(story)
