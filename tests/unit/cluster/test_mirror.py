@@ -130,6 +130,28 @@ async def test_an_older_fence_is_ignored_and_a_newer_one_replaces(cluster: Clust
 
 
 @simulated
+async def test_a_former_fence_is_refused_even_where_nothing_is_held(cluster: Cluster) -> None:
+    one, two = await pair(cluster)
+    shard = shard_of(one)
+    fence = one.ownership.fence_of(shard)
+    assert fence is not None
+    two.mirrors.receive("gw1", Mirror(shard, fence - 1, 1, (entry(1),)))
+    assert two.mirrors.held(shard) == {}
+
+
+@simulated
+async def test_what_was_dropped_before_sending_leaves_a_gap(cluster: Cluster) -> None:
+    one, two = await pair(cluster, pending_max=5, flush_s=60.0)
+    shard = shard_of(one)
+    for number in range(8):
+        one.mirrors.offer(shard, entry(number))
+    one.mirrors.flush()
+    await asyncio.sleep(0.1)
+    assert len(two.mirrors.held(shard)) == 5
+    assert not two.mirrors.is_whole(shard)
+
+
+@simulated
 async def test_only_the_owner_is_believed(cluster: Cluster) -> None:
     one, two = await pair(cluster)
     shard = shard_of(one)
