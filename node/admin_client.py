@@ -75,7 +75,7 @@ class AdminClient:
                 self._channel = channel
                 self._stub = admin_pb2_grpc.AdminStub(channel)
                 return self
-            await channel.close()
+            await channel.close(None)
         where = ", ".join(self._addresses)
         raise Unreachable(f"no member answers at {where} (is it running, and of this cluster?)")
 
@@ -86,7 +86,7 @@ class AdminClient:
         traceback: TracebackType | None,
     ) -> None:
         if self._channel is not None:
-            await self._channel.close()
+            await self._channel.close(None)
 
     async def status(self) -> ClusterStatus:
         """The cluster as the member sees it. Raises AdminError."""

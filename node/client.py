@@ -13,7 +13,7 @@ import structlog
 from cluster.seams import Clock, Rng
 from node.config import ClientConfig, ClientSection
 from node.credentials import PskTable
-from node.identity import load_psks, parse_address, parse_identity
+from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
 from node.lane import Lane, NoCommits
 from node.observe import EventLog
@@ -29,6 +29,7 @@ from proto.ike.effects import Address, Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import PayloadType
 from proto.ike.events import Event
+from proto.ike.identity import parse_identity
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite

@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from cluster.member import usable_s
-from node.identity import load_kek, load_psks, parse_address, parse_identity
+from node.identity import load_kek, load_psks, parse_address
 from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
+from proto.ike.identity import parse_identity
 from proto.ike.suite import parse_child, parse_suite
 
 SHARDS_MAX = 4096

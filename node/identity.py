@@ -1,7 +1,7 @@
-"""Identities and addresses as people write them, and the pre-shared keys that belong to identities.
+"""Addresses as people write them, and the files of key material: pre-shared keys and the KEK.
 
-Rules: identities are `kind:text`; the numbers of the kinds are IANA's (RFC 7296 3.5). A pattern may
-hold `*` in place of any text. Key material leaves this file only as `Secret`.
+Rules: a pattern of identities (`proto.ike.identity`) may hold `*` in place of any text. Key
+material leaves this file only as `Secret`.
 """
 
 import fnmatch
@@ -21,51 +21,17 @@ from node.toml_strict import (
     read_toml,
     show,
 )
+from proto.ike.identity import ID_TYPES, RIGHT_IDENTITY, format_identity, parse_identity
 from proto.secret import Secret
-
-Identity = tuple[int, bytes]
-"""ID type (RFC 7296 3.5) and identification data."""
-
-ID_TYPES = {"ipv4": 1, "fqdn": 2, "rfc822": 3, "ipv6": 5, "key_id": 11}
 
 KEK_OCTETS = 32
 PSKS_MAX = 10_000
 """Entries of one file of pre-shared keys."""
 
-RIGHT_IDENTITY = "fqdn:NAME, rfc822:USER@DOMAIN, ipv4:ADDRESS, ipv6:ADDRESS or key_id:TEXT"
 RIGHT_ADDRESS = "ADDRESS:PORT, such as 127.0.0.1:500 or [::1]:500"
 
 PskTable = tuple[tuple[str, Secret], ...]
 """(pattern, key), in the order of the file."""
-
-
-def parse_identity(text: str) -> Identity:
-    """`kind:text` → (ID type, data). Raises ValueError saying what would be right."""
-    kind, _, rest = text.partition(":")
-    if kind not in ID_TYPES or not rest:
-        raise ValueError(RIGHT_IDENTITY)
-    if kind in ("ipv4", "ipv6"):
-        family = ipaddress.IPv4Address if kind == "ipv4" else ipaddress.IPv6Address
-        try:
-            return ID_TYPES[kind], family(rest).packed
-        except ValueError:
-            raise ValueError(RIGHT_IDENTITY) from None
-    if kind == "key_id":
-        is_hex = re.fullmatch(r"0x(?:[0-9a-fA-F]{2})+", rest)
-        return ID_TYPES[kind], bytes.fromhex(rest[2:]) if is_hex else rest.encode()
-    if not re.fullmatch(r"[!-~]+", rest) or (kind == "rfc822") != ("@" in rest):
-        raise ValueError(RIGHT_IDENTITY)
-    return ID_TYPES[kind], rest.encode()
-
-
-def format_identity(identity: Identity) -> str:
-    """(ID type, data) → `kind:text`; what a peer sent is shown as hex where it isn't printable."""
-    id_type, data = identity
-    kind = {number: name for name, number in ID_TYPES.items()}.get(id_type, f"type{id_type}")
-    if (kind, len(data)) in (("ipv4", 4), ("ipv6", 16)):
-        return f"{kind}:{ipaddress.ip_address(data)}"
-    printable = re.fullmatch(rb"[!-~]+", data) and not data.startswith(b"0x")
-    return f"{kind}:{data.decode() if printable else '0x' + data.hex()}"
 
 
 def parse_address(text: str) -> tuple[str, int]:

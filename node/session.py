@@ -2,8 +2,8 @@
 
 Rules: a gateway counts as dead when it answers none of our retransmissions, and for no other reason
 (RFC 7296 2.4, RFC 5723 9.4). A ticket is kept until an SA was set up with it or a gateway refused
-it; it goes when the SA is deleted (RFC 5723 6.2). No ticket, an expired one or a refused one: a full
-handshake. Driven by callbacks and the event loop's timers.
+it; it goes when the SA is deleted (RFC 5723 6.2). No ticket, an expired one or a refused one: a
+full handshake. Driven by callbacks and the event loop's timers.
 """
 
 import asyncio

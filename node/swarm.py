@@ -15,12 +15,13 @@ import msgspec
 
 from node.client import Client, LocalSocket, local_host
 from node.credentials import PskTable
-from node.identity import load_psks, parse_address, parse_identity
+from node.identity import load_psks, parse_address
 from node.observe import EventLog
 from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, SessionSettings
 from proto.ike.core import Peer, RetransmitPolicy
 from proto.ike.enums import PayloadType
+from proto.ike.identity import parse_identity
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite

@@ -28,10 +28,10 @@ from cluster.shards import SpiCodec
 from cluster.state import StateKeeper
 from cluster.store import Store
 from cluster.vault import Kek
-from node.config import GatewayConfig, IkeConfig
+from node.config import GatewayConfig, IkeConfig, keep_alive_timeout_s
 from node.credentials import PskTable
 from node.gateway import Gateway
-from node.identity import load_psks, parse_identity
+from node.identity import load_psks
 from node.kernel import Kernel
 from node.lane import JournalCommits, Lane
 from node.metrics import Metrics
@@ -44,6 +44,7 @@ from proto.ike.core import Settings
 from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import PayloadType
+from proto.ike.identity import parse_identity
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite
@@ -87,6 +88,8 @@ class Node:
         self.config = config
         self.seams = seams
         self.metrics = Metrics()
+        self.ready = False
+        """Joined and serving."""
         self.deposed = asyncio.Event()
         """Set when this process has lost its name for good."""
         name = config.member.name
@@ -143,11 +146,13 @@ class Node:
         spawn(self.state.run(), "cluster-state")
         self.membership.report_ring(self.rings.revision)
         await self.membership.join()
+        await self._patiently(self.rings.load_or_create)  # what changed before others saw the name
         spawn(self.heartbeats.run(), "heartbeats")
         await self.ownership.start()
         spawn(self.mirrors.run(), "mirrors")
         self.journal.start(spawn)
         spawn(self._gauges(), "gauges")
+        self.ready = True
         self.seams.log.info("joined", member=self.config.member.name, shards=self.codec.shards)
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -396,8 +401,12 @@ def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
 
 
 def _ring_policy(config: GatewayConfig) -> RingPolicy:
-    lifetime_s = config.ike.ticket_lifetime_s
-    return RingPolicy(ticket_lifetime_s=lifetime_s, opening_period_s=2 * lifetime_s)
+    ike = config.ike
+    return RingPolicy(
+        ticket_lifetime_s=ike.ticket_lifetime_s,
+        opening_period_s=2 * ike.ticket_lifetime_s,
+        record_lifetime_s=ike.ike_sa_lifetime_s + ike.ticket_lifetime_s,
+    )
 
 
 def _member_settings(config: GatewayConfig, identity: Identity) -> MemberSettings:
@@ -411,5 +420,5 @@ def _member_settings(config: GatewayConfig, identity: Identity) -> MemberSetting
         release=identity.release,
         lease_ttl_s=member.lease_ttl_s,
         keep_alive_s=member.keep_alive_s,
-        call_timeout_s=(member.lease_ttl_s - 1.0 - member.keep_alive_s) * 0.9,
+        call_timeout_s=keep_alive_timeout_s(config.store),
     )

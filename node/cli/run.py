@@ -17,7 +17,7 @@ def gateway(file: Path) -> int:
         config = load_gateway(file)
     except ConfigError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
-    from node.wiring import run_gateway  # noqa: PLC0415  a client doesn't need it
+    from node.process import run_gateway  # noqa: PLC0415  a client doesn't need it
 
     return _run(config.log, lambda: run_gateway(config))
 

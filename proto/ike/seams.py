@@ -4,7 +4,9 @@ from typing import Protocol
 
 
 class Rng(Protocol):
-    """Unpredictable octets (RFC 4086). Implementers: `node.seams.OsRng`, `tests.sim.seams.SeededRng`."""
+    """Unpredictable octets (RFC 4086). Implementers: `node.seams.OsRng`,
+    `tests.sim.seams.SeededRng`.
+    """
 
     def bytes(self, n: int) -> bytes:
         """`n` fresh octets."""

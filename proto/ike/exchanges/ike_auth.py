@@ -12,11 +12,12 @@ import hmac
 from proto.ike import auth
 from proto.ike.core import Child, Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
-from proto.ike.enums import AuthMethod, IdType, NotifyType, PayloadType
+from proto.ike.enums import AuthMethod, NotifyType, PayloadType
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Established, Event, TicketIssued, TicketReceived
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import tickets
+from proto.ike.identity import format_identity
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Message
 from proto.ike.payloads import AuthPayload, IdPayload, NotifyPayload, Payload
@@ -283,19 +284,8 @@ def _event(core: SaCore) -> Established:
 
 
 def text(identity: IdPayload) -> str:
-    """An identity for people and policy: `fqdn:vpn.example.com`, `rfc822:…`, `ipv4:…`, else type
-    and hex.
-    """
-    match identity.id_type:
-        case IdType.ID_FQDN:
-            return "fqdn:" + identity.data.decode("ascii", "backslashreplace")
-        case IdType.ID_RFC822_ADDR:
-            return "rfc822:" + identity.data.decode("ascii", "backslashreplace")
-        case IdType.ID_IPV4_ADDR if len(identity.data) == 4:
-            return "ipv4:" + ".".join(str(octet) for octet in identity.data)
-        case IdType.ID_KEY_ID:
-            return "key_id:" + identity.data.hex()
-    return f"{identity.id_type}:{identity.data.hex()}"
+    """An identity as operators write it."""
+    return format_identity((identity.id_type, identity.data))
 
 
 def _name(notify_type: int) -> str:

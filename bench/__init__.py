@@ -1,0 +1,1 @@
+"""Benchmarks of the gateway: `python -m bench` prints a table and writes bench/results.json."""

@@ -1,0 +1,125 @@
+"""One gateway as a process of the operating system: data directory, store, sockets, signals.
+
+Rules: everything that needs a file, a port or a signal is here, so that `node.wiring` needs none.
+SIGTERM and SIGINT end it in order with exit code 0; a lost name or a dead task ends it with 1.
+"""
+
+import asyncio
+import signal
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from cluster.errors import ClusterError, Unavailable
+from cluster.link import PeerLink
+from cluster.seams import Clock
+from cluster.store import Store
+from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls, version_warning
+from cluster.store_memory import MemoryStore
+from cluster.vault import Kek
+from node.config import GatewayConfig, StoreConfig
+from node.data_dir import DataDir
+from node.identity import load_kek, parse_address
+from node.kernel import NullKernel
+from node.metrics import MetricsServer
+from node.rpc import NoLink, RpcServer
+from node.seams import OsClock, OsRng
+from node.supervisor import Supervisor
+from node.udp import Receiver, Sockets, UdpSockets
+from node.view import View
+from node.wiring import Identity, Node, Seams
+from proto.secret import Secret
+
+FAILED = 1
+
+
+async def run_gateway(config: GatewayConfig) -> int:
+    """Run a gateway until it is told to end; the exit code. Raises ClusterError, OSError."""
+    clock, rng = OsClock(), OsRng()
+    log = structlog.get_logger("gateway").bind(member=config.member.name)
+    kek = Kek(load_kek(config.cluster.kek_file))
+    data_dir = DataDir(config.member.data_dir, rng)
+    supervisor = Supervisor()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.end)
+    store = open_store(config.store, clock)
+    rpc = RpcServer(config, supervisor.spawn) if config.member.rpc_listen else None
+    link: PeerLink = NoLink() if rpc is None else rpc.link
+
+    def open_sockets(receiver: Receiver) -> Sockets:
+        sockets = UdpSockets(tuple(parse_address(a) for a in config.ike.listen), receiver)
+        sockets.start()
+        return sockets
+
+    seams = Seams(clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log)
+    node = Node(config, seams, Identity(data_dir.id, kek, version("standfast")))
+    try:
+        return await _serve(node, supervisor, rpc, store)
+    finally:
+        await supervisor.stop()
+        if rpc is not None:
+            await rpc.stop()
+        await link.close()
+        await store.close()
+        data_dir.close()
+
+
+async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, store: Store) -> int:
+    """Start, run until the end is asked for, stop."""
+    log = node.seams.log
+    if isinstance(store, MemoryStore):
+        supervisor.spawn(store.run(), "memory-store")
+        log.warning("in-process store: nothing is shared, and nothing outlives this process")
+    if rpc is not None:
+        await rpc.start(View(node, node.config.store.kind))
+    started = asyncio.create_task(node.start())
+    ended = asyncio.create_task(supervisor.ended())
+    deposed = asyncio.create_task(node.deposed.wait())
+    try:
+        await asyncio.wait((started, ended), return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            return 0  # told to end while it still waited for the store
+        started.result()
+        metrics = _metrics(node)
+        if isinstance(store, EtcdStore):
+            supervisor.spawn(_warn_of_version(store, log), "store-version")
+        await asyncio.wait((ended, deposed), return_when=asyncio.FIRST_COMPLETED)
+        await node.stop()
+        if metrics is not None:
+            metrics.close()
+        crash = supervisor.crash
+        return FAILED if crash is not None or node.deposed.is_set() else 0
+    finally:
+        for task in (started, ended, deposed):
+            task.cancel()
+
+
+def open_store(config: StoreConfig, clock: Clock) -> Store:
+    """The store that the configuration names. Raises OSError."""
+    if config.kind == "memory":
+        return MemoryStore(clock)
+    tls = None
+    if config.ca_file:
+        tls = EtcdTls(
+            Path(config.ca_file).read_bytes(),
+            Path(config.cert_file).read_bytes(),
+            Secret(Path(config.key_file).read_bytes()),
+        )
+    options = EtcdOptions(config.endpoints, config.attempt_timeout_s, config.total_timeout_s)
+    return EtcdStore(options, clock, tls)
+
+
+def _metrics(node: Node) -> MetricsServer | None:
+    listen = node.config.metrics.listen
+    return MetricsServer(node.metrics, *parse_address(listen)) if listen else None
+
+
+async def _warn_of_version(store: EtcdStore, log: structlog.typing.FilteringBoundLogger) -> None:
+    try:
+        warning = version_warning(await store.server_version())
+    except (Unavailable, ClusterError):
+        return
+    if warning is not None:
+        log.warning(warning)
