@@ -47,6 +47,9 @@ class OwnershipSettings(msgspec.Struct, frozen=True):
     """The longest pause between two looks at what could be claimed or given up."""
     claim_grace_s: float = 5.0
     """How long an owner that is gone from the store but still heard may take to come back."""
+    closed_s: float = 0.5
+    """How long a shard takes no new SPIs before it may be given up: what was begun shows by then in
+    `sessions_in`, even if that is counted only now and then."""
     handed_over_per_round: int = 16
     """Empty shards given up to their better owner in one round."""
     call_timeout_s: float = 2.0
@@ -92,7 +95,10 @@ class Ownership:
         self.shards = shards
         self._held: list[Held] = [NEVER] * shards
         self._owned: dict[int, Owned] = {}
+        self._closed: dict[int, float] = {}
+        """Shards that should be another's, and since when they take no new SPIs."""
         self._leaving: dict[int, None] = {}
+        """Shards whose giving up is under way."""
         self._gone_boot_s: dict[str, float] = {}
         self._refused: dict[int, None] = {}
         self._preference = Preference(())
@@ -246,11 +252,14 @@ class Ownership:
                 listener(error)
 
     def _plan_handing_over(self) -> list[Step]:
+        now_s = self._clock.boot_s()
+        closed = [shard for shard in sorted(self._owned) if self.should_leave(shard)]
+        self._closed = {shard: self._closed.get(shard, now_s) for shard in closed}
         steps: list[Step] = []
-        for shard in sorted(self._owned):
+        for shard, since_s in self._closed.items():
             if len(steps) >= self._settings.handed_over_per_round:
                 break
-            if self.should_leave(shard) and not self._sessions_in(shard):
+            if now_s - since_s >= self._settings.closed_s and not self._sessions_in(shard):
                 self._leaving[shard] = None  # from here on it stays closed, whoever comes or goes
                 steps.append(give_up(shard, self._held[shard]))
         self._open = None

@@ -97,8 +97,9 @@ class Peer:
 
 
 async def until(condition: Callable[[], bool]) -> None:
+    """Looks again and again: gRPC offers nothing to wait for."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():
+        for _ in iter(condition, True):
             await asyncio.sleep(0.01)
 
 
