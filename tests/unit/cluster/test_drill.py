@@ -201,6 +201,36 @@ def test_back_and_silent_again_is_lost() -> None:
     ]
 
 
+def test_an_expired_ticket_may_be_refused_and_its_client_lost_without_breaking_promise_1() -> None:
+    record = good_record()
+    record.session("c0005", "gw2", 101.0, ticket=False)
+    record.add("c0005", 102.0, "ticket", lifetime_s=5.0)
+    record.answers("c0005", 101.2, FAULT_T)
+    record.add("c0005", FAULT_T + 1.0, "ticket_refused", gateway=record.address("gw1"))
+    verdict = judge(drill(5), record.events)
+    assert verdict.counts.lost == 1
+    assert state(verdict, 1) is State.KEPT
+
+
+def test_a_client_that_ended_by_itself_is_lost() -> None:
+    record = good_record()
+    record.session("c0005", "gw1", 101.0)
+    record.answers("c0005", 101.2, END_T - 0.2)
+    record.add("c0005", END_T - 0.1, "closed")
+    verdict = judge(drill(5), record.events)
+    assert [i.why for i in verdict.interruptions if i.outcome is Outcome.LOST] == [
+        "the client ended"
+    ]
+
+
+def test_a_full_handshake_on_the_way_counts_even_if_the_last_step_was_a_resumption() -> None:
+    record = good_record()
+    struck(record, "c0005", how="full", ticket=False, generation=1)
+    record.session("c0005", "gw1", FAULT_T + 5, how="resumed", generation=2)
+    verdict = judge(drill(5), record.events)
+    assert (verdict.counts.resumed, verdict.counts.rehandshaked) == (2, 1)
+
+
 def test_a_ticket_redeemed_twice_breaks_promise_3() -> None:
     record = good_record()
     record.add(
@@ -362,6 +392,19 @@ def test_giving_a_gateway_up_without_the_store_breaks_promise_2() -> None:
     assert whys(verdict, 2) == ["gw1 stopped answering"]
 
 
+def test_a_session_whose_gateway_was_killed_meanwhile_says_nothing_about_the_store() -> None:
+    record = blink(END_T)
+    record.session("c0002", "gw2", 101.0)
+    record.answers("c0002", 101.2, 111.0)
+    record.fault("kill", "gw2", 111.1)
+    record.add("c0002", 113.0, "unanswered", gateway=record.address("gw2"))
+    record.session("c0002", "gw1", 115.0, how="resumed", generation=2)
+    record.answers("c0002", 115.1, END_T)
+    verdict = judge(drill(2, "[2]", BLINK), record.events)
+    assert state(verdict, 2) is State.KEPT
+    assert "1 session answered" in verdict.promises[1].tested
+
+
 def test_promise_4_is_judged_only_if_keys_were_rotated() -> None:
     record = good_record()
     record.add("gw1", 105.0, "ring_installed", revision=9)
@@ -393,6 +436,24 @@ def test_a_gateway_lost_before_its_new_clients_were_back_is_one_interruption() -
     assert verdict.result is Result.KEPT, verdict.reasons
     assert [i.outcome for i in verdict.interruptions] == [Outcome.RESUMED]
     assert verdict.interruptions[0].without_service_s == pytest.approx(113.1 - 109.8)
+
+
+def test_a_gateway_killed_twice_is_noticed_twice() -> None:
+    record = Record()
+    for killed_t in (104.0, 112.0):
+        record.fault("kill", "gw2", killed_t)
+    record.add("gw1", 105.0, "suspected", member="gw2")
+    record.add("gw1", 114.0, "suspected", member="gw2")
+    record.add("gw3", 114.5, "suspected", member="gw2")
+    record.fault("kill", "gw1", 114.2)
+    record.end()
+    noticed = judge(drill(1), record.events).noticed
+    assert [(n.fault, n.by, n.suspected_s) for n in noticed[:4]] == [
+        ("kill gw2", "gw1", 1.0),
+        ("kill gw2", "gw3", None),
+        ("kill gw2", "gw1", 2.0),
+        ("kill gw2", "gw3", 2.5),
+    ]
 
 
 def test_two_faults_that_hit_a_client_one_after_the_other_are_two_interruptions() -> None:
