@@ -1,1 +1,3 @@
-"""Messages between our own processes, and etcd's: .proto files with their generated stubs beside them."""
+"""Messages between our own processes, and etcd's: .proto files with their generated stubs beside
+them.
+"""

@@ -5,19 +5,11 @@ from pathlib import Path
 import pytest
 
 from node.config import load_client, load_gateway, load_operator
-from node.identity import (
-    PSKS_MAX,
-    find_psk,
-    format_address,
-    format_identity,
-    load_kek,
-    load_psks,
-    parse_address,
-    parse_identity,
-)
+from node.identity import PSKS_MAX, find_psk, format_address, load_kek, load_psks, parse_address
 from node.sample import Sample, write_sample
 from node.seams import OsClock, OsRng
 from node.toml_strict import FILE_OCTETS_MAX, ConfigError
+from proto.ike.identity import format_identity, parse_identity
 from proto.secret import Secret
 
 
