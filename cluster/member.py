@@ -28,6 +28,8 @@ NORMAL = "normal"
 ISOLATED = "isolated"
 
 INCARNATION_OCTETS = 16
+ENTER_CALLS = 5
+"""Calls to the store in one attempt to (re)join; no lease runs meanwhile that they could outlast."""
 RETRY_S = 0.2
 """The pause between two attempts to (re)join; the first one after a loss is made at once."""
 
@@ -128,7 +130,7 @@ class Membership:
 
         Keeps trying while the store is away (`on_state` tells). Raises NameTaken.
         """
-        while not await self._try(self._enter):
+        while not await self._try(self._enter, ENTER_CALLS):
             self._tell_state()
             await asyncio.sleep(RETRY_S)
         self._tell_state()
@@ -162,7 +164,7 @@ class Membership:
             if self.deposed:
                 return
             if self._lease is None:
-                await self._try(self._enter)
+                await self._try(self._enter, ENTER_CALLS)
             else:
                 await self._try(self._beat)
             if self._lease is not None and self._ring_revision != self._written_ring_revision:
@@ -181,10 +183,14 @@ class Membership:
             return
         self._wake.clear()
 
-    async def _try(self, step: Callable[[], Coroutine[object, object, bool]]) -> bool:
-        """Whether `step` was carried out and succeeded; also notes whether the store answers."""
+    async def _try(
+        self, step: Callable[[], Coroutine[object, object, bool]], calls: int = 1
+    ) -> bool:
+        """Whether `step`, which makes `calls` calls, was carried out and succeeded; also notes
+        whether the store answers.
+        """
         try:
-            async with asyncio.timeout(self.me.call_timeout_s):
+            async with asyncio.timeout(self.me.call_timeout_s * calls):
                 done = await step()
         except (Unavailable, Unknown, TimeoutError):
             self.store_ok = False
