@@ -29,7 +29,7 @@ ISOLATED = "isolated"
 
 INCARNATION_OCTETS = 16
 ENTER_CALLS = 5
-"""Calls to the store in one attempt to (re)join; no lease runs meanwhile that they could outlast."""
+"""Calls to the store in one attempt to (re)join; there is no lease yet that they could outlast."""
 RETRY_S = 0.2
 """The pause between two attempts to (re)join; the first one after a loss is made at once."""
 
