@@ -169,9 +169,13 @@ class Endpoint:
         return self._on_sa(spi, now, lambda sa, ctx: sa.ask((), ctx))
 
     def request_ticket(self, spi: bytes, now: Now) -> Outcome | None:
-        """Ask for a ticket by INFORMATIONAL (RFC 5723 4.1); None while a request is outstanding."""
+        """Ask for a ticket by INFORMATIONAL (RFC 5723 4.1); None while a request is outstanding,
+        and on a gateway's side: only clients ask (R2).
+        """
         asked = (informational.TICKET_REQUEST,)
-        return self._on_sa(spi, now, lambda sa, ctx: sa.ask(asked, ctx))
+        return self._on_sa(
+            spi, now, lambda sa, ctx: sa.ask(asked, ctx) if sa.core.initiator else None
+        )
 
     def terminate(self, spi: bytes, revoke: bool, why: str, now: Now) -> Outcome | None:
         """Delete an SA, telling its peer; None: no such SA. `revoke`: its tickets die too."""

@@ -15,8 +15,16 @@ from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyT
 from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
 from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
 from proto.ike.exchanges import REQUESTS, RESPONSES, Row, ike_auth, informational
-from proto.ike.message import Header, Message, decode_clear, encode_clear, open_sealed, seal
-from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload, decode_chain
+from proto.ike.message import (
+    Header,
+    Message,
+    decode_clear,
+    decode_inner,
+    encode_clear,
+    open_sealed,
+    seal,
+)
+from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
 
 TAIL_OCTETS = 16
 """The end of a sealed request is its integrity check value: enough to know a repeat."""
@@ -73,7 +81,7 @@ class IkeSa:
         self.waiting: Waiting | None = None
         self.wants_end: tuple[bool, str] | None = None
         self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
-        self._fragments: fragment.Reassembly | None = None
+        self._fragments: tuple[tuple[bool, int], fragment.Reassembly] | None = None
         self._rx: aead.Protection | None = None
         self._tx: aead.Protection | None = None
         self._ivs: aead.IvSpace | None = None
@@ -106,17 +114,19 @@ class IkeSa:
             return ignored("message_id")
         if self.waiting is not None or self.core.state is State.DEAD:
             return ignored("waiting")
+        row = REQUESTS.get((self.core.state, header.exchange))
+        if row is None and self.core.state is not State.ESTABLISHED:
+            return ignored("exchange")
         try:
             message = self._open(header, ctx)
+            if message is None:
+                return ignored("fragment")
+            step = self._take(row, message, ctx)
         except WireError:
             return ignored("integrity")
-        if message is None:
-            return ignored("fragment")
-        row = REQUESTS.get((self.core.state, header.exchange))
-        if row is None and self.half_open:
-            return ignored("exchange")
+        except PeerError as error:
+            step = self._refuse(error)
         self.heard_s, self.path = ctx.now.boot_s, ctx.path
-        step = self._take(row, message, ctx)
         reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
         return self._carry_out(step, reply, data[-TAIL_OCTETS:], ctx)
 
@@ -127,6 +137,9 @@ class IkeSa:
             asked.message_id, asked.exchange,
         ):  # fmt: skip
             return ignored("response")
+        if self.waiting is not None:
+            # one write at a time, and an answer may want one: our repeat will bring it again
+            return ignored("waiting")
         row = RESPONSES.get((self.core.state, header.exchange))
         if row is None:
             return ignored("exchange")
@@ -138,13 +151,17 @@ class IkeSa:
         except WireError:
             return ignored("integrity" if row.protected else "malformed")
         except TicketRejected:
-            asked.refused = True
-            asked.deadline_s = ctx.now.boot_s + self._nack_wait_s()
+            if not asked.refused:
+                # the first one counts: forgeries without end must not prolong the wait
+                asked.refused = True
+                asked.deadline_s = ctx.now.boot_s + self._nack_wait_s()
             return Outcome(self.spi)
         except PeerError as error:
             if not row.protected:
                 return ignored("unauthenticated")
-            return self._failed(error.why)
+            if self.core.state is not State.ESTABLISHED:
+                return self._failed(error.why)
+            step = informational.end(self.core, False, error.why)
         self.heard_s = ctx.now.boot_s
         return self._answered(asked, step, ctx)
 
@@ -164,15 +181,19 @@ class IkeSa:
             self._advance(waiting.core, waiting.reply, waiting.tail, ctx)
             return None
         half_open, before = self.half_open, self.core
-        self.core = replace(before, state=State.DEAD)
+        dead = replace(before, state=State.DEAD)
+        if half_open and settlement is Settlement.REFUSED:
+            refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
+            reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
+            self._advance(dead, reply, waiting.tail, ctx)
+            failed = Failed(self.spi, before.resumed, "the ticket was used already")
+            return Outcome(self.spi, send=(Datagram(reply, self.path),), events=(failed,))
+        self._advance(dead, b"", b"", ctx)
         self._due = ctx.now.boot_s
-        if settlement is Settlement.FENCED or not half_open:
-            step = informational.end(before, False, settlement.value)
-            return Outcome(self.spi, kernel=step.kernel, events=step.events)
-        refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
-        reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
-        failed = Failed(self.spi, before.resumed, "the ticket was used already")
-        return Outcome(self.spi, send=(Datagram(reply, self.path),), events=(failed,))
+        if half_open:
+            return Outcome(self.spi, events=(Failed(self.spi, before.resumed, settlement.value),))
+        step = informational.end(before, False, settlement.value)
+        return Outcome(self.spi, kernel=step.kernel, events=step.events)
 
     # -- what we start --------------------------------------------------------------------------
 
@@ -226,20 +247,25 @@ class IkeSa:
     # -- inside ---------------------------------------------------------------------------------
 
     def _take(self, row: Row | None, message: Message, ctx: Context) -> Step:
-        """Run the row's handler; a peer's mistake becomes the RFC's notify."""
-        try:
-            for payload in message.payloads:
-                if isinstance(payload, UnknownPayload) and payload.critical:
-                    raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((payload.type,)))
-            if row is None:
-                raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
-            return row.handler(self.core, message, ctx)
-        except PeerError as error:
-            reply = (NotifyPayload(error.notify, error.data),)
-            if not self.half_open:
-                return Step(self.core, reply)
+        """Run the row's handler. Raises PeerError for a peer's mistake."""
+        for payload in message.payloads:
+            if isinstance(payload, UnknownPayload) and payload.critical:
+                raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((payload.type,)))
+        if row is None:
+            raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
+        return row.handler(self.core, message, ctx)
+
+    def _refuse(self, error: PeerError) -> Step:
+        """A peer's mistake becomes the RFC's notify. It ends a half-open SA; an established one
+        ends with INVALID_SYNTAX, at both ends and without a Delete (RFC 7296 2.21.2, 2.21.3).
+        """
+        reply = (NotifyPayload(error.notify, error.data),)
+        if self.half_open:
             failed = Failed(self.spi, self.core.resumed, error.why)
             return Step(replace(self.core, state=State.DEAD), reply, events=(failed,))
+        if error.notify is NotifyType.INVALID_SYNTAX:
+            return replace(informational.end(self.core, False, error.why), reply=reply)
+        return Step(self.core, reply)
 
     def _carry_out(self, step: Step, reply: bytes, tail: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
@@ -276,6 +302,8 @@ class IkeSa:
             self.expected_id += 1
             self.last_reply, self.last_tail = reply, tail
         if core.state is State.DEAD:
+            # only the last answer is said again; nothing of our own is asked any more
+            self.outstanding = self.wants_end = None
             self._due = ctx.now.boot_s + LINGER_S
         elif was_half_open:
             self._schedule(ctx)
@@ -301,8 +329,8 @@ class IkeSa:
             self.core = auth.core
             return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
         self.outstanding = None
-        if asked.last is not None:
-            return self._finish(asked.last, ctx)
+        if asked.last is not None or step.core.state is State.DEAD:
+            return self._finish(asked.last or step, ctx)
         if asked.exchange == ExchangeType.IKE_AUTH:
             self.path = ctx.path
             return Outcome(self.spi, kernel=step.kernel, events=step.events)
@@ -327,6 +355,10 @@ class IkeSa:
             asked.interval_s *= self.retransmit.factor
             asked.deadline_s = ctx.now.boot_s + asked.interval_s
             return Outcome(self.spi, send=(Datagram(asked.data, self.path),))
+        if self.waiting is not None:
+            # one write at a time: what follows from the silence may want one of its own
+            asked.deadline_s = ctx.now.boot_s + asked.interval_s
+            return None
         self.outstanding = None
         if asked.last is not None:
             return self._finish(asked.last, ctx)
@@ -412,19 +444,23 @@ class IkeSa:
         return seal(core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx, iv)
 
     def _open(self, header: Header, ctx: Context) -> Message | None:
-        """The opened message; None: a fragment was taken, others are missing. Raises WireError."""
+        """The opened message; None: a fragment was taken, others are missing. Raises WireError;
+        PeerError where it is authentic and malformed.
+        """
         if self._rx is None:
             raise WireError("sealed message before keys")
         if header.next_payload != PayloadType.SKF:
             return open_sealed(ctx.raw, header, self._rx)
         part = fragment.open_fragment(ctx.raw, header, self._rx)
-        if self._fragments is None:
-            self._fragments = fragment.Reassembly(header.message_id)
-        whole = self._fragments.add(part)
+        kept = self._fragments
+        key = (header.is_response, header.message_id)
+        if kept is None or kept[0] != key:
+            kept = self._fragments = (key, fragment.Reassembly(header.message_id))
+        whole = kept[1].add(part)
         if whole is None:
             return None
         self._fragments = None
-        return Message(header, decode_chain(*whole))
+        return decode_inner(header, *whole)
 
 
 def dropped(core: SaCore, why: str) -> Outcome:

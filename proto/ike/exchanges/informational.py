@@ -49,7 +49,12 @@ def end(core: SaCore, revoke: bool, why: str) -> Step:
 
 
 def process(core: SaCore, message: Message, ctx: Context) -> Step:
-    """Initiator of the exchange: what the answer brought (a ticket, or nothing but life)."""
+    """Initiator of the exchange: what the answer brought (a ticket, or nothing but life).
+
+    INVALID_SYNTAX ends the SA, at both ends and without a Delete (RFC 7296 2.21.3).
+    """
+    if message.notify(NotifyType.INVALID_SYNTAX) is not None:
+        return end(core, False, "the peer found our request malformed")
     stored = tickets.received(core, message, ctx.now.wall_s) if core.initiator else None
     if stored is None:
         return Step(core)
