@@ -112,6 +112,7 @@ class SimSockets:
     def __init__(self, net: PacketNet, addresses: tuple[Address, ...]) -> None:
         self._net = net
         self.addresses = addresses
+        self._closed = False
 
     def on_datagram(self, handler: Callable[[bytes, Path], None]) -> None:
         """Open the sockets: whatever arrives goes to `handler(data, path)`."""
@@ -120,9 +121,11 @@ class SimSockets:
 
     def send(self, datagram: Datagram) -> None:
         """Send one datagram along its path."""
-        self._net.send(datagram.data, datagram.path)
+        if not self._closed:
+            self._net.send(datagram.data, datagram.path)
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Close the sockets: nothing comes in, nothing goes out."""
+        self._closed = True
         for address in self.addresses:
             self._net.unbind(address)

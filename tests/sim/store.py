@@ -6,7 +6,7 @@ commit whose answer is lost raises `Unknown` and may have happened; one that nev
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from cluster.errors import Unavailable, Unknown
 from cluster.store import Changes, Entry, Lease, Scan, Store, Txn, TxnResult
@@ -26,7 +26,14 @@ class FaultyStore:
         self.reachable = True
         self.doubt = 0.0
         """Share of commits that are carried out without an answer coming back."""
+        self.twist: Callable[[Txn], Txn] | None = None
+        """Changes what reaches the store: for tests that must see a broken store found out."""
+        self._dead = False
         self._changed = asyncio.Event()
+
+    def kill(self) -> None:
+        """The process at this end is gone: no call of it has an effect or an end any more."""
+        self._dead = True
 
     def set_reachable(self, reachable: bool) -> None:
         """Cut this member off from the store, or let it back."""
@@ -47,7 +54,7 @@ class FaultyStore:
     async def commit(self, txn: Txn) -> TxnResult:
         """See `Store.commit`."""
         await self.reach()
-        result = await self._inner.commit(txn)
+        result = await self._inner.commit(self.twist(txn) if self.twist else txn)
         if self._random.random() < self.doubt:
             await asyncio.sleep(DEADLINE_S)
             raise Unknown("the store's answer was lost")
@@ -79,10 +86,14 @@ class FaultyStore:
 
     async def reach(self) -> None:
         """One way to the store. Raises Unavailable."""
+        if self._dead:
+            await asyncio.Event().wait()
         if not self.reachable:
             await asyncio.sleep(DEADLINE_S)
             raise Unavailable("the way to the store is cut")
         await asyncio.sleep(self.latency_s / 2)
+        if self._dead:
+            await asyncio.Event().wait()
 
 
 class _FaultyLease:

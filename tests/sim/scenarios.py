@@ -1,0 +1,164 @@
+"""What is played in the simulated world: each scenario is a name, a size, a weather and a play.
+
+Rules: a play drives the world and adds findings; it is ended by the checks that hold for every run.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from tests.sim.loop import SimLoop, Stuck, run
+from tests.sim.net import Weather
+from tests.sim.world import ROUGH, Size, World
+
+RECOVER_S = 60.0
+"""From a kill until every client is served again: dead peer detection takes 15 s of it."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How one run ended."""
+
+    findings: tuple[str, ...]
+    digest: str
+    events: int
+    virtual_s: float
+    lines: tuple[str, ...]
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """See the module."""
+
+    play: Callable[[World], Awaitable[None]]
+    size: Size = Size()
+    weather: Weather = ROUGH
+
+
+async def kill_one(world: World) -> None:
+    """Three gateways, lossy network; one is killed. Every client of it resumes at a survivor."""
+    await world.begin()
+    await world.connect_all()
+    await asyncio.sleep(2)
+    victim = world.random.choice(world.gateways)
+    affected = [client for client in world.clients if victim.name in world.holders(client)]
+    if not affected:
+        world.findings.append(f"{victim.name} held no session: nothing was tried")
+    await victim.kill()
+    await world.until(world.all_served, RECOVER_S, "not every client was served again")
+    await asyncio.sleep(2)
+    world.check_one_sa_each()
+    await world.check_records()
+    for client in world.clients:
+        ways = [up["how"] for up in client.all("established")]
+        wanted = ["full", "resumed"] if client in affected else ["full"]
+        if ways != wanted:
+            world.findings.append(f"{client.name}: {ways} instead of {wanted}")
+
+
+async def one_ticket_twice(world: World) -> None:
+    """The same ticket at two gateways in the same instant: one resumption, one full handshake."""
+    await world.begin()
+    await world.connect_all()
+    await asyncio.sleep(2)
+    original = world.clients[0]
+    ticket = original.tickets.load()
+    if ticket is None:
+        world.findings.append("no ticket was issued")
+        return
+    original.stop()
+    original.session.close()
+    world.net.cut(original.local[0], "10.0.0.1")
+    pair = [world.client(len(world.clients) + n, identity=0) for n in range(2)]
+    for at, client in enumerate(pair):
+        client.tickets.save(ticket)
+        client.session.start(at)
+    world.clients[0:1] = pair
+    await world.until(world.all_served, RECOVER_S, "not every client was served")
+    ways = sorted(str(client.all("established")[0]["how"]) for client in pair)
+    if ways != ["full", "resumed"]:
+        world.findings.append(f"one ticket gave {ways}")
+
+
+async def store_away(world: World) -> None:
+    """No member reaches the store for two lease times: no session ends; then all is as before."""
+    await world.begin()
+    await world.connect_all()
+    late = world.clients.pop()
+    await asyncio.sleep(2)
+    for gateway in world.gateways:
+        gateway.store.set_reachable(False)
+    answered = [len(client.all("answered")) for client in world.clients]
+    await asyncio.sleep(10)
+    for client, before in zip(world.clients, answered, strict=True):
+        if len(client.all("answered")) < before + 5 or client.all("unanswered"):
+            world.findings.append(f"{client.name} was not answered while the store was away")
+    for gateway in world.gateways:
+        gateway.store.set_reachable(True)
+    await asyncio.sleep(10)
+    world.clients.append(late)
+    await world.until(world.all_served, RECOVER_S, "not every client was served afterwards")
+    if any(len(client.all("established")) != 1 for client in world.clients):
+        world.findings.append("a client had to connect again")
+    world.check_one_sa_each()
+    newcomer = world.client(len(world.clients) + 1)
+    world.clients.append(newcomer)
+    newcomer.session.start(0)
+    await world.until(world.all_served, RECOVER_S, "nobody can connect afterwards")
+
+
+async def restart_one(world: World) -> None:
+    """A gateway is killed and comes back from its own data directory at once, twice."""
+    await world.begin()
+    await world.connect_all()
+    gateway = world.random.choice(world.gateways)
+    for _ in range(2):
+        await gateway.kill()
+        await asyncio.sleep(world.random.random() * 2)
+        await world.start(gateway)
+        await world.until(world.all_served, RECOVER_S, "not every client was served again")
+    await asyncio.sleep(2)
+    world.check_one_sa_each()
+    await world.check_records()
+
+
+SCENARIOS = {
+    "kill-one": Scenario(kill_one),
+    "one-ticket-twice": Scenario(one_ticket_twice, size=Size(clients=4)),
+    "store-away": Scenario(store_away, size=Size(clients=8)),
+    "restart-one": Scenario(restart_one, size=Size(clients=10)),
+}
+
+
+def run_seed(name: str, seed: int, *, keep: bool = False) -> Result:
+    """Play scenario `name` with `seed`; `keep`: with every event of the trace as text."""
+    return run_scenario(SCENARIOS[name], seed, keep=keep)
+
+
+def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result:
+    """Play any scenario."""
+    with tempfile.TemporaryDirectory() as folder:
+        worlds: list[World] = []
+
+        async def main(loop: SimLoop) -> None:
+            world = World(
+                loop, seed, Path(folder), size=scenario.size, weather=scenario.weather, keep=keep
+            )
+            worlds.append(world)
+            await scenario.play(world)
+            world.check_end()
+            world.end()
+
+        ended = ""
+        try:
+            run(main)
+        except Stuck as error:
+            ended = f"stuck: {error}"
+        world = worlds[0]
+        findings = [*world.findings, *([ended] if ended else [])]
+        trace = world.trace
+        return Result(
+            tuple(findings), trace.digest(), trace.count, world.loop.time(),
+            tuple(trace.lines or ()),
+        )  # fmt: skip

@@ -1,0 +1,136 @@
+"""The kept seeds pass, a seed repeats exactly, and each promise that is broken is found out."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cluster.store import Txn
+from node.client import NoKeys
+from tests.sim.__main__ import main, parse_seeds
+from tests.sim.net import Weather
+from tests.sim.scenarios import (
+    SCENARIOS,
+    Result,
+    Scenario,
+    kill_one,
+    one_ticket_twice,
+    run_scenario,
+    run_seed,
+)
+from tests.sim.world import Size, World
+
+KEPT = [
+    (line.split()[0], int(line.split()[1]))
+    for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize(("scenario", "seed"), KEPT)
+def test_a_kept_seed_passes(scenario: str, seed: int):
+    assert run_seed(scenario, seed).findings == ()
+
+
+def _digest_in_a_process(scenario: str, seed: int, hash_seed: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.sim.script_scenario", scenario, str(seed)],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ended.stdout.strip()
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_the_same_seed_gives_the_same_trace_under_two_hash_seeds(scenario: str):
+    first = _digest_in_a_process(scenario, 5, "1")
+    assert len(first) == 64
+    assert first == _digest_in_a_process(scenario, 5, "2")
+
+
+def test_another_seed_gives_another_trace():
+    assert run_seed("one-ticket-twice", 1).digest != run_seed("one-ticket-twice", 2).digest
+
+
+# -- with the safeguard removed, the run fails ----------------------------------------------------
+
+
+def test_gateways_that_forget_their_ring_are_found_out():
+    async def play(world: World) -> None:
+        def forget() -> None:
+            for gateway in world.gateways:
+                gateway.node.gateway.endpoint.tickets = NoKeys()
+
+        world.on_begun.append(forget)
+        await kill_one(world)
+
+    findings = run_scenario(Scenario(play, size=Size(clients=6)), 1).findings
+    assert any("['full', 'full'] instead of ['full', 'resumed']" in line for line in findings)
+
+
+def _without_compares(txn: Txn) -> Txn:
+    success = tuple(_without_compares(op) if isinstance(op, Txn) else op for op in txn.success)
+    return msgspec.structs.replace(txn, compares=(), success=success)
+
+
+def test_a_ticket_that_works_twice_is_found_out():
+    async def play(world: World) -> None:
+        def lose_compares() -> None:
+            for gateway in world.gateways:
+                gateway.store.twist = _without_compares
+
+        world.on_begun.append(lose_compares)
+        await one_ticket_twice(world)
+
+    findings = run_scenario(Scenario(play, size=Size(clients=4)), 1).findings
+    assert any("one ticket gave ['resumed', 'resumed']" in line for line in findings)
+
+
+def test_a_client_that_is_left_without_service_is_found_out():
+    async def cut_off(world: World) -> None:
+        await world.begin()
+        for gateway in world.gateways:
+            world.net.cut(world.clients[0].local[0], gateway.host)
+        await world.connect_all()
+
+    findings = run_scenario(Scenario(cut_off, size=Size(clients=2)), 1).findings
+    assert "not every client got connected within 60 s" in findings
+
+
+def test_a_task_that_dies_is_found_out():
+    async def die() -> None:
+        raise LookupError("planted")
+
+    async def play(world: World) -> None:
+        await world.begin()
+        world.gateways[0].supervisor.spawn(die(), "planted")
+        await asyncio.sleep(1)
+
+    (finding,) = run_scenario(Scenario(play, size=Size(clients=0), weather=Weather()), 1).findings
+    assert finding == "gw1: task planted died: LookupError('planted')"
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_names_each_failing_seed_and_counts(capsys: pytest.CaptureFixture[str]):
+    def play(scenario: str, seed: int, *, keep: bool) -> Result:
+        findings = ("something broke",) if seed == 2 else ()
+        return Result(findings, "", 0, 0.0, ("a line",) if keep else ())
+
+    assert main(["--seeds", "1-3", "--scenario", "kill-one"], play) == 1
+    assert capsys.readouterr().out == (
+        "seed 2 of kill-one failed: something broke\n2 passed, 1 failed\n"
+    )
+    assert main(["--seeds", "1,3", "--scenario", "kill-one", "--trace"], play) == 0
+    assert capsys.readouterr().out == "a line\na line\n2 passed, 0 failed\n"
+
+
+def test_seeds_are_ranges_and_lists():
+    assert parse_seeds("1-3,7") == [1, 2, 3, 7]

@@ -1,0 +1,212 @@
+"""A whole cluster with its clients, from a seed: who is there, the weather, and what must hold.
+
+Rules: every random choice comes from a source named after what it decides. A world is used for one
+run. Findings are sentences; no findings is a good run.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path as File
+
+import msgspec
+
+from cluster.layout import Keys
+from cluster.store_memory import MemoryStore
+from node.config import ClientSection
+from tests.sim.checkers import TicketChecker, WireChecker
+from tests.sim.link import LinkNet
+from tests.sim.loop import SimLoop
+from tests.sim.machine import CLUSTER, IKE_PORT, SimClient, SimGateway, gateway_config
+from tests.sim.net import PacketNet, Weather
+from tests.sim.seams import SeededRng, SimClock
+from tests.sim.store import FaultyStore
+from tests.sim.trace import Trace
+
+PSK_HEX = "07" * 32
+POLL_S = 0.05
+BOOT_OFFSET_S_MAX = 100_000.0
+WALL_OFFSET_S_MAX = 1.0
+DRIFT_MAX = 100e-6
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How large a world is."""
+
+    gateways: int = 3
+    clients: int = 20
+    shards: int = 16
+
+
+ROUGH = Weather(latency_s=0.004, jitter_s=0.02, loss=0.05, duplicate=0.05, reorder=0.05)
+"""An access network on a bad day."""
+
+
+class World:
+    """See the module."""
+
+    def __init__(
+        self, loop: SimLoop, seed: int, folder: File, *, size: Size, weather: Weather, keep: bool
+    ) -> None:
+        self.loop = loop
+        self.seed = seed
+        self.size = size
+        self.random = self.rng("choices").random
+        self.trace = Trace(loop, keep=keep)
+        self.net = PacketNet(loop, self.rng("net"), self.trace, weather)
+        self.links = LinkNet(loop, self.rng("links"), self.trace)
+        self.store = MemoryStore(SimClock(loop))
+        self.wire = WireChecker()
+        self.net.observers.append(self.wire.see)
+        self.findings: list[str] = []
+        self.on_begun: list[Callable[[], None]] = []
+        """Called when the cluster stands and before any client comes: a test's sabotage."""
+        self._folder = folder
+        self._write_psks()
+        self.gateways = [
+            SimGateway(
+                gateway_config(number, size.shards, folder),
+                clock=self._clock(f"gw{number}"),
+                net=self.net,
+                links=self.links,
+                trace=self.trace,
+            )
+            for number in range(1, size.gateways + 1)
+        ]
+        self.clients = [self.client(number) for number in range(size.clients)]
+
+    def rng(self, name: str) -> SeededRng:
+        """A source of randomness of its own for `name`."""
+        return SeededRng(self.seed, name)
+
+    def _clock(self, name: str) -> SimClock:
+        random = self.rng(f"clock of {name}").random
+        return SimClock(
+            self.loop,
+            boot_offset_s=random.random() * BOOT_OFFSET_S_MAX,
+            wall_offset_s=random.uniform(-WALL_OFFSET_S_MAX, WALL_OFFSET_S_MAX),
+            drift=random.uniform(-DRIFT_MAX, DRIFT_MAX),
+        )
+
+    def _write_psks(self) -> None:
+        for name, identity in (
+            ("psk.toml", "rfc822:*@example.com"),
+            ("client-psk.toml", "fqdn:vpn.example.com"),
+        ):
+            path = self._folder / name
+            path.touch(mode=0o600)
+            path.write_text(f'[[psk]]\nidentity = "{identity}"\nsecret_hex = "{PSK_HEX}"\n')
+
+    def client(self, number: int, identity: int | None = None) -> SimClient:
+        """A client at an address of its own; `identity`: whose it pretends to be."""
+        name = f"rfc822:c{number if identity is None else identity:04d}@example.com"
+        section = ClientSection(
+            identity=name,
+            remote_identity="fqdn:vpn.example.com",
+            psk_file=str(self._folder / "client-psk.toml"),
+            gateways=tuple(g.config.ike.listen[0] for g in self.gateways),
+            liveness_interval_s=0.5,
+            retransmit_initial_s=0.3,
+            retransmit_factor=1.5,
+            retransmit_tries=8,
+        )
+        return SimClient(
+            section,
+            (f"10.1.{number // 250}.{number % 250 + 1}", IKE_PORT),
+            clock=self._clock(f"client {number}"),
+            rng=self.rng(f"client {number}"),
+            net=self.net,
+            trace=self.trace,
+        )
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Start the store and all gateways at once; wait until every shard has an owner."""
+        self._store_task = asyncio.create_task(self.store.run(), name="store")
+        async with asyncio.TaskGroup() as group:
+            for gateway in self.gateways:
+                group.create_task(self.start(gateway))
+        await self.until(self._all_owned, 30, "not every shard got an owner")
+        for call in self.on_begun:
+            call()
+
+    async def start(self, gateway: SimGateway) -> None:
+        """Start (again) one gateway, with a way to the store of its own."""
+        rng = self.rng(f"{gateway.name} life {gateway.lives}")
+        way = FaultyStore(self.store, self.rng(f"{gateway.name} way {gateway.lives}"))
+        await gateway.start(way, rng)
+
+    def _all_owned(self) -> bool:
+        owned = [len(g.node.ownership.owned) for g in self.live()]
+        return sum(owned) == self.size.shards and all(owned)
+
+    async def connect_all(self) -> None:
+        """Start every client, a few milliseconds apart, each at its own first gateway."""
+        for number, client in enumerate(self.clients):
+            client.session.start(number)
+            await asyncio.sleep(self.random.random() * 0.05)
+        await self.until(self.all_served, 60, "not every client got connected")
+
+    async def until(self, holds: Callable[[], bool], at_most_s: float, otherwise: str) -> bool:
+        """Wait until `holds()`; a finding if that takes longer than `at_most_s`."""
+        end_s = self.loop.time() + at_most_s
+        while not holds():
+            if self.loop.time() > end_s:
+                self.findings.append(f"{otherwise} within {at_most_s:g} s")
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    # -- what there is --------------------------------------------------------------------------
+
+    def live(self) -> list[SimGateway]:
+        """The gateways that run."""
+        return [gateway for gateway in self.gateways if gateway.alive]
+
+    def holders(self, client: SimClient) -> list[str]:
+        """The live gateways that hold the SA the client believes in."""
+        spi = client.spi_r
+        return [g.name for g in self.live() if spi in g.established()] if spi else []
+
+    def all_served(self) -> bool:
+        """Every client has an SA that exactly one live gateway holds."""
+        return all(len(self.holders(client)) == 1 for client in self.clients)
+
+    # -- what must hold -------------------------------------------------------------------------
+
+    def check_one_sa_each(self) -> None:
+        """Liveness: each client has one working SA, and no gateway holds any other."""
+        wanted = sorted(client.spi_r for client in self.clients)
+        held = sorted(spi for gateway in self.live() for spi in gateway.established())
+        if wanted != held:
+            missing = [spi.hex() for spi in wanted if spi not in held]
+            extra = [spi.hex() for spi in held if spi not in wanted]
+            self.findings.append(f"SAs missing: {missing}, SAs nobody uses: {extra}")
+
+    async def check_records(self) -> None:
+        """Durability: the store has the record of each SA that a client relies on (promise 6)."""
+        records = (await self.store.scan(Keys(CLUSTER).records)).entries
+        stored = {entry.key.rpartition(b"/")[2].decode(): None for entry in records}
+        for client in self.clients:
+            if client.spi_r.hex() not in stored:
+                self.findings.append(f"{client.name}: no record of {client.spi_r.hex()}")
+
+    def check_end(self) -> None:
+        """What is looked at when a run is over: wire, tickets, tasks."""
+        tickets = TicketChecker()
+        for gateway in self.gateways:
+            for event in gateway.recorded():
+                if event.kind == "sa_established":
+                    tickets.established(
+                        gateway.name, bytes.fromhex(event.chain), event.generation,
+                        bytes.fromhex(event.spi),
+                    )  # fmt: skip
+            crash = gateway.supervisor.crash
+            if crash is not None:
+                self.findings.append(f"{gateway.name}: task {crash.task} died: {crash.error!r}")
+        self.findings += self.wire.findings + tickets.findings
+
+    def end(self) -> None:
+        """Stop the clients' timers, so that the run can end."""
+        for client in self.clients:
+            client.stop()
