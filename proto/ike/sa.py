@@ -405,7 +405,10 @@ class IkeSa:
             return
         left_s = self.core.expires_wall_s - ctx.now.wall_s
         silent_s = ctx.settings.liveness_interval_s
-        wait_s = min(left_s, silent_s) if silent_s else left_s
+        wait_s = left_s
+        if silent_s:
+            ask_in_s = self.heard_s + silent_s - ctx.now.boot_s
+            wait_s = min(left_s, ask_in_s if ask_in_s > 0 else silent_s)
         self._due = ctx.now.boot_s + max(wait_s, 1.0)
 
     def _nack_wait_s(self) -> float:
