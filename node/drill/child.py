@@ -55,6 +55,11 @@ class Child:
         """It was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 if it was never started."""
+        return self._process.pid if self._process is not None else 0
+
     def check(self) -> None:
         """Raises CouldNotRun if it should be running and isn't."""
         if self.wanted and not self.running:

@@ -1,0 +1,141 @@
+"""What is measured over sockets: the gateway alone, with its durable commit, and its memory.
+
+Rules: CPU is the gateway process's own, user and system, all threads, the least of several runs;
+so is every time. What went wrong in a run makes it void: no figure comes of it.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench import handlers
+from bench.cluster import Cluster, running_cluster
+from bench.figures import Figures
+from bench.load import Order, Report, Setup
+from bench.piped import Broken, Piped, running
+from bench.procfs import cpu_s, rss_octets
+from bench.udp_gateway import Listening, Start
+
+IN_FLIGHT = 64
+MIRROR = "gw2"
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How much is done of each."""
+
+    operations: int = 5000
+    runs: int = 3
+    alone: int = 1000
+    """Resumptions one at a time, for their latency."""
+    warm_up: int = 500
+    sessions: tuple[int, int] = (1000, 10_000)
+    settle_s: float = 2.0
+    """What is given to a gateway to come to rest before its memory is read."""
+
+
+FULL = Size()
+QUICK = Size(operations=1500, runs=1, alone=300, warm_up=200)
+
+
+def run_handlers(size: Size) -> Figures:
+    """The core alone."""
+    return handlers.measure(min(size.operations, 1000), 2 * size.runs)
+
+
+async def run_udp(size: Size) -> Figures:
+    """Production sockets, shell and lane in a process of its own, whose writes settle at once."""
+    psk_hex = secrets.token_hex(32)
+    async with running("bench.udp_gateway") as gateway, running("bench.load") as load:
+        listening = await gateway.ask(Start(psk_hex), Listening)
+        load.tell(Setup(listening.address, psk_hex, gateway.pid))
+        await _warm_up(load, size)
+        probed = await _runs(load, Order("probe", size.operations), size)
+        resumed = await _runs(load, Order("resume", size.operations), size)
+        made = await _runs(load, Order("handshake", size.operations), size)
+    return {
+        "handshake_udp_cpu_us": _cpu_us(made),
+        "resume_udp_cpu_us": _cpu_us(resumed),
+        "liveness_udp_cpu_us": _cpu_us(probed),
+    }
+
+
+async def run_durable(size: Size, profile: Path | None = None) -> Figures:
+    """The production gateway with one etcd member and one mirror, 64 in flight."""
+    async with running_cluster(2, 1, profile) as cluster, running("bench.load") as load:
+        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
+        await _warm_up(load, size)
+        revision, mirror_s = await cluster.revision(), cpu_s(cluster.pid(MIRROR))
+        resumed = await _runs(load, Order("resume", size.operations), size)
+        batches = await cluster.revision() - revision
+        mirror_s = cpu_s(cluster.pid(MIRROR)) - mirror_s
+        alone = await _runs(load, Order("resume", size.alone, 1), size)
+        made = await _runs(load, Order("handshake", size.operations), size)
+        cluster.check()
+    operations = sum(report.done for report in resumed)
+    return {
+        "handshake_durable_cpu_us": _cpu_us(made),
+        "handshake_durable_per_s": _per_s(made),
+        "resume_durable_cpu_us": _cpu_us(resumed),
+        "resume_durable_mirror_cpu_us": round(mirror_s / operations * 1e6, 1),
+        "resume_durable_per_s": _per_s(resumed),
+        "resume_durable_batch_ops": round(operations / batches, 1),
+        "resume_p50_ms_1": _least(alone, lambda report: report.p50_ms),
+        "resume_p99_ms_1": _least(alone, lambda report: report.p99_ms),
+        "resume_p50_ms_64": _least(resumed, lambda report: report.p50_ms),
+        "resume_p99_ms_64": _least(resumed, lambda report: report.p99_ms),
+    }
+
+
+async def run_memory(size: Size) -> Figures:
+    """What a gateway grows by for each session: one gateway with an etcd, hence no mirrors."""
+    few, many = size.sessions
+    async with running_cluster(1, 0) as cluster, running("bench.load") as load:
+        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
+        await _warm_up(load, size)
+        empty = await _at_rest(cluster, size)
+        await _do(load, Order("handshake", few))
+        at_few = await _at_rest(cluster, size)
+        await _do(load, Order("handshake", many - few))
+        at_many = await _at_rest(cluster, size)
+    return {
+        "rss_per_session_bytes_1k": round((at_few - empty) / few),
+        "rss_per_session_bytes_10k": round((at_many - empty) / many),
+    }
+
+
+async def _at_rest(cluster: Cluster, size: Size) -> int:
+    await asyncio.sleep(size.settle_s)
+    cluster.check()
+    return rss_octets(cluster.pid())
+
+
+async def _warm_up(load: Piped, size: Size) -> None:
+    await _do(load, Order("handshake", IN_FLIGHT))
+    await _do(load, Order("resume", size.warm_up))
+
+
+async def _runs(load: Piped, order: Order, size: Size) -> list[Report]:
+    return [await _do(load, order) for _ in range(size.runs)]
+
+
+async def _do(load: Piped, order: Order) -> Report:
+    """One order. Raises Broken if a single operation failed."""
+    report = await load.ask(order, Report)
+    if report.failed:
+        raise Broken(f"{order.kind}: {report.failed} of {order.count} failed")
+    return report
+
+
+def _least(reports: Sequence[Report], value: Callable[[Report], float]) -> float:
+    return round(min(map(value, reports)), 2)
+
+
+def _cpu_us(reports: Sequence[Report]) -> float:
+    return round(min(report.cpu_s / report.done for report in reports) * 1e6, 1)
+
+
+def _per_s(reports: Sequence[Report]) -> float:
+    return round(max(report.done / report.wall_s for report in reports))

@@ -1,0 +1,262 @@
+"""The load: one process, one initiator's Endpoint with many sessions, orders on stdin.
+
+Rules: started as `python -m bench.load`; the first line on stdin is a `Setup`, every further one an
+`Order`, each answered with a `Report` on stdout. It is lean, for it shares the machine with what it
+measures: no event loop, one socket. What isn't answered is repeated as every initiator does. Each
+session has an identity of its own, as in life.
+"""
+
+import gc
+import select
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Literal
+
+import msgspec
+
+from bench.procfs import cpu_s
+from node.client import NoCookies, NoKeys
+from node.credentials import PskTable
+from node.seams import OsClock, OsRng
+from node.spis import ClientSpis
+from proto.ike.core import Peer, RetransmitPolicy, Settings
+from proto.ike.effects import Now, Outcome, Path
+from proto.ike.endpoint import Endpoint
+from proto.ike.enums import PayloadType
+from proto.ike.events import (
+    Answered,
+    Event,
+    Failed,
+    TicketReceived,
+    TicketRefused,
+    Unanswered,
+)
+from proto.ike.identity import parse_identity
+from proto.ike.payloads import IdPayload
+from proto.ike.selectors import parse_selector
+from proto.ike.suite import parse_child, parse_suite
+from proto.ike.ticket import ClientTicket
+from proto.secret import Secret
+
+BUFFER_OCTETS = 4 << 20
+DATAGRAM_MAX = 65_535
+WAIT_MAX_S = 0.5
+SUITE = "aes256gcm16-prfsha256-x25519"
+CHILD = "aes256gcm16"
+REMOTE_ID = "fqdn:vpn.example.com"
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Where to, and whose CPU time counts."""
+
+    gateway: tuple[str, int]
+    psk_hex: str
+    pid: int
+
+
+Kind = Literal["handshake", "resume", "probe"]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """`count` times `kind`, never more than `in_flight` at once."""
+
+    kind: Kind
+    """`handshake`: new sessions, which stay. `resume`: sessions there are, with their newest
+    tickets. `probe`: liveness of sessions there are.
+    """
+    count: int
+    in_flight: int = 64
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What came of an order."""
+
+    done: int
+    failed: int
+    repeated: int
+    """Datagrams sent again."""
+    wall_s: float
+    cpu_s: float
+    """Used by the process that counts, meanwhile."""
+    p50_ms: float
+    p99_ms: float
+
+
+class Slot:
+    """One session: its newest SA and ticket, and since when it waits for an answer."""
+
+    __slots__ = ("peer", "since_s", "spi", "ticket")
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.spi = b""
+        self.ticket: ClientTicket | None = None
+        self.since_s = 0.0
+
+
+class Load:
+    """See the module."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._pid = setup.pid
+        self._psk = Secret(bytes.fromhex(setup.psk_hex))
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.setblocking(False)
+        self._path = Path(self._sock.getsockname(), setup.gateway)
+        self._clock, self._rng = OsClock(), OsRng()
+        peer = self._peer(0)
+        settings = Settings(
+            peer.local_id, b"", peer.suites, peer.child_suites, peer.local_ts, peer.remote_ts,
+            liveness_interval_s=0.0,
+        )  # fmt: skip
+        self._endpoint = Endpoint(
+            settings, self._rng, PskTable(()), ClientSpis(self._rng), NoKeys(), NoCookies()
+        )
+        self._slots: deque[Slot] = deque()
+        """Sessions that wait for nothing, the one left alone longest first."""
+        self._busy: dict[bytes, Slot] = {}
+        self._taken_s: list[float] = []
+        self._failed = 0
+        self._repeated = 0
+        self._made = 0
+        self._kinds: dict[Kind, Callable[[], None]] = {
+            "handshake": self._handshake,
+            "resume": self._resume,
+            "probe": self._probe,
+        }
+
+    def carry_out(self, order: Order) -> Report:
+        """Do it all, then tell."""
+        start = self._kinds[order.kind]
+        self._taken_s, self._failed, self._repeated = [], 0, 0
+        cpu_before_s, begin_s = cpu_s(self._pid), perf_counter()
+        started = 0
+        while (ended := len(self._taken_s) + self._failed) < order.count:
+            while started < order.count and started - ended < order.in_flight:
+                start()
+                started += 1
+            self._turn()
+        wall_s = perf_counter() - begin_s
+        taken_s = sorted(self._taken_s) or [0.0]
+        return Report(
+            done=len(self._taken_s),
+            failed=self._failed,
+            repeated=self._repeated,
+            wall_s=wall_s,
+            cpu_s=cpu_s(self._pid) - cpu_before_s,
+            p50_ms=1000 * taken_s[len(taken_s) // 2],
+            p99_ms=1000 * taken_s[len(taken_s) * 99 // 100],
+        )
+
+    # -- what can be ordered
+
+    def _handshake(self) -> None:
+        self._made += 1
+        slot = Slot(self._peer(self._made))
+        self._begin(slot, self._endpoint.connect(slot.peer, self._path, self._now()))
+
+    def _resume(self) -> None:
+        slot = self._slots.popleft()
+        if slot.ticket is None:
+            raise ValueError("a session without a ticket can't be resumed")
+        self._endpoint.drop(slot.spi, "to be resumed")
+        outcome = self._endpoint.resume(slot.ticket, slot.peer, self._path, self._now())
+        self._begin(slot, outcome)
+
+    def _probe(self) -> None:
+        slot = self._slots.popleft()
+        outcome = self._endpoint.probe(slot.spi, self._now())
+        if outcome is None:
+            raise ValueError("a session that is down can't be probed")
+        self._begin(slot, outcome)
+
+    # -- inside
+
+    def _begin(self, slot: Slot, outcome: Outcome) -> None:
+        slot.spi = outcome.spi
+        slot.since_s = perf_counter()
+        self._busy[slot.spi] = slot
+        self._send(outcome)
+
+    def _turn(self) -> None:
+        """Take what has come, or wait for it; repeat what is due."""
+        due_s = self._endpoint.next_deadline_s() - self._clock.boot_s()
+        if due_s <= 0:
+            for outcome in self._endpoint.on_timer(self._now()):
+                self._repeated += len(outcome.send)
+                self._take(outcome)
+        select.select([self._sock], [], [], min(max(due_s, 0.0), WAIT_MAX_S))
+        now = self._now()
+        while True:
+            try:
+                data = self._sock.recv(DATAGRAM_MAX)
+            except BlockingIOError:
+                return
+            self._take(self._endpoint.receive(data, self._path, now))
+
+    def _take(self, outcome: Outcome) -> None:
+        self._send(outcome)
+        for event in outcome.events:
+            self._observe(event)
+
+    def _observe(self, event: Event) -> None:
+        slot = self._busy.get(event.spi)
+        if slot is None:
+            return
+        match event:
+            case TicketReceived():
+                slot.ticket = event.ticket
+                self._end(slot)
+            case Answered():
+                self._end(slot)
+            case Failed() | TicketRefused() | Unanswered():
+                del self._busy[slot.spi]
+                self._failed += 1
+            case _:
+                return
+
+    def _end(self, slot: Slot) -> None:
+        """It has what it waited for; a ticket comes with what sets a session up."""
+        self._taken_s.append(perf_counter() - slot.since_s)
+        del self._busy[slot.spi]
+        self._slots.append(slot)
+
+    def _send(self, outcome: Outcome) -> None:
+        for datagram in outcome.send:
+            self._sock.sendto(datagram.data, datagram.path.remote)
+
+    def _now(self) -> Now:
+        return Now(self._clock.boot_s(), self._clock.wall_s())
+
+    def _peer(self, number: int) -> Peer:
+        local_id = parse_identity(f"rfc822:c{number:05d}@example.com")
+        anywhere = (parse_selector("0.0.0.0/0"),)
+        return Peer(
+            IdPayload(PayloadType.IDi, *local_id),
+            IdPayload(PayloadType.IDr, *parse_identity(REMOTE_ID)),
+            self._psk,
+            (parse_suite(SUITE),),
+            (parse_child(CHILD),),
+            anywhere,
+            anywhere,
+            retransmit=RetransmitPolicy(initial_s=1.0),
+        )
+
+
+def main() -> None:
+    """Orders from stdin, one a line, until it ends."""
+    gc.disable()  # what it makes lives on or is freed by counting
+    load = Load(msgspec.json.decode(sys.stdin.readline(), type=Setup))
+    for line in sys.stdin:
+        report = load.carry_out(msgspec.json.decode(line, type=Order))
+        print(msgspec.json.encode(report).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
