@@ -119,6 +119,7 @@ class Client:
 
     def stop(self) -> None:
         """No more timers; the sockets are whoever's opened them."""
+        self.session.stop()
         self._shell.close()
 
     def _receive(self, data: bytes, path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from cluster.errors import ClusterError, Unavailable
+from cluster.errors import ClusterError
 from cluster.link import PeerLink
 from cluster.seams import Clock
 from cluster.store import Store
@@ -67,33 +67,36 @@ async def run_gateway(config: GatewayConfig) -> int:
 
 
 async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, store: Store) -> int:
-    """Start, run until the end is asked for, stop."""
+    """Start, run until the end is asked for, stop. Raises ClusterError, OSError."""
     log = node.seams.log
     if isinstance(store, MemoryStore):
         supervisor.spawn(store.run(), "memory-store")
         log.warning("in-process store: nothing is shared, and nothing outlives this process")
     if rpc is not None:
         await rpc.start(View(node, node.config.store.kind))
-    started = asyncio.create_task(node.start())
-    ended = asyncio.create_task(supervisor.ended())
-    deposed = asyncio.create_task(node.deposed.wait())
-    try:
-        await asyncio.wait((started, ended), return_when=asyncio.FIRST_COMPLETED)
-        if not started.done():
-            return 0  # told to end while it still waited for the store
-        started.result()
-        metrics = _metrics(node)
-        if isinstance(store, EtcdStore):
-            supervisor.spawn(_warn_of_version(store, log), "store-version")
-        await asyncio.wait((ended, deposed), return_when=asyncio.FIRST_COMPLETED)
-        await node.stop()
-        if metrics is not None:
-            metrics.close()
-        crash = supervisor.crash
-        return FAILED if crash is not None or node.deposed.is_set() else 0
-    finally:
-        for task in (started, ended, deposed):
-            task.cancel()
+    metrics = _metrics(node)
+    failures: list[ClusterError | OSError] = []
+
+    async def life() -> None:
+        try:
+            await node.start()
+            if isinstance(store, EtcdStore):
+                await _warn_of_version(store, log)
+            await node.deposed.wait()
+        except (ClusterError, OSError) as error:
+            failures.append(error)
+        supervisor.end()
+
+    living = supervisor.spawn(life(), "life")
+    await supervisor.ended()
+    living.cancel()  # told to end while it still waits for the store, perhaps
+    await asyncio.wait((living,))
+    await node.stop()
+    if metrics is not None:
+        metrics.close()
+    for error in failures:
+        raise error
+    return FAILED if supervisor.crash is not None or node.deposed.is_set() else 0
 
 
 def open_store(config: StoreConfig, clock: Clock) -> Store:
@@ -119,7 +122,7 @@ def _metrics(node: Node) -> MetricsServer | None:
 async def _warn_of_version(store: EtcdStore, log: structlog.typing.FilteringBoundLogger) -> None:
     try:
         warning = version_warning(await store.server_version())
-    except (Unavailable, ClusterError):
-        return
+    except ClusterError:
+        return  # it is away: others say so
     if warning is not None:
         log.warning(warning)

@@ -126,6 +126,11 @@ class Session:
         self._report("closed")
         return self.established
 
+    def stop(self) -> None:
+        """No more timers: nothing is asked or tried any more."""
+        self._closing = True
+        self._cancel()
+
     def observe(self, event: Event) -> None:
         """One event of the core."""
         if event.spi != self.spi:

@@ -19,6 +19,7 @@ from node.identity import load_psks, parse_address
 from node.observe import EventLog
 from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, SessionSettings
+from node.supervisor import Supervisor
 from proto.ike.core import Peer, RetransmitPolicy
 from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
@@ -119,24 +120,25 @@ class Swarm:
         )
 
 
-async def _run(config: SwarmConfig) -> None:
-    end = asyncio.Event()
+async def _run(config: SwarmConfig) -> int:
+    supervisor = Supervisor()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end.set)
+        loop.add_signal_handler(number, supervisor.end)
     swarm = Swarm(config)
     swarm.make()
-    connecting = asyncio.create_task(swarm.connect())
-    await end.wait()
-    connecting.cancel()
+    supervisor.spawn(swarm.connect(), "connect")
+    crash = await supervisor.ended()
+    await supervisor.stop()
     await swarm.close()
+    return 0 if crash is None else 1
 
 
-def main() -> None:
-    """`python -m node.swarm --config FILE`."""
+def main() -> int:
+    """`python -m node.swarm --config FILE`; the exit code."""
     octets = Path(sys.argv[-1]).read_bytes()
-    asyncio.run(_run(msgspec.json.decode(octets, type=SwarmConfig)))
+    return asyncio.run(_run(msgspec.json.decode(octets, type=SwarmConfig)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

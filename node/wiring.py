@@ -244,24 +244,32 @@ class Node:
     # -- stopping -------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """The orderly end: no new sessions, writes finished, shards given up, lease revoked."""
+        """The orderly end: no new sessions, writes finished, shards given up, lease revoked.
+
+        Of a node that has not started wholly, what there is so far; `start` must have been ended.
+        """
         self.events.write("stopping")
+        if self.ready:
+            await self._drain()
+        try:
+            released = await self.ownership.release_all() if self.ready else 0
+            await self.membership.leave()
+            self.seams.log.info("left the cluster", shards_given_up=released)
+        except ClusterError as error:
+            self.seams.log.warning("left without the store's knowledge", why=str(error))
+        if hasattr(self, "gateway"):
+            self.gateway.close()
+            self.sockets.close()
+        self.events.write("stopped")
+        self.events.close()
+
+    async def _drain(self) -> None:
         self.gateway.draining = True
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self.journal.drained()
         except TimeoutError:
             self.seams.log.warning("writes left undone", pending=self.journal.pending)
-        try:
-            released = await self.ownership.release_all()
-            await self.membership.leave()
-            self.seams.log.info("left the cluster", shards_given_up=released)
-        except ClusterError as error:
-            self.seams.log.warning("left without the store's knowledge", why=str(error))
-        self.gateway.close()
-        self.sockets.close()
-        self.events.write("stopped")
-        self.events.close()
 
     # -- what the parts ask ---------------------------------------------------------------------
 
