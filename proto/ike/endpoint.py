@@ -23,7 +23,7 @@ from proto.ike.core import (
     replace,
 )
 from proto.ike.effects import Datagram, Now, Outcome, Path, Settlement, ignored
-from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, WireError
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
 from proto.ike.message import Header, encode_clear, peek
@@ -269,7 +269,8 @@ class Endpoint:
         if header.is_response or header.version >> 4 < MAJOR_VERSION:
             return ignored("version")
         notify = (NotifyPayload(NotifyType.INVALID_MAJOR_VERSION),)
+        flags = FLAG_RESPONSE if header.from_initiator else FLAG_RESPONSE | FLAG_INITIATOR
         reply = encode_clear(
-            header.spi_i, header.spi_r, header.exchange, FLAG_RESPONSE, header.message_id, notify
+            header.spi_i, header.spi_r, header.exchange, flags, header.message_id, notify
         )
         return Outcome(send=(Datagram(reply, path),))

@@ -17,7 +17,7 @@ FORMAT = 1
 ChildRow = tuple[
     bytes,
     bytes,
-    tuple[int, ...],
+    tuple[int, int, int, bool],
     tuple[tuple[int | bytes, ...], ...],
     tuple[tuple[int | bytes, ...], ...],
     bytes,

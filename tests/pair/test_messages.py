@@ -44,6 +44,10 @@ def test_a_higher_major_version_is_named_with_what_the_request_had_copied() -> N
     assert answer.data[:16] == bytes(data[:16])
     assert answer.data[20:24] == bytes(data[20:24])
     assert (told.header.exchange, told.header.version) == (34, 0x20)
+    assert answer.data[19] == 0x20
+    data[19] = 0
+    (answer,) = pair.inject(pair.client, bytes(data)).send
+    assert answer.data[19] == 0x28
     data[19] |= 0x20
     assert pair.inject(pair.gateway, bytes(data)).send == ()
     assert pair.gateway.endpoint.spis() == []
