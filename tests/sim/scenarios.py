@@ -123,11 +123,62 @@ async def restart_one(world: World) -> None:
     await world.check_records()
 
 
+async def owner_cut_off(world: World) -> None:
+    """A gateway loses store and peers for longer than its lease, but not its clients. It is
+    replaced while it lives; once it learns so, its clients resume, and nothing was said twice."""
+    await world.begin()
+    await world.connect_all()
+    await asyncio.sleep(2)
+    victim = world.random.choice(world.gateways)
+    others = [gateway for gateway in world.gateways if gateway is not victim]
+    affected = [client for client in world.clients if victim.name in world.holders(client)]
+    victim.store.set_reachable(False)
+    for other in others:
+        world.links.cut(victim.name, other.name)
+    await asyncio.sleep(5)
+    await world.until(
+        lambda: sum(len(g.node.ownership.owned) for g in others) == world.size.shards,
+        30,
+        "the others did not claim the shards of a member that is gone from the store",
+    )
+    if any(client.all("unanswered") for client in affected):
+        world.findings.append("a gateway without the store stopped answering its clients")
+    victim.store.set_reachable(True)
+    world.links.heal()
+    await asyncio.sleep(2)
+    await world.until(world.all_served, RECOVER_S, "not every client was served again")
+    await asyncio.sleep(2)
+    world.check_one_sa_each()
+    await world.check_records()
+    for client in affected:
+        if [up["how"] for up in client.all("established")] != ["full", "resumed"]:
+            world.findings.append(f"{client.name} did not resume: {client.all('established')}")
+
+
+async def answers_lost(world: World) -> None:
+    """Every fifth answer of the store is lost after the deed. Nothing is done twice, nothing is
+    believed undone; one gateway is killed on top."""
+    await world.begin()
+    for gateway in world.gateways:
+        gateway.store.doubt = 0.2
+    await world.connect_all()
+    await world.random.choice(world.gateways).kill()
+    await world.until(world.all_served, RECOVER_S, "not every client was served again")
+    await asyncio.sleep(5)
+    world.check_one_sa_each()
+    await world.check_records()
+    for client in world.clients:
+        if client.all("ticket_refused"):
+            world.findings.append(f"{client.name}: a valid ticket was refused")
+
+
 SCENARIOS = {
     "kill-one": Scenario(kill_one),
     "one-ticket-twice": Scenario(one_ticket_twice, size=Size(clients=4)),
     "store-away": Scenario(store_away, size=Size(clients=8)),
     "restart-one": Scenario(restart_one, size=Size(clients=10)),
+    "owner-cut-off": Scenario(owner_cut_off, size=Size(clients=10)),
+    "answers-lost": Scenario(answers_lost, size=Size(clients=10)),
 }
 
 
