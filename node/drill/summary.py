@@ -50,11 +50,11 @@ def _sessions(verdict: Verdict) -> Table:
 
 def _outcomes(verdict: Verdict) -> Table:
     counts, spread = verdict.counts, verdict.without_service
-    table = Table(title="Affected sessions", title_justify="left")
+    table = Table(title="Affected sessions, and their time without service", title_justify="left")
     for name in ("affected", "kept", "resumed", "re-handshaked", "lost"):
         table.add_column(name, justify="right")
     for name in ("p50", "p99", "max"):
-        table.add_column(f"without service {name}", justify="right")
+        table.add_column(name, justify="right")
     times = [spread.p50_s, spread.p99_s, spread.max_s] if spread else [None] * 3
     numbers = (counts.affected, counts.kept, counts.resumed, counts.rehandshaked, counts.lost)
     table.add_row(*map(str, numbers), *map(_seconds, times))

@@ -31,7 +31,7 @@ title = "A small drill"
 gateways = {gateways}
 shards = 16
 [topology.every.member]
-lease_ttl_s = 3
+lease_ttl_s = 4
 keep_alive_s = 0.5
 [load]
 clients = 20
@@ -117,9 +117,12 @@ def test_an_interrupted_drill_leaves_no_process_and_no_file(tmp_path: Path) -> N
         env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
+    said: list[str] = []
     for line in process.stdout:
+        said.append(line)
         if "steady" in line:
             break
+    assert "steady" in said[-1], "".join(said)
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 2, rest
