@@ -8,7 +8,16 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.cases import FULL, QUICK, Size, run_durable, run_handlers, run_memory, run_udp
+from bench.cases import (
+    FULL,
+    QUICK,
+    Size,
+    profile_durable,
+    run_durable,
+    run_handlers,
+    run_memory,
+    run_udp,
+)
 from bench.cluster import NotReady
 from bench.figures import WANTED, Figures, compared, shown
 from bench.machine import facts
@@ -60,8 +69,9 @@ async def _measure(cases: list[str], size: Size, console: Console) -> Figures:
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
     size = QUICK if arguments.quick else FULL
     if arguments.profile is not None:
-        await run_durable(size, arguments.profile.absolute())
+        resumed = await profile_durable(size, arguments.profile.absolute())
         report(arguments.profile)
+        console.print(f"{resumed} resumptions")
         return
     about = await facts()
     cases: list[str] = arguments.only or list(CASES)

@@ -5,7 +5,9 @@ so is every time. What went wrong in a run makes it void: no figure comes of it.
 """
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,9 +64,9 @@ async def run_udp(size: Size) -> Figures:
     }
 
 
-async def run_durable(size: Size, profile: Path | None = None) -> Figures:
+async def run_durable(size: Size) -> Figures:
     """The production gateway with one etcd member and one mirror, 64 in flight."""
-    async with running_cluster(2, 1, profile) as cluster, running("bench.load") as load:
+    async with running_cluster(2, 1) as cluster, running("bench.load") as load:
         load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
         await _warm_up(load, size)
         revision, mirror_s = await cluster.revision(), cpu_s(cluster.pid(MIRROR))
@@ -87,6 +89,17 @@ async def run_durable(size: Size, profile: Path | None = None) -> Figures:
         "resume_p50_ms_64": _least(resumed, lambda report: report.p50_ms),
         "resume_p99_ms_64": _least(resumed, lambda report: report.p99_ms),
     }
+
+
+async def profile_durable(size: Size, profile: Path) -> int:
+    """Write a profile of the gateway's main thread under resumptions as above; how many."""
+    async with running_cluster(2, 1, profile) as cluster, running("bench.load") as load:
+        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
+        await _warm_up(load, size)
+        os.kill(cluster.pid(), signal.SIGUSR2)
+        resumed = await _runs(load, Order("resume", size.operations), size)
+        os.kill(cluster.pid(), signal.SIGUSR2)
+    return sum(report.done for report in resumed)
 
 
 async def run_memory(size: Size) -> Figures:
