@@ -266,9 +266,10 @@ def test_fragments_of_a_request_and_of_an_answer_are_not_mixed() -> None:
         number = int.from_bytes(pair.gateway.sent[-1].data[20:24], "big")
         pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, number, [], True))
     pair.carry_out(pair.gateway, pair.gateway.endpoint.probe(gateway_spi, pair.now))
-    filler = [VendorIdPayload(b"v" * 150)]
-    asked = fragments(core, sealed(core, ExchangeType.INFORMATIONAL, 2, filler), 128)
-    answered = fragments(core, sealed(core, ExchangeType.INFORMATIONAL, 2, filler, True), 128)
+    # of one length, and each nonsense with a piece of the other
+    two, one = [VendorIdPayload(b"v" * 73)] * 2, [VendorIdPayload(b"v" * 150)]
+    asked = fragments(core, sealed(core, ExchangeType.INFORMATIONAL, 2, two), 128)
+    answered = fragments(core, sealed(core, ExchangeType.INFORMATIONAL, 2, one, True), 128)
     assert len(asked) == len(answered) > 1
     pair.inject(pair.gateway, asked[0])
     sent = len(pair.gateway.sent)
