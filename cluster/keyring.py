@@ -18,6 +18,8 @@ import math
 from functools import cached_property
 
 import msgspec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
 from msgspec.structs import replace
 
 from cluster.errors import ClusterError, Conflict, Incompatible
@@ -79,7 +81,7 @@ class RingPolicy(msgspec.Struct, frozen=True):
             )
 
 
-class RingKey(msgspec.Struct, frozen=True):
+class RingKey(msgspec.Struct, frozen=True, dict=True):
     """One secret and its windows (seconds since 1970; `inf`: no end yet)."""
 
     key_id: bytes
@@ -93,6 +95,20 @@ class RingKey(msgspec.Struct, frozen=True):
     """Promised when it began to seal: a policy shortened later doesn't shorten the life of what
     is out already.
     """
+
+    @cached_property
+    def _keyed(self) -> HMAC:
+        return HMAC(self.secret.octets, hashes.SHA512())
+
+    def expand(self, info: bytes) -> bytes:
+        """HKDF-Expand-SHA512(secret, info), 64 octets: one block (RFC 5869 2.3).
+
+        Keyed once and kept as long as the ring holds the key: members derive a key per ticket, and
+        keying anew would cost more than all the rest of it.
+        """
+        mac = self._keyed.copy()
+        mac.update(info + b"\x01")
+        return mac.finalize()
 
 
 class KeySet(msgspec.Struct, frozen=True, dict=True):

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from proto.ike.events import Dropped, Event
+from proto.ike.kdf import split_keymat
+from proto.ike.payloads import TrafficSelector
+from proto.ike.suite import ChildSuite
 from proto.secret import Secret
 
 Address = tuple[str, int]
@@ -85,18 +88,30 @@ class Settlement(enum.Enum):
 
 
 class InstallChild(msgspec.Struct, frozen=True, gc=False):
-    """Install a pair of ESP SAs."""
+    """Install a pair of ESP SAs. Its keys are split when somebody asks: a null kernel never does."""
 
     spi_in: bytes
     spi_out: bytes
-    encr_in: Secret
-    encr_out: Secret
-    integ_in: Secret
-    integ_out: Secret
-    suite: str
-    local_ts: tuple[str, ...]
-    remote_ts: tuple[str, ...]
+    suite: ChildSuite
+    keymat: Secret
+    """KEYMAT whole (RFC 7296 2.17)."""
+    initiator: bool
+    """Did we start the exchange? Then the initiator's keys are those that we send under."""
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
     path: Path
+
+    @property
+    def keys_in(self) -> tuple[Secret, Secret]:
+        """Encryption key (with an AEAD's salt) and integrity key (empty with an AEAD), inbound."""
+        keys = split_keymat(self.suite, self.keymat)
+        return (keys.encr_r, keys.integ_r) if self.initiator else (keys.encr_i, keys.integ_i)
+
+    @property
+    def keys_out(self) -> tuple[Secret, Secret]:
+        """The same, outbound."""
+        keys = split_keymat(self.suite, self.keymat)
+        return (keys.encr_i, keys.integ_i) if self.initiator else (keys.encr_r, keys.integ_r)
 
 
 class RemoveChild(msgspec.Struct, frozen=True, gc=False):

@@ -55,6 +55,21 @@ def prf(prf_id: int, key: Secret, data: bytes) -> bytes:
     return mac.finalize()
 
 
+class KeyedPrf:
+    """prf under one key, for several data: keyed once, which is half of what one call costs."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, prf_id: int, key: Secret) -> None:
+        self._keyed = HMAC(key.octets, _HASHES[prf_id])
+
+    def __call__(self, data: bytes) -> bytes:
+        """prf(key, data)."""
+        mac = self._keyed.copy()
+        mac.update(data)
+        return mac.finalize()
+
+
 def prf_plus(prf_id: int, key: Secret, seed: bytes, length: int) -> bytes:
     """`length` octets of prf+(key, seed): T1 | T2 | …, Tn = prf(key, Tn-1 | seed | n) (RFC 7296
     2.13).
@@ -101,15 +116,18 @@ def derive_keys(
 
 def child_keymat(
     suite: ChildSuite, prf_id: int, sk_d: Secret, ni: bytes, nr: bytes, shared: Secret | None = None
-) -> ChildKeys:
-    """KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr); initiator's direction first, encryption before
-    integrity.
-    """
-    e = suite.encr_key_octets
-    a = suite.integ_key_octets
+) -> Secret:
+    """KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) (RFC 7296 2.17), as long as `split_keymat` needs it."""
+    half = suite.encr_key_octets + suite.integ_key_octets
     seed = ni + nr if shared is None else shared.octets + ni + nr
-    octets = prf_plus(prf_id, sk_d, seed, 2 * (e + a))
-    half = e + a
+    return Secret(prf_plus(prf_id, sk_d, seed, 2 * half))
+
+
+def split_keymat(suite: ChildSuite, keymat: Secret) -> ChildKeys:
+    """The four keys in KEYMAT: initiator's direction first, encryption before integrity."""
+    octets = keymat.octets
+    e = suite.encr_key_octets
+    half = e + suite.integ_key_octets
     return ChildKeys(
         Secret(octets[:e]),
         Secret(octets[e:half]),

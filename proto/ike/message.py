@@ -87,7 +87,7 @@ class Message(msgspec.Struct, frozen=True):
     def find(self, cls: type[P]) -> P | None:
         """The first payload of class `cls`."""
         for payload in self.payloads:
-            if isinstance(payload, cls):
+            if type(payload) is cls:
                 return payload
         return None
 

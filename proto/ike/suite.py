@@ -8,6 +8,7 @@ Key Length).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -95,13 +96,7 @@ class Suite(msgspec.Struct, frozen=True, gc=False):
     @property
     def transforms(self) -> tuple[Transform, ...]:
         """What a proposal of exactly this suite holds."""
-        integ = (Transform(TransformType.INTEG, self.integ),) if self.integ else ()
-        return (
-            _encr_transform(self.encr, self.key_bits),
-            Transform(TransformType.PRF, self.prf),
-            *integ,
-            Transform(TransformType.KE, self.ke),
-        )
+        return _transforms(self)
 
 
 class ChildSuite(msgspec.Struct, frozen=True, gc=False):
@@ -133,12 +128,28 @@ class ChildSuite(msgspec.Struct, frozen=True, gc=False):
     @property
     def transforms(self) -> tuple[Transform, ...]:
         """What a proposal of exactly this suite holds."""
-        integ = (Transform(TransformType.INTEG, self.integ),) if self.integ else ()
-        return (
-            _encr_transform(self.encr, self.key_bits),
-            *integ,
-            Transform(TransformType.ESN, int(self.esn)),
-        )
+        return _child_transforms(self)
+
+
+@lru_cache(maxsize=64)
+def _transforms(suite: Suite) -> tuple[Transform, ...]:
+    integ = (Transform(TransformType.INTEG, suite.integ),) if suite.integ else ()
+    return (
+        _encr_transform(suite.encr, suite.key_bits),
+        Transform(TransformType.PRF, suite.prf),
+        *integ,
+        Transform(TransformType.KE, suite.ke),
+    )
+
+
+@lru_cache(maxsize=64)
+def _child_transforms(suite: ChildSuite) -> tuple[Transform, ...]:
+    integ = (Transform(TransformType.INTEG, suite.integ),) if suite.integ else ()
+    return (
+        _encr_transform(suite.encr, suite.key_bits),
+        *integ,
+        Transform(TransformType.ESN, int(suite.esn)),
+    )
 
 
 def _take(parts: list[str], known: dict[str, int]) -> int | None:
@@ -278,11 +289,14 @@ def _is_esp(offered: Proposal) -> bool:
 
 def select_child(offer: SaPayload, acceptable: Sequence[ChildSuite]) -> ChildChoice | None:
     """The first of `acceptable` that the peer offers for ESP; None: nothing in common."""
-    proposals = [(p, _by_types(p)) for p in offer.proposals if _is_esp(p)]
+    proposals = [p for p in offer.proposals if _is_esp(p)]
     for suite in acceptable:
         wanted = suite.transforms
-        for offered, by_type in proposals:
-            chosen = _match(by_type, wanted)
+        for offered in proposals:
+            # the usual offer is of one suite per proposal
+            if offered.transforms == wanted:
+                return ChildChoice(suite, offered.spi, offered.number, wanted)
+            chosen = _match(_by_types(offered), wanted)
             if chosen is not None:
                 return ChildChoice(suite, offered.spi, offered.number, chosen)
     return None

@@ -10,9 +10,7 @@ from typing import Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from proto.ike.errors import TicketReason, TicketRejected
 from proto.ike.seams import Rng
@@ -28,7 +26,6 @@ _CLEAR_LEN = 1 + KEY_ID_LEN + _SALT_LEN
 SuiteNumbers = tuple[int, int, int, int, int]
 """The fields of a `proto.ike.suite.Suite`, in order."""
 
-_SHA256 = hashes.SHA256()
 _INFO = b"standfast ticket v1"
 
 TICKET_MIN = _CLEAR_LEN + _TAG_LEN + 1
@@ -44,9 +41,8 @@ class TicketKey(Protocol):
         """8 random octets."""
         ...
 
-    @property
-    def secret(self) -> Secret:
-        """32 octets."""
+    def expand(self, info: bytes) -> bytes:
+        """HKDF-Expand-SHA512 of the key's secret, 64 octets (RFC 5869 2.3)."""
         ...
 
 
@@ -104,14 +100,14 @@ _decoder = msgspec.msgpack.Decoder(TicketBody)
 
 def _derive(key: TicketKey, salt: bytes) -> tuple[bytes, bytes]:
     """The AES-256 key and the nonce of one ticket."""
-    okm = HKDFExpand(_SHA256, _KEY_LEN + _NONCE_LEN, _INFO + salt).derive(key.secret.octets)
-    return okm[:_KEY_LEN], okm[_KEY_LEN:]
+    okm = key.expand(_INFO + salt)
+    return okm[:_KEY_LEN], okm[_KEY_LEN : _KEY_LEN + _NONCE_LEN]
 
 
 def seal(body: TicketBody, key: TicketKey, realm: bytes, rng: Rng) -> bytes:
     """A ticket: `format 1 | key id 8 | salt 16 | AES-256-GCM(body), tag 16 last`.
 
-    Key and nonce are HKDF-Expand-SHA256(ring key, "standfast ticket v1" | salt), 44 octets;
+    Key and nonce are HKDF-Expand-SHA512(ring key, "standfast ticket v1" | salt), 44 octets;
     everything in clear and `realm` are associated data.
     """
     salt = rng.bytes(_SALT_LEN)

@@ -6,6 +6,9 @@ Rules: everything comes from a seed or from a test's hand; nothing here knows th
 import hashlib
 import itertools
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 from proto.ike.core import Peer, RetransmitPolicy, Settings
 from proto.ike.effects import Persist, PersistKind, Settlement
 from proto.ike.enums import IdType, PayloadType
@@ -69,6 +72,10 @@ class Key:
     def __init__(self, key_id: bytes, secret: Secret) -> None:
         self.key_id = key_id
         self.secret = secret
+
+    def expand(self, info: bytes) -> bytes:
+        """As the ring's key does, by the library's own HKDF."""
+        return HKDFExpand(hashes.SHA512(), 64, info).derive(self.secret.octets)
 
 
 class Ring:

@@ -36,9 +36,8 @@ def respond_child(
     if not remote or not local:
         return None, (NotifyPayload(NotifyType.TS_UNACCEPTABLE),)
     spi_in = ctx.spis.esp_spi(core.spi)
-    child = _keyed(core, handshake, choice.suite, spi_in, choice.peer_spi)
-    child = Child(child.spi_in, child.spi_out, child.suite, local, remote, child.keymat)
-    return child, (
+    keymat = _keymat(core, handshake, choice.suite)
+    return Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat), (
         choice.reply(spi_in),
         TsPayload(PayloadType.TSi, remote),
         TsPayload(PayloadType.TSr, local),
@@ -68,46 +67,28 @@ def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Pee
     remote = selectors.narrow(ts_r.selectors, peer.remote_ts)
     if local != ts_i.selectors or remote != ts_r.selectors:
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="selectors wider than what we offered")
-    child = _keyed(core, handshake, suite, handshake.child_spi, peer_spi)
-    return Child(child.spi_in, child.spi_out, suite, local, remote, child.keymat)
+    keymat = _keymat(core, handshake, suite)
+    return Child(handshake.child_spi, peer_spi, suite, local, remote, keymat)
 
 
 def install(core: SaCore, child: Child, path: Path) -> InstallChild:
-    """The kernel operation for a Child SA; directions as seen from here."""
-    encr, integ = _lengths(child.suite)
-    k = child.keymat.octets
-    initiator = (Secret(k[:encr]), Secret(k[encr : encr + integ]))
-    responder = (Secret(k[encr + integ : 2 * encr + integ]), Secret(k[2 * encr + integ :]))
-    ours, theirs = (initiator, responder) if core.initiator else (responder, initiator)
+    """The kernel operation for a Child SA."""
     return InstallChild(
-        spi_in=child.spi_in,
-        spi_out=child.spi_out,
-        encr_in=theirs[0],
-        encr_out=ours[0],
-        integ_in=theirs[1],
-        integ_out=ours[1],
-        suite=str(child.suite),
-        local_ts=tuple(selectors.text(s) for s in child.local_ts),
-        remote_ts=tuple(selectors.text(s) for s in child.remote_ts),
-        path=path,
+        child.spi_in,
+        child.spi_out,
+        child.suite,
+        child.keymat,
+        core.initiator,
+        child.local_ts,
+        child.remote_ts,
+        path,
     )
 
 
-def _keyed(
-    core: SaCore, handshake: Handshake, suite: ChildSuite, spi_in: bytes, spi_out: bytes
-) -> Child:
+def _keymat(core: SaCore, handshake: Handshake, suite: ChildSuite) -> Secret:
     if core.suite is None or core.keys is None:
         raise Misuse("a Child SA before the IKE SA has keys")
-    keys = child_keymat(suite, core.suite.prf, core.keys.d, handshake.nonce_i, handshake.nonce_r)
-    keymat = b"".join(
-        (keys.encr_i.octets, keys.integ_i.octets, keys.encr_r.octets, keys.integ_r.octets)
-    )
-    return Child(spi_in, spi_out, suite, (), (), Secret(keymat))
-
-
-def _lengths(suite: ChildSuite) -> tuple[int, int]:
-    """Octets of the encryption key (with the AEAD's salt) and of the integrity key."""
-    return suite.encr_key_octets, suite.integ_key_octets
+    return child_keymat(suite, core.suite.prf, core.keys.d, handshake.nonce_i, handshake.nonce_r)
 
 
 def _selectors(message: Message) -> tuple[TsPayload | None, TsPayload | None]:

@@ -1,6 +1,7 @@
 """Payloads that are lists: traffic selectors and configuration attributes (RFC 7296 3.13, 3.15)."""
 
 import struct
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
@@ -53,8 +54,17 @@ class TrafficSelector(msgspec.Struct, frozen=True, gc=False):
         return _SELECTOR_HEAD.pack(self.ts_type, self.ip_protocol, 4 + len(tail)) + tail
 
 
+CACHED_OCTETS_MAX = 64
+"""A longer TS payload is rare, and not worth remembering."""
+
+
 def _decode_selectors(body: bytes) -> tuple[TrafficSelector, ...]:
-    """The selectors of a TS payload: `| count | 0 0 0 | selectors … |`."""
+    """The selectors of a TS payload; most clients of a gateway send the same few."""
+    return _decode_cached(body) if len(body) <= CACHED_OCTETS_MAX else _decode_anew(body)
+
+
+def _decode_anew(body: bytes) -> tuple[TrafficSelector, ...]:
+    """`| count | 0 0 0 | selectors … |`."""
     end = len(body)
     if end < 4:
         raise WireError("truncated TS payload")
@@ -80,6 +90,9 @@ def _decode_selectors(body: bytes) -> tuple[TrafficSelector, ...]:
     if offset != end:
         raise WireError("trailing octets after the last traffic selector")
     return tuple(selectors)
+
+
+_decode_cached = lru_cache(maxsize=1024)(_decode_anew)
 
 
 class TsPayload(msgspec.Struct, frozen=True, gc=False):

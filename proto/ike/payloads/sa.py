@@ -5,6 +5,7 @@ is acceptable is `proto.ike.suite`'s business.
 """
 
 import struct
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
@@ -93,9 +94,14 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
         return head + body
 
 
-def _decode_transforms(data: bytes, offset: int, end: int, count: int) -> tuple[Transform, ...]:
-    """`count` transforms that fill `data` from `offset` to `end`."""
+CACHED_OCTETS_MAX = 128
+"""Transforms of a usual proposal take 40; longer ones are not worth remembering."""
+
+
+def _decode_transforms(data: bytes, count: int) -> tuple[Transform, ...]:
+    """`count` transforms that fill `data`."""
     transforms = []
+    offset, end = 0, len(data)
     for i in range(1, count + 1):
         if end - offset < 8:
             raise WireError("truncated transform")
@@ -116,6 +122,10 @@ def _decode_transforms(data: bytes, offset: int, end: int, count: int) -> tuple[
     if offset != end:
         raise WireError("trailing octets after the last transform")
     return tuple(transforms)
+
+
+_decode_cached = lru_cache(maxsize=1024)(_decode_transforms)
+"""Clients of one make offer the same proposals octet for octet, but for the SPI."""
 
 
 class SaPayload(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +151,9 @@ class SaPayload(msgspec.Struct, frozen=True, gc=False):
             if more not in (0, _MORE_PROPOSALS):
                 raise WireError(f"last-proposal mark is {more}")
             spi = body[offset + 8 : offset + 8 + spi_size]
-            transforms = _decode_transforms(body, offset + 8 + spi_size, stop, count)
+            rest = body[offset + 8 + spi_size : stop]
+            decode = _decode_cached if len(rest) <= CACHED_OCTETS_MAX else _decode_transforms
+            transforms = decode(rest, count)
             proposals.append(Proposal(number, protocol, spi, transforms))
             offset = stop
         if offset != end:

@@ -17,6 +17,7 @@ from proto.ike.kdf import (
     prf_plus,
     skeyseed_init,
     skeyseed_resume,
+    split_keymat,
 )
 from proto.ike.suite import parse_child, parse_suite
 from proto.secret import Secret
@@ -75,7 +76,8 @@ def test_published_child_keymat_with_and_without_a_key_exchange():
     ni, nr, sk_d = octets(entry["Ni"]), octets(entry["Nr"]), secret(entry["SK_d"])
     suite = parse_child("aes256-sha256")
     for shared, name in [(None, "KEYMAT_child"), (secret(entry["g_ir_new"]), "KEYMAT_child_dh")]:
-        keys = child_keymat(suite, Prf.PRF_HMAC_SHA2_256, sk_d, ni, nr, shared)
+        keymat = child_keymat(suite, Prf.PRF_HMAC_SHA2_256, sk_d, ni, nr, shared)
+        keys = split_keymat(suite, keymat)
         parts = (keys.encr_i, keys.integ_i, keys.encr_r, keys.integ_r)
         assert b"".join(key.octets for key in parts) == octets(entry[name])[:128]
 
@@ -102,7 +104,8 @@ def test_r46_house_resumption_keys(name, suite):
 def test_r37_house_first_child_keymat():
     sk_d = secret(HOUSE["AES_GCM_16_256"]["SK_d"])
     ni, nr = octets(HOUSE["inputs"]["Ni"]), octets(HOUSE["inputs"]["Nr"])
-    keys = child_keymat(parse_child("aes256gcm16"), Prf.PRF_HMAC_SHA2_256, sk_d, ni, nr)
+    suite = parse_child("aes256gcm16")
+    keys = split_keymat(suite, child_keymat(suite, Prf.PRF_HMAC_SHA2_256, sk_d, ni, nr))
     got = keys.encr_i.octets + keys.encr_r.octets
     assert got.hex() == HOUSE["first_child_KEYMAT_gcm256"]
     assert keys.integ_i.octets == keys.integ_r.octets == b""

@@ -17,7 +17,14 @@ from proto.ike.auth import (
 )
 from proto.ike.enums import AuthMethod, ExchangeType, NotifyType, PayloadType
 from proto.ike.fragment import Reassembly, open_fragment
-from proto.ike.kdf import SaKeys, child_keymat, derive_keys, skeyseed_init, skeyseed_resume
+from proto.ike.kdf import (
+    SaKeys,
+    child_keymat,
+    derive_keys,
+    skeyseed_init,
+    skeyseed_resume,
+    split_keymat,
+)
 from proto.ike.message import (
     Message,
     decode_clear,
@@ -232,7 +239,8 @@ def test_child_keymat_and_the_choice_of_proposals(capture, sa):
     assert choice is not None
     assert choice.peer_spi.hex() == sa["child"]["spi_i"]
     assert choice.reply(octets(sa["child"]["spi_r"])) == answer
-    child = child_keymat(wanted, suite.prf, keys.d, octets(sa["ni"]), octets(sa["nr"]))
+    keymat = child_keymat(wanted, suite.prf, keys.d, octets(sa["ni"]), octets(sa["nr"]))
+    child = split_keymat(wanted, keymat)
     parts = (child.encr_i, child.integ_i, child.encr_r, child.integ_r)
     assert b"".join(part.octets for part in parts).hex() == sa["child"]["keymat"]
 
