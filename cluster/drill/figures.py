@@ -20,6 +20,8 @@ timeline.
 STEPS = 300
 """Points of the timeline."""
 BINS_MAX = 30
+BIN_MIN_S = 0.01
+"""Finer differences say nothing about a gateway's loss."""
 NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -93,7 +95,7 @@ def histogram(interruptions: tuple[Interruption, ...]) -> Histogram | None:
     if not times:
         return None
     least, most = min(times), max(times)
-    bin_s = _nice(max((most - least) / (BINS_MAX - 2), 0.001))
+    bin_s = _nice(max((most - least) / (BINS_MAX - 2), BIN_MIN_S))
     first = math.floor(least / bin_s)
     counts = [0] * (math.floor(most / bin_s) - first + 1)
     for time_s in times:

@@ -204,7 +204,9 @@ def _rotation(history: History, _: list[Interruption]) -> tuple[str, list[Breach
     since = min(connected, default=history.end_t)
     forced = [f.t_s for f in history.faults if f.action == Action.REPLACE_RING.value]
     until = min(forced, default=history.end_t)
-    installed = [e for e in history.members if e.kind == "ring_installed" and since < e.t <= until]
+    rings = [e for e in history.members if e.kind == "ring_installed" and e.t <= until]
+    known = max((e.revision for e in rings if e.t <= since), default=0)
+    installed = [e for e in rings if e.revision > known]  # a restart installs what was known
     if not installed:
         return NOT + "no keys were rotated while clients held tickets", []
     breaches = [b for client in history.clients for b in refusals(client, since, until)]

@@ -22,7 +22,17 @@ from rich.console import Console
 
 from cluster.drill import history
 from cluster.drill.events import OBSERVED
-from cluster.drill.plan import ANY, BUSIEST, LAST, ON_A_GATEWAY, Action, Drill, Fault, decode_drill
+from cluster.drill.plan import (
+    ANY,
+    BUSIEST,
+    LAST,
+    ON_A_GATEWAY,
+    TAKES_SERVICE,
+    Action,
+    Drill,
+    Fault,
+    decode_drill,
+)
 from cluster.drill.verdict import judge_history
 from node.drill import report, summary
 from node.drill.child import CouldNotRun
@@ -96,6 +106,8 @@ class DrillRun:
         """Gateways that a fault took away, and that did not come back yet."""
         self._awaited_dead: dict[str, float] = {}
         """Killed gateways that the others should declare dead, and since when."""
+        self._affected: set[str] = set()
+        """Clients that a fault took service from, or may have; only counted, never iterated."""
         self._etcd_version = ""
 
     async def whole(self, report_dir: Path) -> int:
@@ -187,6 +199,13 @@ class DrillRun:
         """Carry it out; the event is recorded just before."""
         target = self._target(fault) if fault.action in ON_A_GATEWAY else ""
         action = fault.action
+        self._recorder.poll()
+        if action in TAKES_SERVICE or action is Action.STOP_STORE:
+            self._affected |= {
+                name
+                for name, client in self._recorder.clients.items()
+                if client.in_service and target in ("", client.gateway)
+            }
         self._mark_t = self._clock.boot_s()
         self._log.write("fault", action=action.value, target=target)
         if action in SIGNALS:
@@ -205,7 +224,7 @@ class DrillRun:
             await self._ended_in_order(target)
 
     def _after(self, action: Action, target: str) -> None:
-        if action in (Action.KILL, Action.TERM, Action.STOP):
+        if action in TAKES_SERVICE:
             self._down.add(target)
         elif action in (Action.CONT, Action.START):
             self._down.discard(target)
@@ -241,23 +260,29 @@ class DrillRun:
     async def _recover(self) -> None:
         """Wait until every client is back, as long as the drill allows; then watch on."""
         limits, clients = self.drill.limits, self.drill.load.clients
-        since_t = self._mark_t
-        self._phase("recover", "every client looks for its gateway or another one", clients)
+        since_t, affected = self._mark_t, len(self._affected)
+        self._phase("recover", f"{affected} clients affected; until all are back", affected)
 
         def all_back() -> bool:
-            self._screen.done = sum(
-                client.in_service
+            back = [
+                name
+                for name, client in self._recorder.clients.items()
+                if client.in_service
                 and client.answered_t > since_t
                 and client.gateway not in self._down
-                for client in self._recorder.clients.values()
-            )
-            return self._screen.done >= clients and self._deaths_declared() and self._all_started()
+            ]
+            self._screen.done = sum(name in self._affected for name in back)
+            return len(back) >= clients
 
-        if not await self._until(all_back, limits.recover_s):
-            self._screen.line(f"  not all is as it was after {limits.recover_s:g} s")
-        else:
+        def settled() -> bool:
+            return all_back() and self._deaths_declared() and self._all_started()
+
+        deadline_t = self._clock.boot_s() + limits.recover_s
+        if await self._until(all_back, limits.recover_s):
             took_s = self._clock.boot_s() - since_t
-            self._screen.line(f"  all {clients} in service again, {took_s:.1f} s after the fault")
+            self._screen.line(f"  all {clients} clients in service {took_s:.1f} s after the fault")
+        if not await self._until(settled, deadline_t - self._clock.boot_s()):
+            self._screen.line(f"  not all is as it should be after {limits.recover_s:g} s")
         end_t = self._clock.boot_s() + limits.settle_s
         await self._until(lambda: self._clock.boot_s() >= end_t, None)
 
@@ -316,7 +341,7 @@ class DrillRun:
 
     def _phase(self, name: str, text: str, goal: int = 0) -> None:
         self._log.write("phase", name=name)
-        self._screen.begin(text, goal, "clients")
+        self._screen.begin(text, goal, "back" if name == "recover" else "clients")
 
     async def _until(
         self,

@@ -413,6 +413,13 @@ def test_promise_4_is_judged_only_if_keys_were_rotated() -> None:
     assert state(judge(drill(4), record.events), 4) is State.BROKEN
 
 
+def test_a_gateway_that_installs_the_known_ring_again_rotates_nothing() -> None:
+    record = good_record()
+    record.add("gw1", 99.6, "ring_installed", revision=9)
+    record.add("gw2", 115.0, "ring_installed", revision=9)
+    assert state(judge(drill(4), record.events), 4) is State.NOT_TESTED
+
+
 def test_a_ring_overwritten_by_force_is_no_rotation() -> None:
     record = good_record()
     record.fault("replace-ring", "", 105.0)
