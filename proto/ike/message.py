@@ -94,21 +94,21 @@ class Message(msgspec.Struct, frozen=True):
     def identity(self, kind: PayloadType) -> IdPayload | None:
         """The first ID payload of `kind` (IDi or IDr)."""
         for payload in self.payloads:
-            if isinstance(payload, IdPayload) and payload.kind == kind:
+            if payload.__class__ is IdPayload and payload.kind == kind:
                 return payload
         return None
 
     def selectors(self, kind: PayloadType) -> TsPayload | None:
         """The first TS payload of `kind` (TSi or TSr)."""
         for payload in self.payloads:
-            if isinstance(payload, TsPayload) and payload.kind == kind:
+            if payload.__class__ is TsPayload and payload.kind == kind:
                 return payload
         return None
 
     def notify(self, type: int) -> NotifyPayload | None:
         """The first Notify of that type."""
         for payload in self.payloads:
-            if isinstance(payload, NotifyPayload) and payload.type == type:
+            if payload.__class__ is NotifyPayload and payload.type == type:
                 return payload
         return None
 

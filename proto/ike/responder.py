@@ -34,7 +34,7 @@ def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
 def answer(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context) -> Step | Outcome:
     """The new half-open SA's Step, or a stateless Outcome."""
     for payload in message.payloads:
-        if isinstance(payload, UnknownPayload) and payload.critical:
+        if payload.__class__ is UnknownPayload and payload.critical:
             critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
             return refuse(message, (NotifyPayload(critical, bytes((payload.type,))),), ctx)
     if message.header.exchange == ExchangeType.IKE_SESSION_RESUME:

@@ -94,7 +94,7 @@ def _keymat(core: SaCore, handshake: Handshake, suite: ChildSuite) -> Secret:
 def _selectors(message: Message) -> tuple[TsPayload | None, TsPayload | None]:
     ts_i = ts_r = None
     for payload in message.payloads:
-        if isinstance(payload, TsPayload):
+        if payload.__class__ is TsPayload:
             if payload.kind == PayloadType.TSi:
                 ts_i = payload
             else:

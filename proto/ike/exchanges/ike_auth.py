@@ -248,7 +248,7 @@ def _claim(message: Message, local_id: IdPayload) -> tuple[IdPayload, AuthPayloa
     """IDi and AUTH of a request; an IDr in it must be ours. A CERT in it is ignored (R34)."""
     idi, idr = None, None
     for payload in message.payloads:
-        if isinstance(payload, IdPayload):
+        if payload.__class__ is IdPayload:
             if payload.kind == PayloadType.IDi:
                 idi = payload
             else:
