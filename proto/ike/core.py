@@ -96,6 +96,7 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     auth_method: str = ""
     chain: bytes = b""
     generation: int = 0
+    """Of the chain; 0: the store holds nothing of this SA (a client's; one that was revoked)."""
     replaces: bytes = b""
     resumed: bool = False
     established_wall_s: float = 0.0

@@ -10,7 +10,16 @@ import msgspec
 
 from proto.ike import aead, fragment, record
 from proto.ike.core import Context, RetransmitPolicy, SaCore, State, Step, replace
-from proto.ike.effects import Datagram, Outcome, Path, Persist, PersistKind, Settlement, ignored
+from proto.ike.effects import (
+    Datagram,
+    Outcome,
+    Path,
+    Persist,
+    PersistKind,
+    RemoveChild,
+    Settlement,
+    ignored,
+)
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
 from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
 from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
@@ -97,6 +106,11 @@ class IkeSa:
     def half_open(self) -> bool:
         """Answered once, not authenticated yet."""
         return self.core.state in (State.INIT_ANSWERED, State.RESUME_ANSWERED)
+
+    @property
+    def _revoking(self) -> bool:
+        """Is an end wanted that takes the tickets with it, and not written yet?"""
+        return self.wants_end is not None and self.wants_end[0]
 
     def deadline_s(self) -> float:
         """When `on_timer` is to be called next."""
@@ -212,12 +226,21 @@ class IkeSa:
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
 
     def end(self, revoke: bool, why: str, ctx: Context) -> Outcome:
-        """Delete the IKE SA; the record goes once the peer has answered, or doesn't."""
-        busy = self.outstanding is not None or self.waiting is not None
+        """Delete the IKE SA; the record goes once the peer has answered, or doesn't. `revoke`:
+        record and chain go first, for a peer that keeps silent must not keep its tickets.
+        """
+        revoke = revoke and self.core.generation > 0
+        busy = self.waiting is not None or (self.outstanding is not None and not revoke)
         if busy or self.core.state is not State.ESTABLISHED:
+            revoke = revoke or self._revoking
             self.wants_end = (revoke, why)
             return Outcome(self.spi)
-        step = informational.end(self.core, revoke, why)
+        if revoke:
+            persist = self._persist(self.core, PersistKind.REVOKE, b"", b"", ctx)
+            self.waiting = Waiting(replace(self.core, generation=0), b"", b"")
+            self.wants_end = (False, why)
+            return Outcome(self.spi, persist)
+        step = informational.end(self.core, False, why)
         outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
         if self.outstanding is not None:
             self.outstanding.last = step
@@ -232,7 +255,7 @@ class IkeSa:
             return None
         if self.core.state is not State.ESTABLISHED:
             return self._half_open_ended()
-        if self.wants_end is not None and self.outstanding is None:
+        if self.wants_end is not None and (self.outstanding is None or self._revoking):
             revoke, why = self.wants_end
             self.wants_end = None
             return self.end(revoke, why, ctx)
@@ -249,7 +272,7 @@ class IkeSa:
     def _take(self, row: Row | None, message: Message, ctx: Context) -> Step:
         """Run the row's handler. Raises PeerError for a peer's mistake."""
         for payload in message.payloads:
-            if isinstance(payload, UnknownPayload) and payload.critical:
+            if payload.__class__ is UnknownPayload and payload.critical:
                 raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((payload.type,)))
         if row is None:
             raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
@@ -281,6 +304,8 @@ class IkeSa:
         self, core: SaCore, kind: PersistKind, reply: bytes, tail: bytes, ctx: Context
     ) -> Persist:
         ending = kind in (PersistKind.END, PersistKind.REVOKE)
+        if ending and self._revoking:
+            kind = PersistKind.REVOKE
         generation = core.generation
         if kind in (PersistKind.CREATE, PersistKind.REDEEM):
             generation -= 1
@@ -468,5 +493,5 @@ class IkeSa:
 
 def dropped(core: SaCore, why: str) -> Outcome:
     """Let go of an SA silently: kernel cleared, nothing sent, nothing written."""
-    step = informational.end(core, False, why)
-    return Outcome(core.spi, kernel=step.kernel, events=(Ended(core.spi, core.chain, why),))
+    kernel = tuple([RemoveChild(child.spi_in) for child in core.children])
+    return Outcome(core.spi, kernel=kernel, events=(Ended(core.spi, core.chain, why),))

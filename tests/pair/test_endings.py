@@ -117,6 +117,54 @@ def test_an_operators_revocation_takes_the_tickets_with_it() -> None:
     assert pair.gateway.live() == []
 
 
+@pytest.mark.parametrize("asking", [False, True], ids=["idle", "asking for life"])
+def test_a_revocation_waits_for_no_answer_of_the_peers(asking: bool) -> None:
+    pair = Pair(QUIET)
+    spi = pair.connect()
+    core, gateway_spi = pair.client.core(spi), pair.other_end(spi)
+    pair.deliver = lambda side, d: LOST
+    if asking:
+        pair.carry_out(pair.gateway, pair.gateway.endpoint.probe(gateway_spi, pair.now))
+    sent = len(pair.gateway.sent)
+    pair.hold_writes = True
+    terminate(pair, pair.gateway, gateway_spi, revoke=True)
+    assert len(pair.gateway.sent) == sent  # durable first: no Delete yet
+    pair.release()
+    pair.hold_writes = False
+    assert (pair.chains.version, pair.chains.records) == ({}, {})
+    # until it is gone the SA answers, but nothing of it is stored and no ticket of it is made
+    asked = [NotifyPayload(NotifyType.TICKET_REQUEST)]
+    pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, 2, asked))
+    (answer,) = opened(pair.gateway.core(gateway_spi), pair.gateway.sent[-1].data).payloads
+    assert answer == NotifyPayload(NotifyType.TICKET_NACK)
+    delete = DeletePayload(ProtocolId.ESP, 4, (core.children[0].spi_in,))
+    pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, 3, [delete]))
+    pair.run(60)
+    kinds = [op.kind for op in pair.chains.writes]
+    assert kinds == [PersistKind.CREATE, PersistKind.REVOKE]
+    (ended,) = pair.gateway.of(Ended)
+    assert ended.chain
+    assert pair.gateway.endpoint.spis() == []
+
+
+def test_a_revocation_is_not_forgotten_while_it_waits_for_another_write() -> None:
+    pair = Pair(QUIET)
+    spi = pair.connect()
+    core, gateway_spi = pair.client.core(spi), pair.other_end(spi)
+    delete = DeletePayload(ProtocolId.ESP, 4, (core.children[0].spi_in,))
+    pair.hold_writes = True
+    pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, 2, [delete]))
+    terminate(pair, pair.gateway, gateway_spi, revoke=True)
+    terminate(pair, pair.gateway, gateway_spi)  # a lifetime that ends meanwhile takes nothing back
+    pair.hold_writes = False
+    pair.release()
+    pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, 3, [DELETE_IKE]))
+    pair.run(60)
+    assert (pair.chains.version, pair.chains.records) == ({}, {})
+    assert pair.chains.writes[-1].kind is PersistKind.REVOKE
+    assert len(pair.gateway.of(Ended)) == 1
+
+
 def test_a_child_is_deleted_by_the_peers_inbound_spi_and_the_paired_one_answered() -> None:
     pair = Pair(QUIET)  # B32
     spi = pair.connect()

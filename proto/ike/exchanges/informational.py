@@ -22,7 +22,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     """Answer a request of the peer's on an established SA."""
     reply: list[Payload] = []
     for payload in message.payloads:
-        if isinstance(payload, DeletePayload):
+        if payload.__class__ is DeletePayload:
             if payload.protocol == ProtocolId.IKE:
                 return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
             return _delete_children(core, payload)
@@ -42,7 +42,7 @@ def end(core: SaCore, revoke: bool, why: str) -> Step:
     kind = PersistKind.REVOKE if revoke else PersistKind.END
     return Step(
         replace(core, state=State.DEAD),
-        persist=kind if core.chain else None,
+        persist=kind if core.generation else None,
         kernel=tuple(RemoveChild(child.spi_in) for child in core.children),
         events=(Ended(core.spi, core.chain, why),),
     )
@@ -69,5 +69,5 @@ def _delete_children(core: SaCore, payload: DeletePayload) -> Step:
     kept = tuple(c for c in core.children if c not in gone)
     reply = DeletePayload(payload.protocol, 4, tuple(c.spi_in for c in gone))
     kernel: tuple[KernelOp, ...] = tuple(RemoveChild(c.spi_in) for c in gone)
-    persist = PersistKind.WRITE if core.chain else None
+    persist = PersistKind.WRITE if core.generation else None
     return Step(replace(core, children=kept), (reply,), persist, kernel)

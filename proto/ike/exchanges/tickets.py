@@ -19,8 +19,8 @@ LIFETIME_OCTETS = 4
 def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
     """A ticket for `core` (its chain, its generation) and the lifetime told to the client, seconds.
 
-    TICKET_NACK and 0 where no key seals now or nothing is left of the lifetime: no handshake fails
-    for want of a ticket (DESIGN: the key ring).
+    TICKET_NACK and 0 where no key seals now, nothing is left of the lifetime, or the chain was
+    revoked: no handshake fails for want of a ticket (DESIGN: the key ring).
     """
     now = ctx.now.wall_s
     until = min(
@@ -28,7 +28,7 @@ def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
     )
     lifetime_s = int(until - now)
     key = ctx.tickets.sealing(now)
-    if key is None or lifetime_s <= 0:
+    if key is None or lifetime_s <= 0 or not core.generation:
         return NotifyPayload(NotifyType.TICKET_NACK), 0
     sealed = ticket.seal(_body(core, ctx, now + lifetime_s), key, ctx.settings.realm, ctx.rng)
     data = lifetime_s.to_bytes(LIFETIME_OCTETS, "big") + sealed
