@@ -172,11 +172,11 @@ class ClientSection(msgspec.Struct, frozen=True):
     liveness_interval_s: Seconds = 1.0
     retransmit_initial_s: Seconds = 0.5
     retransmit_factor: Annotated[float, Meta(ge=1, le=10, description="a number from 1 to 10")] = (
-        1.8
+        1.5
     )
     retransmit_tries: Annotated[
         int, Meta(ge=1, le=20, description="a whole number from 1 to 20")
-    ] = 5
+    ] = 4
     proposals: Proposals = PROPOSALS
     child_proposals: Proposals = CHILD_PROPOSALS
     local_ts: Prefixes = ANYWHERE

@@ -180,8 +180,8 @@ gateways = [{gateways}]
 ticket_file = "tickets/alice"  # kept at mode 0600; with it a restart resumes
 liveness_interval_s = 1.0
 retransmit_initial_s = 0.5
-retransmit_factor = 1.8
-retransmit_tries = 5
+retransmit_factor = 1.5
+retransmit_tries = 4
 
 [log]
 level = "info"

@@ -21,6 +21,7 @@ from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, SessionSettings
 from node.supervisor import Supervisor
 from proto.ike.core import Peer, RetransmitPolicy
+from proto.ike.effects import Address
 from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
 from proto.ike.payloads import IdPayload
@@ -50,6 +51,17 @@ class SwarmConfig(msgspec.Struct, frozen=True):
     child_proposal: str = "aes256gcm16"
 
 
+def in_turn(gateways: tuple[Address, ...], number: int) -> tuple[Address, ...]:
+    """The gateways as client `number` prefers them: the first in turn, and those that follow it
+    one way round for half of the clients, so that a dead gateway's clients spread over the others.
+    """
+    at = number % len(gateways)
+    first, *others = gateways[at:] + gateways[:at]
+    if number // len(gateways) % 2:
+        others.reverse()
+    return (first, *others)
+
+
 class Swarm:
     """All clients of one file."""
 
@@ -66,7 +78,9 @@ class Swarm:
         """Open every socket; nothing is sent yet. Raises OSError, ValueError."""
         for number in range(self._config.clients):
             socket = LocalSocket(local_host(self._gateways[0]))
-            settings = SessionSettings(self._gateways, self._config.liveness_interval_s)
+            settings = SessionSettings(
+                in_turn(self._gateways, number), self._config.liveness_interval_s
+            )
             client = Client(
                 self._peer(number),
                 settings,
@@ -86,7 +100,7 @@ class Swarm:
             while len(under_way) >= self._config.connect_parallel:
                 await asyncio.sleep(POLL_S)
                 under_way = [c for c in under_way if not c.session.established]
-            client.session.start(number)
+            client.session.start()
             under_way.append(client)
 
     async def close(self) -> None:

@@ -150,8 +150,8 @@ def test_a_gateways_mistake_is_one_line(made: Path, replaced: str, by: str, line
         ("client.toml", '"rfc822:alice@', '"alice@', "client.identity: "),
         ("client.toml", '"fqdn:vpn', '"', "client.remote_identity: "),
         ("client.toml", "127.0.0.1:5002", "127.0.0.1", 'client.gateways: "127.0.0.1" → ADDRESS'),
-        ("client.toml", "factor = 1.8", "factor = 0.5", "client.retransmit_factor: 0.5 → a number"),
-        ("client.toml", "tries = 5", "tries = 2.5", "client.retransmit_tries: 2.5 → a whole numb"),
+        ("client.toml", "factor = 1.5", "factor = 0.5", "client.retransmit_factor: 0.5 → a number"),
+        ("client.toml", "tries = 4", "tries = 2.5", "client.retransmit_tries: 2.5 → a whole numb"),
         ("client.toml", "client-psk", "nopsk", "client.psk_file: nopsk.toml: no such file"),
         ("client.toml", "[client]", '[client]\nproposals = ["x"]', "client.proposals: "),
         (
