@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 from proto.ike import aead, fragment, message
 from proto.ike.core import SaCore
-from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE
-from proto.ike.message import Message
-from proto.ike.payloads import Payload
+from proto.ike.effects import Outcome
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.errors import TicketReason
+from proto.ike.events import TicketRefused
+from proto.ike.message import Message, decode_clear, encode_clear
+from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, SaPayload
+from tests.pair.pair import Pair, Side
 
 _count = itertools.count(1 << 63)
 
@@ -93,3 +97,35 @@ def garbage_fragments(core: SaCore, exchange: int, message_id: int) -> list[byte
         aad += number.to_bytes(2, "big") + (2).to_bytes(2, "big")
         pieces.append(aad + tx.seal(aad, iv_for(tx), b"\x00\xff\xff"))
     return pieces
+
+
+def first_payloads(pair: Pair, nonce: bytes) -> list[SaPayload | KePayload | NoncePayload]:
+    """SA, KE and Ni as a client of this pair sends them."""
+    other = Pair(pair.settings, pair.peer)
+    other.start()
+    asked = decode_clear(other.client.sent[0].data)
+    offer, ke = asked.find(SaPayload), asked.find(KePayload)
+    assert offer is not None
+    assert ke is not None
+    return [offer, ke, NoncePayload(nonce)]
+
+
+def show(pair: Pair, ticket: bytes, gateway: Side | None = None) -> Outcome:
+    """Present `ticket` out of a client's hands."""
+    payloads: list[Payload] = [
+        NoncePayload(b"n" * 32),
+        NotifyPayload(NotifyType.TICKET_OPAQUE, ticket),
+    ]
+    data = encode_clear(b"12345678", bytes(8), ExchangeType.IKE_SESSION_RESUME, 8, 0, payloads)
+    return pair.inject(gateway or pair.gateway, data)
+
+
+def assert_nacked(pair: Pair, outcome: Outcome, reason: TicketReason) -> None:
+    """TICKET_NACK at once, unprotected, without state; the reason stays here."""
+    (datagram,) = outcome.send
+    answer = decode_clear(datagram.data)
+    assert answer.payloads == (NotifyPayload(NotifyType.TICKET_NACK),)
+    assert (answer.header.spi_i, answer.header.spi_r) == (b"12345678", bytes(8))
+    assert outcome.events == (TicketRefused(b"", reason.value),)
+    assert outcome.persist is None
+    assert pair.gateway.endpoint.half_open == 0

@@ -291,3 +291,22 @@ def test_what_the_gateway_says_unprotected_holds_no_sealed_part() -> None:
             with pytest.raises(WireError):
                 decode_clear(datagram.data)
     pair.agree(spi)
+
+
+def test_reserved_header_bits_are_passed_over() -> None:
+    pair = Pair()  # B2: X bits and V are ignored on receipt
+    pair.start()
+    data = bytearray(pair.client.sent[0].data)
+    data[19] |= 0xD7 & ~0x20
+    assert len(pair.inject(pair.gateway, bytes(data)).send) == 1
+    assert pair.gateway.endpoint.half_open == 1
+
+
+def test_a_first_request_with_an_spi_of_ours_or_a_message_id_gets_silence() -> None:
+    pair = Pair()  # R19, B2, B8
+    pair.start()
+    for place, octet in ((8, 1), (15, 1), (23, 1), (20, 1)):
+        data = bytearray(pair.client.sent[0].data)
+        data[place] = octet
+        assert pair.inject(pair.gateway, bytes(data)).events == (Dropped(b"", "unknown_spi"),)
+    assert pair.gateway.endpoint.spis() == []

@@ -12,7 +12,7 @@ from proto.ike.payloads import NoncePayload, NotifyPayload
 from proto.ike.suite import Suite
 from proto.ike.ticket import ClientTicket
 from proto.secret import Secret
-from tests.pair.craft import opened
+from tests.pair.craft import opened, show
 from tests.pair.pair import LOST, ONCE, Pair, exchange, is_response
 from tests.pair.parts import PEER, SECOND_GATEWAY, SETTINGS, Key
 
@@ -238,3 +238,12 @@ def test_a_genuine_answer_that_comes_after_a_forged_nack_wins(reordered: bool) -
     pair.run()
     pair.agree(spi)
     assert pair.client.of(TicketRefused) == []
+
+
+def test_a_client_that_announces_nothing_is_resumed_and_told_nothing() -> None:
+    pair = Pair()  # R27: libreswan sends no notifies there
+    pair.connect()
+    outcome = show(pair, pair.ticket().ticket)
+    answer = decode_clear(outcome.send[0].data)
+    assert [type(p) for p in answer.payloads] == [NoncePayload]
+    assert not pair.gateway.core(outcome.spi).fragmentation
