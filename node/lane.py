@@ -96,6 +96,8 @@ class Lane:
         self._observe = observe
         self._send_back = send_back
         self.sent = 0
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called after each write that ended: the core may want to be called earlier now."""
 
     def carry_out(self, outcome: Outcome) -> None:
         """Do what the core wants done; returns at once, the rest follows when it is durable."""
@@ -110,6 +112,7 @@ class Lane:
                 self._effects(outcome)
             if more is not None:
                 self.carry_out(more)
+            self.on_settled()
 
         self._commits.submit(outcome.persist, done)
 

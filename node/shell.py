@@ -22,6 +22,7 @@ class Shell:
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._armed_s = float("inf")
+        lane.on_settled = self.rearm
 
     def now(self) -> Now:
         """The time, as the core wants it."""
