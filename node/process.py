@@ -6,6 +6,8 @@ SIGTERM and SIGINT end it in order with exit code 0; a lost name or a dead task 
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,7 +51,8 @@ async def run_gateway(config: GatewayConfig) -> int:
     link: PeerLink = NoLink() if rpc is None else rpc.link
 
     def open_sockets(receiver: Receiver) -> Sockets:
-        sockets = UdpSockets(tuple(parse_address(a) for a in config.ike.listen), receiver)
+        with _naming("ike.listen: "):
+            sockets = UdpSockets(tuple(parse_address(a) for a in config.ike.listen), receiver)
         sockets.start()
         return sockets
 
@@ -116,7 +119,19 @@ def open_store(config: StoreConfig, clock: Clock) -> Store:
 
 def _metrics(node: Node) -> MetricsServer | None:
     listen = node.config.metrics.listen
-    return MetricsServer(node.metrics, *parse_address(listen)) if listen else None
+    if not listen:
+        return None
+    with _naming("metrics.listen: ", listen):
+        return MetricsServer(node.metrics, *parse_address(listen))
+
+
+@contextmanager
+def _naming(key: str, name: str = "") -> Iterator[None]:
+    """Says of an OSError which key of the configuration it is about."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{key}{name or error.filename}") from None
 
 
 async def _warn_of_version(store: EtcdStore, log: structlog.typing.FilteringBoundLogger) -> None:

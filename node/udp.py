@@ -36,7 +36,7 @@ class UdpSockets:
     """One bound socket per local address."""
 
     def __init__(self, addresses: tuple[Address, ...], receiver: Receiver) -> None:
-        """Bind them all; port 0 takes a free one. Raises OSError."""
+        """Bind them all; port 0 takes a free one. Raises OSError naming the address."""
         self._receiver = receiver
         self._sockets: dict[Address, socket.socket] = {}
         self.send_failed = 0
@@ -47,7 +47,11 @@ class UdpSockets:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_OCTETS)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_OCTETS)
-            sock.bind((host, port))
+            try:
+                sock.bind((host, port))
+            except OSError as error:
+                sock.close()
+                raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
             self._sockets[host, sock.getsockname()[1]] = sock
 
     @property
