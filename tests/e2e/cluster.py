@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from cluster.layout import Keys, ShardRecord
+from cluster.layout import Keys, MemberRecord, ShardRecord
 from cluster.store import Entry
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
 from node.drill.child import Child
@@ -274,6 +274,12 @@ class Cluster:
             await store.close()
         return {entry.key: entry for entry in scan.entries}
 
+    async def members(self) -> dict[str, MemberRecord]:
+        """The live members, as the store has them."""
+        entries = await self.stored(self.keys.members)
+        records = [msgspec.json.decode(e.value, type=MemberRecord) for e in entries.values()]
+        return {record.name: record for record in records}
+
     async def shards(self) -> dict[int, ShardRecord]:
         """Who owns which shard, as the store has it."""
         entries = await self.stored(self.keys.shards)
@@ -283,11 +289,15 @@ class Cluster:
         }
 
     async def shard_counts(self) -> dict[str, int]:
-        """Shards per owner; those without one under the empty name."""
+        """Shards per live owner; those without one under the empty name."""
         counts: dict[str, int] = {}
+        members = await self.members()
         shards = await self.shards()
         for record in shards.values():
-            counts[record.owner] = counts.get(record.owner, 0) + 1
+            member = members.get(record.owner)
+            lives = member is not None and member.incarnation == record.incarnation
+            owner = record.owner if lives else ""
+            counts[owner] = counts.get(owner, 0) + 1
         if len(shards) < SHARDS:
             counts[""] = counts.get("", 0) + SHARDS - len(shards)
         return counts
