@@ -19,14 +19,15 @@ from bench.cases import (
     run_udp,
 )
 from bench.cluster import NotReady
-from bench.figures import WANTED, Figures, compared, shown
+from bench.figures import WANTED, Figures, compared, profiled, shown
 from bench.machine import facts
 from bench.piped import Broken
-from bench.profiled import report
+from bench.profiled import Profile
 from node.drill.child import CouldNotRun
 from node.etcd_child import EtcdFailed
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
+PROFILE_ROWS = 40
 CASES = ("handlers", "udp", "durable", "memory")
 
 
@@ -69,9 +70,16 @@ async def _measure(cases: list[str], size: Size, console: Console) -> Figures:
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
     size = QUICK if arguments.quick else FULL
     if arguments.profile is not None:
-        resumed = await profile_durable(size, arguments.profile.absolute())
-        report(arguments.profile)
-        console.print(f"{resumed} resumptions")
+        each_us = await profile_durable(size, arguments.profile.absolute())
+        profile = msgspec.json.decode(arguments.profile.read_bytes(), type=Profile)
+        samples = max(1, profile.samples)
+        for title, counts in (
+            ("module", profile.module),
+            ("function, itself", profile.own),
+            ("function, with what it calls", profile.whole),
+        ):
+            console.print(profiled(counts, samples, title, PROFILE_ROWS))
+        console.print(f"{samples} samples; a resumption took {each_us:g} µs of CPU")
         return
     about = await facts()
     cases: list[str] = arguments.only or list(CASES)

@@ -64,5 +64,13 @@ def compared(before: Mapping[str, object], after: Mapping[str, object]) -> Table
     return table
 
 
+def profiled(counts: Mapping[str, int], samples: int, title: str, rows: int) -> Table:
+    """A table of the most frequent of `counts`, as parts of all samples."""
+    table = Table(title, "share")
+    for name, count in list(counts.items())[:rows]:
+        table.add_row(name, f"{count / samples:.1%}")
+    return table
+
+
 def _number(value: object) -> str:
     return f"{value:,.1f}" if isinstance(value, int | float) else str(value)
