@@ -17,6 +17,9 @@ SPI_KEY_LEN = 32
 SHARDS_MAX = 4096
 """More shards than this make scans and claims slow, and buy nothing."""
 
+KNOWN_MAX = 512
+"""SPIs whose shard is remembered; beyond it the memory starts anew."""
+
 _IKE_RANDOM = 6
 _ESP_RANDOM = 2
 _MASK_LEN = 2
@@ -44,6 +47,8 @@ class SpiCodec:
         # keyed once, copied per SPI: half the cost of keying again
         self._ike = hashlib.blake2s(key=key, digest_size=_MASK_LEN, person=_IKE_USE)
         self._esp = hashlib.blake2s(key=key, digest_size=_MASK_LEN, person=_ESP_USE)
+        self._known: dict[bytes, int] = {}
+        """The newest IKE SPIs asked for: one handshake asks for the same half a dozen times."""
 
     def ike_spi(self, shard: int, r48: bytes) -> bytes:
         """The IKE SPI `r48(6) ‖ (shard(2) ⊕ PRF(r48))` of `shard` for six random octets.
@@ -64,9 +69,16 @@ class SpiCodec:
         """The shard that an IKE SPI of this cluster lives in; of a foreign SPI, any number from 0
         to 65535.
         """
+        known = self._known.get(spi)
+        if known is not None:
+            return known
         mask = self._ike.copy()
         mask.update(spi[:_IKE_RANDOM])
-        return int.from_bytes(mask.digest(), "big") ^ int.from_bytes(spi[_IKE_RANDOM:], "big")
+        shard = int.from_bytes(mask.digest(), "big") ^ int.from_bytes(spi[_IKE_RANDOM:], "big")
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[spi] = shard
+        return shard
 
     def esp_spi(self, shard: int, r16: bytes) -> bytes:
         """The ESP SPI `r16(2) ‖ (shard(2) ⊕ PRF(r16))` of `shard` for two random octets.

@@ -6,6 +6,7 @@ goes through the generated code. Source: etcd's rpc.proto (3.4).
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from cluster.errors import Unavailable
 from cluster.store import (
@@ -22,23 +23,20 @@ from cluster.store import (
 )
 from proto.rpc.etcd import kv_pb2, rpc_pb2
 
-_TARGET = {
-    # target (omitted when 0), then key's tag; and the tag of the value
-    Target.VERSION: (b"\x1a", b"\x20"),
-    Target.CREATE_REVISION: (b"\x10\x01\x1a", b"\x28"),
-    Target.MOD_REVISION: (b"\x10\x02\x1a", b"\x30"),
-}
-_ONE_OCTET = tuple(bytes((n,)) for n in range(0x80))
+VARINTS_KEPT = 4096
+"""Numbers whose octets are remembered: lengths, leases and revisions come again and again."""
+
+_VERSION = (b"\x1a", b"\x20")
+_MOD_REVISION = (b"\x10\x02\x1a", b"\x30")
+_CREATE_REVISION = (b"\x10\x01\x1a", b"\x28")
+"""Of a compare: target (omitted when 0) and key's tag; tag of the value."""
 
 
+@lru_cache(VARINTS_KEPT)
 def varint(n: int) -> bytes:
     """Protobuf's variable-length integer, for 0 <= n < 2^63. Raises ValueError."""
     if n < 0:
         raise ValueError(f"{n} is negative")
-    if n < 0x80:
-        return _ONE_OCTET[n]
-    if n < 0x4000:
-        return bytes((n & 0x7F | 0x80, n >> 7))
     octets = bytearray()
     while n > 0x7F:
         octets.append(n & 0x7F | 0x80)
@@ -53,38 +51,41 @@ def encode_txn(txn: Txn) -> bytes:
     for compare in txn.compares:
         octets = _encode_compare(compare)
         parts += (b"\x0a", varint(len(octets)), octets)
-    _encode_branch(parts, b"\x12", txn.success)
-    _encode_branch(parts, b"\x1a", txn.failure)
+    for op in txn.success:
+        _add_operation(parts, b"\x12", op)
+    for op in txn.failure:
+        _add_operation(parts, b"\x1a", op)
     return b"".join(parts)
 
 
 def _encode_compare(compare: Compare) -> bytes:
-    head, tag = _TARGET[compare.target]
-    key = compare.key
+    target, key = compare.target, compare.key
+    if target is Target.VERSION:
+        head, tag = _VERSION
+    elif target is Target.MOD_REVISION:
+        head, tag = _MOD_REVISION
+    else:
+        head, tag = _CREATE_REVISION
     return b"".join((head, varint(len(key)), key, tag, varint(compare.value)))
 
 
-def _encode_branch(
-    parts: list[bytes], tag: bytes, ops: "tuple[Put | Delete | Get | Txn, ...]"
-) -> None:
-    for op in ops:
-        if isinstance(op, Put):
-            kind, octets = b"\x12", _encode_put(op)
-        elif isinstance(op, Txn):
-            kind, octets = b"\x22", encode_txn(op)
-        else:
-            kind = b"\x0a" if isinstance(op, Get) else b"\x1a"
-            octets = b"".join((b"\x0a", varint(len(op.key)), op.key))
-        length = varint(len(octets))
-        parts += (tag, varint(1 + len(length) + len(octets)), kind, length, octets)
+def _add_operation(parts: list[bytes], tag: bytes, op: "Put | Delete | Get | Txn") -> None:
+    """One RequestOp of a branch (`tag`: of which)."""
+    if isinstance(op, Put):
+        octets, field = _encode_put(op), b"\x12"
+    elif isinstance(op, Txn):
+        octets, field = encode_txn(op), b"\x22"
+    else:
+        octets = b"".join((b"\x0a", varint(len(op.key)), op.key))
+        field = b"\x0a" if isinstance(op, Get) else b"\x1a"
+    length = varint(len(octets))
+    parts += (tag, varint(1 + len(length) + len(octets)), field, length, octets)
 
 
 def _encode_put(put: Put) -> bytes:
-    key, value = put.key, put.value
-    if put.lease_id:
-        lease = b"\x18" + varint(put.lease_id)
-        return b"".join((b"\x0a", varint(len(key)), key, b"\x12", varint(len(value)), value, lease))
-    return b"".join((b"\x0a", varint(len(key)), key, b"\x12", varint(len(value)), value))
+    key, value, lease_id = put.key, put.value, put.lease_id
+    parts = (b"\x0a", varint(len(key)), key, b"\x12", varint(len(value)), value)
+    return b"".join((*parts, b"\x18", varint(lease_id)) if lease_id else parts)
 
 
 def decode_txn(txn: Txn, answer: rpc_pb2.TxnResponse, revision: int) -> TxnResult:
