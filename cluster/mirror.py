@@ -28,8 +28,9 @@ class MirrorSettings(msgspec.Struct, frozen=True):
     """How many backups, how long entries are gathered, and the bounds of both sides."""
 
     mirrors: int = 1
-    flush_s: float = 0.003
-    """How long an entry may wait for others to travel with it."""
+    flush_s: float = 0.02
+    """How long an entry or an acknowledgement may wait for others to travel with it: every parcel
+    costs either side as much as a dozen entries."""
     entries_per_frame: int = 64
     pending_max: int = 8192
     """Entries waiting to be sent, over all backups; more are dropped."""
@@ -105,6 +106,8 @@ class Mirrors:
         self._backups: dict[int, tuple[str, ...]] = {}
         self._backups_at = -1
         self._tables: dict[int, _Table] = {}
+        self._acks: dict[tuple[str, int], MirrorAck] = {}
+        """To be sent, the newest of each sender and shard: it says what the ones before said."""
         self._held = 0
         self._offered = 0
         self._sent = 0
@@ -131,7 +134,7 @@ class Mirrors:
         return sum(stream.sequence - stream.acknowledged for stream in self._streams.values())
 
     async def run(self) -> None:
-        """Send what was offered, every few milliseconds while there is something."""
+        """Send what was offered and what was taken, in steps of `flush_s` while there is something."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(self._settings.flush_s)
@@ -143,6 +146,9 @@ class Mirrors:
         due, self._due = self._due, {}
         for key in due:
             self._send(key)
+        acks, self._acks = self._acks, {}
+        for (owner, _), ack in acks.items():
+            self._link.send(owner, ack)
 
     def receive_ack(self, sender: str, ack: MirrorAck) -> None:
         """A backup holds everything up to a number."""
@@ -230,7 +236,8 @@ class Mirrors:
         for entry in frame.entries:
             self._keep(table, entry)
         if table.whole:
-            self._link.send(sender, MirrorAck(frame.shard, frame.fence, frame.sequence))
+            self._acks[sender, frame.shard] = MirrorAck(frame.shard, frame.fence, frame.sequence)
+            self._wake.set()
 
     def held(self, shard: int) -> Mapping[bytes, MirrorEntry]:
         """What is held of `shard`, by SPI; empty if nothing is. The caller doesn't change it."""

@@ -96,6 +96,19 @@ async def test_a_full_frame_leaves_at_once(cluster: Cluster) -> None:
 
 
 @simulated
+async def test_frames_that_come_together_are_acknowledged_at_once(cluster: Cluster) -> None:
+    one, two = await pair(cluster, entries_per_frame=1)
+    shard = shard_of(one)
+    heard: list[MirrorAck] = []
+    one.dispatch.on(MirrorAck, lambda _, ack: heard.append(ack))
+    for number in range(5):
+        one.mirrors.offer(shard, entry(number))
+    await asyncio.sleep(1)
+    assert len(two.mirrors.held(shard)) == 5
+    assert [ack.sequence for ack in heard] == [5]
+
+
+@simulated
 async def test_a_lost_frame_ends_acknowledgements_not_mirroring(cluster: Cluster) -> None:
     one, two = await pair(cluster)
     shard = shard_of(one)
