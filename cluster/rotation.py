@@ -1,7 +1,9 @@
 """Keeps this member's key ring the one that stands in the store, and rotates it for everybody.
 
-Rules: the installed ring is an immutable snapshot, swapped in one step; a ring that can't be read,
-and a ring that is gone from the store, leave the installed one in place. Nobody seals with a key
+Rules: the installed ring is an immutable snapshot, swapped in one step; a ring that can't be read
+leaves the installed one in place, and one that is gone from the store is put back by whoever runs.
+Ring and SPI key are made together, once: where one of them is missing, a member that starts makes
+no new one, for tickets and records depend on the lost one. Nobody seals with a key
 that a live member hasn't installed: announce, wait for every member's report, activate, and when
 all have installed that too, retire. Every write compares the revision that it was made from. Traps:
 requirements i.5.
@@ -37,6 +39,10 @@ REFRESH_INTERVAL_S = 1.0
 """At most one look at the store in this time for a key id that isn't in the ring."""
 POLL_S = 0.2
 """How often a rotation asks who has installed the ring."""
+REFRESH_TIMEOUT_S = 1.0
+"""The longest such a look may take: whoever waits for it has a refusal coming."""
+PUT_BACK_PAUSE_S = 0.5
+"""The pause before a lost ring is put back again, while the store is away."""
 CONFLICTS_MAX = 16
 """How often a change is made again because somebody else's came first."""
 
@@ -93,6 +99,9 @@ class RingKeeper:
         self._installed: Snapshot | None = None
         self._looking: asyncio.Event | None = None
         self._looked_s = -REFRESH_INTERVAL_S
+        self._stands = False
+        """Whether the store holds a ring, as far as the watch has told."""
+        self._lost = asyncio.Event()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -114,50 +123,59 @@ class RingKeeper:
     # -- at the start
 
     async def load_or_create(self) -> None:
-        """Install the ring that stands in the store, made now if none does.
+        """Install the ring that stands in the store, made now if the cluster is new.
 
         Raises WrongKek, Incompatible (nothing was overwritten), Unavailable.
         """
-
-        def make() -> bytes:
-            return encode(new_ring(self._rng, self._clock.wall_s(), self._policy))
-
-        self._install(await self._read_or_create(self._keys.ring, make))
+        self._install(await self._read_or_create(self._keys.ring))
 
     async def load_or_create_spi_key(self) -> Secret:
-        """The key that hides shards in SPIs, made now if the cluster has none; it never changes.
+        """The key that hides shards in SPIs, made now if the cluster is new; it never changes.
 
         Raises WrongKek, Incompatible (nothing was overwritten), Unavailable.
         """
         key = self._keys.spi_key
-        entry = await self._read_or_create(key, lambda: self._rng.bytes(SPI_KEY_LEN))
+        entry = await self._read_or_create(key)
         octets = open_sealed(self._kek, entry.value, key)
         if len(octets) != SPI_KEY_LEN:
             raise Incompatible(f"the SPI key has {len(octets)} octets: another release made it")
         return Secret(octets)
 
-    async def _read_or_create(self, key: bytes, make: Callable[[], bytes]) -> Entry:
+    async def _read_or_create(self, key: bytes) -> Entry:
         while (entry := await self._store.get(key)) is None:
-            sealed = seal(self._kek, make(), key, self._rng)
-            create = Txn((Compare(key, Target.VERSION, 0),), (Put(key, sealed),))
             try:
-                await self._store.commit(create)
+                created = await self._store.commit(self._creation())
             except Unknown:
                 continue  # the next read tells; so it does of another member that came first
+            if not created.succeeded and await self._store.get(key) is None:
+                raise Incompatible(
+                    f"{key.decode()} is gone from the store, and the cluster is not new: restore "
+                    "the store, or start this member while another runs that still has its ring"
+                )
         return entry
+
+    def _creation(self) -> Txn:
+        """Ring and SPI key of a new cluster, in one step; nothing if either stands already."""
+        ring = encode(new_ring(self._rng, self._clock.wall_s(), self._policy))
+        secrets = ((self._keys.ring, ring), (self._keys.spi_key, self._rng.bytes(SPI_KEY_LEN)))
+        return Txn(
+            tuple(Compare(key, Target.VERSION, 0) for key, _ in secrets),
+            tuple(Put(key, seal(self._kek, octets, key, self._rng)) for key, octets in secrets),
+        )
 
     # -- while running
 
     def start(self, spawn: Spawn) -> None:
-        """Begin to install what others write."""
-        spawn(follow(self._store, self._keys.ring, self._changed, lambda: None), "key-ring")
+        """Begin to install what others write, and to put back what got lost."""
+        spawn(follow(self._store, self._keys.ring, self._changed, self._applied), "key-ring")
+        spawn(self._put_back(), "lost key ring")
 
     async def refresh(self) -> bool:
         """One look at the store, for a key id that the ring doesn't hold. True: a newer ring was
         installed.
 
         Cheap to ask for: one look at a time, shared by all who wait, and none within the interval
-        after the last one or while the store is away.
+        after the last one began; short even while the store is away.
         """
         before = self.revision
         if self._looking is not None:
@@ -166,7 +184,10 @@ class RingKeeper:
             self._looked_s = self._clock.boot_s()
             self._looking = asyncio.Event()
             try:
-                await self._look()
+                async with asyncio.timeout(REFRESH_TIMEOUT_S):
+                    await self._look()
+            except TimeoutError:
+                self._trouble(f"the store did not show its key ring in {REFRESH_TIMEOUT_S:g} s")
             except (Unavailable, WrongKek, Incompatible) as error:
                 self._trouble(str(error))
             finally:
@@ -184,13 +205,33 @@ class RingKeeper:
     def _changed(self, key: bytes, entry: Entry | None, _revision: int) -> None:
         if key != self._keys.ring:
             return
+        self._stands = entry is not None
         if entry is None:
-            self._trouble("the key ring is gone from the store: the installed one stays in use")
             return
         try:
             self._install(entry)
         except (WrongKek, Incompatible) as error:
             self._trouble(f"a new key ring can't be installed: {error}")
+
+    def _applied(self) -> None:
+        """A scan, or a whole revision, was taken in: is there still a ring?"""
+        if not self._stands and not self._lost.is_set():
+            self._trouble("the key ring is gone from the store: the installed one is put back")
+            self._lost.set()
+
+    async def _put_back(self) -> None:
+        """Write the installed ring whenever the store has lost it and nobody was quicker."""
+        key = self._keys.ring
+        while True:
+            await self._lost.wait()
+            sealed = seal(self._kek, encode(self.ring), key, self._rng)
+            absent = Compare(key, Target.VERSION, 0)
+            try:
+                await self._store.commit(Txn((absent,), (Put(key, sealed),)))
+            except (Unavailable, Unknown):
+                await asyncio.sleep(PUT_BACK_PAUSE_S)
+                continue
+            self._lost.clear()
 
     def _install(self, entry: Entry) -> None:
         """Open and swap in, unless it isn't newer. Raises WrongKek, Incompatible."""

@@ -9,8 +9,16 @@ import pytest
 from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, WrongKek
 from cluster.keyring import KeyState, RingPolicy
 from cluster.layout import Keys, MemberRecord
-from cluster.rotation import CONFLICTS_MAX, REFRESH_INTERVAL_S, RingHooks, RingKeeper
+from cluster.rotation import (
+    CONFLICTS_MAX,
+    PUT_BACK_PAUSE_S,
+    REFRESH_INTERVAL_S,
+    REFRESH_TIMEOUT_S,
+    RingHooks,
+    RingKeeper,
+)
 from cluster.store import Delete, Put, Txn
+from cluster.store_memory import MemoryStore
 from cluster.vault import Kek
 from proto.secret import Secret
 from tests.sim.loop import run
@@ -331,18 +339,76 @@ def test_a_store_lost_between_announcement_and_activation_is_said() -> None:
     play(story)
 
 
-def test_a_deleted_ring_leaves_the_installed_one_and_is_reported() -> None:
+def test_a_deleted_ring_is_put_back_by_those_who_have_it_and_reported() -> None:
+    """Else the next member to start would make another, and every ticket would be refused."""
+
     async def story(world: World) -> None:
-        one = await world.join("gw1")
+        one, two = await world.join("gw1"), await world.join("gw2")
         ring = one.ring
         await world.settle()
         await world.store.commit(Txn((), (Delete(KEYS.ring),)))
         await world.settle()
-        assert one.ring is ring
-        assert ["gone from the store" in line for line in world.troubles] == [True]
+        assert ["gone from the store" in line for line in world.troubles] == [True, True]
+        newcomer = await world.join("gw3")
+        assert one.ring == two.ring == newcomer.ring == ring
+        assert one.revision == two.revision == newcomer.revision
+        assert (await one.rotate(world.reports, 5)).waiting_for == ()
+
+    play(story)
+
+
+def test_a_ring_deleted_while_the_store_is_away_is_put_back_afterwards() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.settle()
+        world.store.faults.extend([Fault.UNAVAILABLE, Fault.UNKNOWN_LOST])
+        await MemoryStore.commit(world.store, Txn((), (Delete(KEYS.ring),)))
+        await asyncio.sleep(3 * PUT_BACK_PAUSE_S)
+        assert not world.store.faults
+        assert (await world.join("gw2")).ring == one.ring
+
+    play(story)
+
+
+def test_a_ring_that_was_gone_before_the_watch_began_is_put_back() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
+        one.start(world.spawn)
+        await world.settle()
+        assert (await world.join("gw2")).ring == one.ring
+
+    play(story)
+
+
+def test_a_rotation_without_a_ring_in_the_store_changes_nothing() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        ring = one.ring
+        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
         with pytest.raises(ClusterError, match="gone from the store"):
             await one.rotate(world.reports, 1)
         assert one.ring is ring
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("lost", "load"),
+    [
+        (KEYS.ring, RingKeeper.load_or_create),
+        (KEYS.spi_key, RingKeeper.load_or_create_spi_key),
+    ],
+)
+def test_a_member_that_starts_makes_no_secret_anew_that_the_cluster_had(
+    lost: bytes, load: Callable[[RingKeeper], Awaitable[object]]
+) -> None:
+    async def story(world: World) -> None:
+        await world.keeper("gw1").load_or_create()
+        await world.store.commit(Txn((), (Delete(lost),)))
+        with pytest.raises(Incompatible, match="gone from the store"):
+            await load(world.keeper("gw2"))
+        assert await world.store.get(lost) is None
 
     play(story)
 
@@ -388,6 +454,20 @@ def test_a_watch_that_missed_its_history_reads_the_ring_again() -> None:
         two.start(world.spawn)
         await world.settle()
         assert two.revision == one.revision
+
+    play(story)
+
+
+def test_a_look_at_a_store_that_hangs_is_short() -> None:
+    """A ticket under an unknown key waits for it, and is refused at once all the same."""
+
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        world.store.read_gate = asyncio.Event()
+        began_s = world.clock.boot_s()
+        assert not await one.refresh()
+        assert world.clock.boot_s() - began_s == pytest.approx(REFRESH_TIMEOUT_S)
+        assert "did not show" in world.troubles[-1]
 
     play(story)
 
