@@ -1,94 +1,17 @@
 """The ring in the store: made once, installed everywhere, rotated without refusing a ticket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-import msgspec
 import pytest
 
 from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, WrongKek
-from cluster.keyring import KeyState, RingPolicy
-from cluster.layout import Keys, MemberRecord
-from cluster.rotation import (
-    CONFLICTS_MAX,
-    PUT_BACK_PAUSE_S,
-    REFRESH_INTERVAL_S,
-    REFRESH_TIMEOUT_S,
-    RingHooks,
-    RingKeeper,
-)
+from cluster.keyring import KeyState
+from cluster.rotation import CONFLICTS_MAX, REFRESH_INTERVAL_S, REFRESH_TIMEOUT_S
 from cluster.store import Delete, Put, Txn
-from cluster.store_memory import MemoryStore
 from cluster.vault import Kek
 from proto.secret import Secret
-from tests.sim.loop import run
-from tests.unit.cluster.fakes import Fault, FaultyStore, LoopClock, SeededRng
-
-KEYS = Keys("sample")
-KEK = Kek(Secret(bytes(range(32))))
-POLICY = RingPolicy()
-
-
-class World:
-    """One store, several members' keepers."""
-
-    def __init__(self) -> None:
-        self.clock = LoopClock()
-        self.store = FaultyStore(self.clock)
-        self.troubles: list[str] = []
-        self.on_installed: Callable[[], None] = lambda: None
-        self.keepers: dict[str, RingKeeper] = {}
-        self.tasks: list[asyncio.Task[object]] = []
-
-    def keeper(self, name: str, kek: Kek = KEK) -> RingKeeper:
-        keeper = RingKeeper(
-            store=self.store,
-            keys=KEYS,
-            kek=kek,
-            clock=self.clock,
-            rng=SeededRng(1, name),
-            policy=POLICY,
-            hooks=RingHooks(
-                on_installed=lambda _revision: self.on_installed(),
-                on_trouble=self.troubles.append,
-            ),
-        )
-        self.keepers[name] = keeper
-        return keeper
-
-    def spawn(self, coro: object, name: str) -> asyncio.Task[object]:
-        task = asyncio.ensure_future(coro)  # type: ignore[call-overload]
-        self.tasks.append(task)
-        return task  # type: ignore[no-any-return]
-
-    async def join(self, name: str, *, watching: bool = True) -> RingKeeper:
-        keeper = self.keeper(name)
-        await self.register(name)
-        await keeper.load_or_create()
-        if watching:
-            keeper.start(self.spawn)
-        return keeper
-
-    async def register(self, name: str) -> None:
-        record = MemberRecord(name, "00" * 16, "00" * 16, "host", "", (), 0, 0.0, "0.1")
-        put = Put(KEYS.member(name), msgspec.json.encode(record))
-        await self.store.commit(Txn((), (put,)))
-
-    def reports(self) -> dict[str, int]:
-        return {name: keeper.revision for name, keeper in self.keepers.items()}
-
-    async def settle(self) -> None:
-        await asyncio.sleep(0.01)
-
-
-def play(story: Callable[[World], Awaitable[None]]) -> None:
-    async def main(_loop: object) -> None:
-        world = World()
-        await story(world)
-        for task in world.tasks:
-            assert not task.done(), "a watch died"
-
-    run(main)
+from tests.unit.cluster.fakes import Fault
+from tests.unit.cluster.rings import KEYS, POLICY, World, play
 
 
 def test_two_first_members_agree_on_one_ring_and_one_spi_key() -> None:
@@ -335,80 +258,6 @@ def test_a_store_lost_between_announcement_and_activation_is_said() -> None:
             await one.rotate(world.reports, 2, lose)
         world.store.down = False
         assert (await one.rotate(world.reports, 2)).waiting_for == ()
-
-    play(story)
-
-
-def test_a_deleted_ring_is_put_back_by_those_who_have_it_and_reported() -> None:
-    """Else the next member to start would make another, and every ticket would be refused."""
-
-    async def story(world: World) -> None:
-        one, two = await world.join("gw1"), await world.join("gw2")
-        ring = one.ring
-        await world.settle()
-        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
-        await world.settle()
-        assert ["gone from the store" in line for line in world.troubles] == [True, True]
-        newcomer = await world.join("gw3")
-        assert one.ring == two.ring == newcomer.ring == ring
-        assert one.revision == two.revision == newcomer.revision
-        assert (await one.rotate(world.reports, 5)).waiting_for == ()
-
-    play(story)
-
-
-def test_a_ring_deleted_while_the_store_is_away_is_put_back_afterwards() -> None:
-    async def story(world: World) -> None:
-        one = await world.join("gw1")
-        await world.settle()
-        world.store.faults.extend([Fault.UNAVAILABLE, Fault.UNKNOWN_LOST])
-        await MemoryStore.commit(world.store, Txn((), (Delete(KEYS.ring),)))
-        await asyncio.sleep(3 * PUT_BACK_PAUSE_S)
-        assert not world.store.faults
-        assert (await world.join("gw2")).ring == one.ring
-
-    play(story)
-
-
-def test_a_ring_that_was_gone_before_the_watch_began_is_put_back() -> None:
-    async def story(world: World) -> None:
-        one = await world.join("gw1", watching=False)
-        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
-        one.start(world.spawn)
-        await world.settle()
-        assert (await world.join("gw2")).ring == one.ring
-
-    play(story)
-
-
-def test_a_rotation_without_a_ring_in_the_store_changes_nothing() -> None:
-    async def story(world: World) -> None:
-        one = await world.join("gw1", watching=False)
-        ring = one.ring
-        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
-        with pytest.raises(ClusterError, match="gone from the store"):
-            await one.rotate(world.reports, 1)
-        assert one.ring is ring
-
-    play(story)
-
-
-@pytest.mark.parametrize(
-    ("lost", "load"),
-    [
-        (KEYS.ring, RingKeeper.load_or_create),
-        (KEYS.spi_key, RingKeeper.load_or_create_spi_key),
-    ],
-)
-def test_a_member_that_starts_makes_no_secret_anew_that_the_cluster_had(
-    lost: bytes, load: Callable[[RingKeeper], Awaitable[object]]
-) -> None:
-    async def story(world: World) -> None:
-        await world.keeper("gw1").load_or_create()
-        await world.store.commit(Txn((), (Delete(lost),)))
-        with pytest.raises(Incompatible, match="gone from the store"):
-            await load(world.keeper("gw2"))
-        assert await world.store.get(lost) is None
 
     play(story)
 
