@@ -196,7 +196,9 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         return AdminClient((address,), self._credentials, server)
 
     async def _admit(self, context: Context, *, member: bool) -> None:
-        """Let an operator of this cluster pass, and a member where `member`; end the call else."""
+        """Let an operator of this cluster pass, and a member where `member`, once there is
+        something to be told; end the call else.
+        """
         caller = peer_identity(context.auth_context())
         allowed = (OPERATOR, MEMBER) if member else (OPERATOR,)
         if caller is None or caller.cluster != self._cluster or caller.role not in allowed:
@@ -205,6 +207,10 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"the certificate shown is of {who}: {needed}"
             )
+        try:
+            self._view.check_ready()
+        except ClusterError as error:
+            await _refuse(error, context)
 
 
 async def _check_spi(spi: bytes, context: Context) -> None:

@@ -95,7 +95,11 @@ class RotationStep(msgspec.Struct, frozen=True):
 
 
 class NodeView(Protocol):
-    """What the administration asks of the process. Implementer: `node.wiring`."""
+    """What the administration asks of the process. Implementer: `node.view.View`."""
+
+    def check_ready(self) -> None:
+        """Asked before anything else. Raises Unavailable while the member starts."""
+        ...
 
     def status(self) -> ClusterStatus:
         """The cluster as this member sees it; answered without the store."""

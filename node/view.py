@@ -29,14 +29,14 @@ class View:
         self._node = node
         self._store_kind = store_kind
 
-    def _ready(self) -> "Node":
+    def check_ready(self) -> None:
+        """Raises Unavailable while the member starts: the rest isn't to be asked yet."""
         if not self._node.ready:
             raise Unavailable("this member is starting: it waits for the store, or for its name")
-        return self._node
 
     def status(self) -> ClusterStatus:
-        """The cluster as this member sees it. Raises Unavailable while it starts."""
-        node = self._ready()
+        """The cluster as this member sees it."""
+        node = self._node
         counts = node.ownership.counts()
         return ClusterStatus(
             cluster=node.config.cluster.name,
@@ -69,20 +69,20 @@ class View:
                 expires_wall_s=core.expires_wall_s,
                 member=me,
             )
-            for core, path in self._ready().gateway.endpoint.established()
+            for core, path in self._node.gateway.endpoint.established()
         ]
 
     async def terminate(self, spi_r: bytes) -> bool:
         """Delete the IKE SA, tell its peer, and void its tickets."""
-        return self._ready().gateway.terminate(spi_r)
+        return self._node.gateway.terminate(spi_r)
 
     def keys(self) -> Sequence[KeyInfo]:
         """The keys of the installed ring."""
-        return key_infos(self._ready().rings.ring)
+        return key_infos(self._node.rings.ring)
 
     async def rotate(self, progress: Callable[[str], None]) -> None:
         """Announce a ticket key, wait for every live member, seal with it. Raises ClusterError."""
-        rotation = await self._ready().rings.rotate(
+        rotation = await self._node.rings.rotate(
             self._node.membership.roster.ring_revisions, ROTATION_TIMEOUT_S, progress
         )
         if rotation.waiting_for:

@@ -66,10 +66,15 @@ class FakeView:
         self.held = [session(number, name) for number in numbers]
         self.others: dict[str, str] = {}
         self.failure: ClusterError | None = None
+        self.starting = False
         self.go_on = asyncio.Event()
         self.rotated = asyncio.Event()
         self.rotations = 0
         self.ring = announce(new_ring(OsRng(), NOW, RingPolicy()), OsRng(), NOW + 1, RingPolicy())
+
+    def check_ready(self) -> None:
+        if self.starting:
+            raise Unavailable("this member is starting")
 
     def status(self) -> ClusterStatus:
         members = (
@@ -241,6 +246,24 @@ async def test_a_failure_of_the_cluster_is_one_line(cluster: Cluster) -> None:
     async with cluster.client(cluster.pki.operator()) as client:
         with pytest.raises(AdminError, match=r"^the store did not answer in 3 s$"):
             await client.terminate(session(0, "gw1").spi_r)
+
+
+async def test_a_member_that_starts_says_so_whatever_it_is_asked(cluster: Cluster) -> None:
+    cluster.views["gw1"].starting = True
+    spi = session(0, "gw1").spi_r
+    async with cluster.client(cluster.pki.operator()) as client:
+
+        async def rotate() -> None:
+            async for _ in client.rotate():
+                pass
+
+        questions = (
+            client.status, client.sessions, client.keys, rotate,
+            lambda: client.show(spi), lambda: client.terminate(spi),
+        )  # fmt: skip
+        for question in questions:
+            with pytest.raises(AdminError, match=r"^this member is starting$"):
+                await question()
 
 
 async def test_keys_are_described_and_never_shown(cluster: Cluster) -> None:
