@@ -78,6 +78,11 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
     if rpc is not None:
         await rpc.start(View(node, node.config.store.kind))
     metrics = _metrics(node)
+
+    def count_crash() -> None:
+        node.metrics.task_crashes = supervisor.crashes
+
+    supervisor.on_crash = count_crash
     failures: list[ClusterError | OSError] = []
 
     async def life() -> None:

@@ -40,6 +40,8 @@ class Supervisor:
         self.crash: Crash | None = None
         self.crashes = 0
         """Unexpected exceptions so far, restarted and contained ones included."""
+        self.on_crash: Callable[[], None] = lambda: None
+        """Called at each of them; doesn't raise."""
 
     def spawn(self, coro: Coroutine[object, object, object], name: str) -> asyncio.Task[None]:
         """Run `coro` as a task; an exception it doesn't handle ends the process in order."""
@@ -158,6 +160,7 @@ class Supervisor:
 
     def _note(self, name: str, error: Exception) -> None:
         self.crashes += 1
+        self.on_crash()
         self._log.error("task died", task=name, exc_info=error)
 
     def _end_process(self, name: str, error: Exception) -> None:

@@ -47,12 +47,15 @@ async def test_a_crash_ends_the_process_and_is_logged_with_its_traceback(
 
 async def test_the_first_crash_is_the_reason(lines: io.StringIO) -> None:
     supervisor = Supervisor()
+    told: list[int] = []
+    supervisor.on_crash = lambda: told.append(supervisor.crashes)
     await supervisor.spawn(_dies(), "first")
     await supervisor.spawn(_dies(), "second")
     crash = await supervisor.ended()
     assert crash is not None
     assert crash.task == "first"
     assert supervisor.crashes == 2
+    assert told == [1, 2]
 
 
 async def test_ended_in_order_has_no_crash() -> None:
