@@ -20,12 +20,17 @@ from tests.e2e.cluster import until
 
 
 class Watched:
-    """A socket that keeps what came and went. `mute`: nothing leaves or arrives any more."""
+    """A socket that keeps what came and went.
+
+    `mute`: nothing leaves or arrives any more. `detour`: what leaves goes there instead.
+    """
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
+        self.came_from: list[Address] = []
         self.sent: list[Datagram] = []
         self.mute = False
+        self.detour: Address | None = None
         self._socket = LocalSocket("127.0.0.1")
         self._udp: Sockets | None = None
         self._receiver: Receiver | None = None
@@ -39,13 +44,15 @@ class Watched:
     def _arrived(self, data: bytes, way: Way) -> None:
         if self._receiver is not None and not self.mute:
             self.received.append(data)
+            self.came_from.append(way.remote)
             self._receiver(data, way)
 
     def send(self, datagram: Datagram) -> None:
         """Send, and keep it."""
         if self._udp is not None and not self.mute:
             self.sent.append(datagram)
-            self._udp.send(datagram)
+            way = datagram.path
+            self._udp.send(Datagram(datagram.data, Way(way.local, self.detour or way.remote)))
 
     def repeat(self, data: bytes, remote: Address) -> None:
         """Send octets of one's own from the client's port."""

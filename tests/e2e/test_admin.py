@@ -1,7 +1,5 @@
 """What an operator sees and does, by the command line; metrics; what is at rest."""
 
-import asyncio
-import urllib.request
 from typing import Any
 
 import msgspec
@@ -9,21 +7,8 @@ import msgspec
 from node.session import MemoryTicket
 from node.tickets import TicketFile
 from tests.e2e.cluster import Cluster, until
+from tests.e2e.figures import scrape
 from tests.e2e.local import LocalClient
-
-
-def figures(cluster: Cluster, gateway: str) -> dict[str, float]:
-    """A gateway's metrics: name with labels → value."""
-    port = cluster.ports.metrics + int(gateway[2:])
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
-    return {name: float(value) for name, value in pairs}
-
-
-async def scrape(cluster: Cluster, gateway: str) -> dict[str, float]:
-    """The same, without holding up the test's own client."""
-    return await asyncio.to_thread(figures, cluster, gateway)
 
 
 async def test_status_shows_the_cluster(cluster: Cluster) -> None:
