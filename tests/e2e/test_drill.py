@@ -50,9 +50,12 @@ target = "{target}"
 {when}
 """
 RUN = """
+import signal
 import sys
 from pathlib import Path
 from node.drill.run import run_drill
+# a shell's background job starts with SIGINT ignored, and a drill under it would be as deaf
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(run_drill(Path(sys.argv[1]), Path(sys.argv[2])))
 """
 TIMEOUT_S = 240
