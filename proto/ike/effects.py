@@ -88,7 +88,7 @@ class Settlement(enum.Enum):
 
 
 class InstallChild(msgspec.Struct, frozen=True, gc=False):
-    """Install a pair of ESP SAs. Its keys are split when somebody asks: a null kernel never does."""
+    """Install a pair of ESP SAs. Its keys are split when asked for: a null kernel never does."""
 
     spi_in: bytes
     spi_out: bytes

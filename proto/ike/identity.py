@@ -20,6 +20,8 @@ ID_TYPES: dict[str, int] = {
     "key_id": IdType.ID_KEY_ID,
 }
 _KINDS = {number: kind for kind, number in ID_TYPES.items()}
+IDENTITY_MAX = 512
+"""Octets of an identity that a peer may have. Records and tickets hold it twice, once as text."""
 _PRINTABLE = re.compile(rb"[!-~]+")
 
 RIGHT_IDENTITY = "fqdn:NAME, rfc822:USER@DOMAIN, ipv4:ADDRESS, ipv6:ADDRESS or key_id:TEXT"

@@ -11,6 +11,8 @@ from proto.ike.enums import TsType
 from proto.ike.payloads import TrafficSelector
 
 PORT_MAX = 0xFFFF
+SELECTORS_MAX = 64
+"""Selectors of one side of a Child SA: a TS payload holds 255, a record is to stay small."""
 
 
 def parse_selector(text: str) -> TrafficSelector:
@@ -43,13 +45,17 @@ def intersect(a: TrafficSelector, b: TrafficSelector) -> TrafficSelector | None:
 def narrow(
     offered: Sequence[TrafficSelector], policy: Sequence[TrafficSelector]
 ) -> tuple[TrafficSelector, ...]:
-    """The part of `offered` that `policy` allows; empty: TS_UNACCEPTABLE."""
+    """The part of `offered` that `policy` allows, the first SELECTORS_MAX of it; empty:
+    TS_UNACCEPTABLE.
+    """
     kept: list[TrafficSelector] = []
     for theirs in offered:
         for ours in policy:
             both = intersect(theirs, ours)
             if both is not None and both not in kept:
                 kept.append(both)
+                if len(kept) == SELECTORS_MAX:
+                    return tuple(kept)
     return tuple(kept)
 
 

@@ -17,7 +17,7 @@ from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Established, Event, TicketIssued, TicketReceived
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import tickets
-from proto.ike.identity import format_identity
+from proto.ike.identity import IDENTITY_MAX, format_identity
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Message
 from proto.ike.payloads import AuthPayload, IdPayload, NotifyPayload, Payload
@@ -256,8 +256,10 @@ def _claim(message: Message, local_id: IdPayload) -> tuple[IdPayload, AuthPayloa
     proof = message.find(AuthPayload)
     if idi is None or proof is None:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IKE_AUTH without IDi or AUTH")
+    if len(idi.data) > IDENTITY_MAX:
+        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"IDi of {len(idi.data)} octets")
     if idr is not None and (idr.id_type, idr.data) != (local_id.id_type, local_id.data):
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"asked for {text(idr)}")
+        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="asked for another IDr than ours")
     return idi, proof
 
 

@@ -19,8 +19,9 @@ LIFETIME_OCTETS = 4
 def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
     """A ticket for `core` (its chain, its generation) and the lifetime told to the client, seconds.
 
-    TICKET_NACK and 0 where no key seals now, nothing is left of the lifetime, or the chain was
-    revoked: no handshake fails for want of a ticket (DESIGN: the key ring).
+    TICKET_NACK and 0 where no key seals now, nothing is left of the lifetime, the chain was
+    revoked, or the ticket would be too long: no handshake fails for want of one (DESIGN: the key
+    ring).
     """
     now = ctx.now.wall_s
     until = min(
@@ -31,6 +32,8 @@ def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
     if key is None or lifetime_s <= 0 or not core.generation:
         return NotifyPayload(NotifyType.TICKET_NACK), 0
     sealed = ticket.seal(_body(core, ctx, now + lifetime_s), key, ctx.settings.realm, ctx.rng)
+    if len(sealed) > ticket.TICKET_MAX:
+        return NotifyPayload(NotifyType.TICKET_NACK), 0
     data = lifetime_s.to_bytes(LIFETIME_OCTETS, "big") + sealed
     return NotifyPayload(NotifyType.TICKET_LT_OPAQUE, data), lifetime_s
 
