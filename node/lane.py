@@ -107,9 +107,12 @@ class Lane:
 
         def done(settlement: Settlement) -> None:
             now = Now(self._clock.boot_s(), self._clock.wall_s())
+            held = self._endpoint.find(outcome.spi) is not None
             more = self._endpoint.settle(outcome.spi, settlement, now)
             if settlement is Settlement.DURABLE:
-                self._effects(outcome)
+                # an SA dropped meanwhile has had its end; its peer still needs the answer: the
+                # ticket in it is the only one that is good now
+                self._effects(outcome if held else Outcome(send=outcome.send))
             if more is not None:
                 self.carry_out(more)
             self.on_settled()

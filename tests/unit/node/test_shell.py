@@ -34,6 +34,10 @@ class Core:
         """Every datagram wants a write."""
         return Outcome(b"s" * 8, PERSIST)
 
+    def find(self, spi: bytes) -> object | None:
+        """The SA is there."""
+        return self
+
     def settle(self, spi: bytes, settlement: Settlement, now: Now) -> Outcome | None:
         """The write has ended."""
         self.due_s = now.boot_s
