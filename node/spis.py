@@ -4,6 +4,8 @@ Rules: a gateway's SPI carries its shard, hidden (`cluster.shards`); every IV it
 the epoch and the shard's fence (DESIGN: shards).
 """
 
+from collections.abc import Callable
+
 from cluster.ownership import Ownership
 from cluster.seams import Rng
 from cluster.shards import SpiCodec
@@ -17,11 +19,25 @@ class ShardSpis:
         self._ownership = ownership
         self._rng = rng
         self._epoch = epoch
+        self._sorted: dict[int, list[bytes]] | None = None
 
     def ike_spi(self) -> bytes | None:
         """A fresh SPI in a shard of ours that is to stay; None: we own none, and stay silent."""
+        self._sorted = None
         shard = self._ownership.choose_shard(self._rng)
         return None if shard is None else self._codec.ike_spi(shard, self._rng.bytes(6))
+
+    def take(self, shard: int, spis: Callable[[], list[bytes]]) -> list[bytes]:
+        """Those of `spis()`, all that there are, that live in `shard`, which was lost.
+
+        Many shards are lost at once, and each has few of the SPIs: they are sorted once for all
+        shards, and again only when another SPI was made.
+        """
+        if self._sorted is None:
+            self._sorted = {}
+            for spi in spis():
+                self._sorted.setdefault(self._codec.shard_of(spi), []).append(spi)
+        return self._sorted.pop(shard, [])
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
         """A fresh ESP SPI in the same shard."""

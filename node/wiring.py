@@ -203,11 +203,12 @@ class Node:
         self._census_s = float("-inf")
         self.sockets = seams.open_sockets(self._receive)
         ring = self.rings.ring
+        self._spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch)
         endpoint = Endpoint(
             endpoint_settings(config.cluster.name, config.ike, self.state.state.epoch),
             seams.rng,
             PskTable(load_psks(config.ike.psk_file)),
-            ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch),
+            self._spis,
             ring,
             ring.cookies,
         )
@@ -336,9 +337,8 @@ class Node:
 
     def _shard_lost(self, shard: int) -> None:
         self._count_shards("shards_lost")
-        for spi in self.gateway.endpoint.spis():
-            if self.codec.shard_of(spi) == shard:
-                self._drop(spi, "shard lost")
+        for spi in self._spis.take(shard, self.gateway.endpoint.spis):
+            self._drop(spi, "shard lost")
 
     def _count_shards(self, kind: str) -> None:
         """One event for the shards that changed in one step of the loop."""
