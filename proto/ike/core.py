@@ -193,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True):
     ticket_lifetime_s: float = 3600.0
     ticket_skew_s: float = 5.0
     half_open_max: int = 4096
+    """Of full handshakes, and as many of resumptions."""
     half_open_timeout_s: float = 30.0
     cookie_threshold: int = 1024
     liveness_interval_s: float = 60.0

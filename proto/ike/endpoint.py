@@ -26,6 +26,7 @@ from proto.ike.effects import Datagram, Now, Outcome, Path, Settlement, ignored
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, WireError
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
+from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, encode_clear, peek
 from proto.ike.payloads import NotifyPayload
 from proto.ike.sa import NEVER, IkeSa, dropped
@@ -57,7 +58,7 @@ class Endpoint:
         self._credentials = credentials
         self._spis = spis
         self._sas: dict[bytes, IkeSa] = {}
-        self._half_open: dict[bytes, IkeSa] = {}
+        self._half_open = HalfOpen()
         self._heap: list[tuple[float, bytes]] = []
         self._armed: dict[bytes, float] = {}
 
@@ -94,21 +95,23 @@ class Endpoint:
             return ignored("unknown_spi")
         try:
             message, key = responder.decode_first(header, ctx)
-            repeated = self._half_open.get(key)
+            repeated = self._half_open.find(key)
             if repeated is not None:
                 return repeated.repeat_first(ctx)
-            step = responder.answer(message, len(self._half_open), ring_is_fresh, ctx)
+            step = responder.answer(message, self._half_open, ring_is_fresh, ctx)
         except WireError:
             return ignored("malformed")
         if isinstance(step, Outcome):
             return step
-        core = step.core
+        core, handshake = step.core, step.core.handshake
         reply = encode_clear(core.spi_i, core.spi_r, header.exchange, FLAG_RESPONSE, 0, step.reply)
-        if core.handshake is None:
+        if handshake is None:
             raise Misuse("a half-open SA without a handshake")
-        core = replace(core, handshake=replace(core.handshake, message_2=reply))
-        sa = IkeSa(core, ctx.path, ctx, key)
-        self._sas[core.spi_r] = self._half_open[key] = sa
+        core = replace(core, handshake=replace(handshake, message_2=reply))
+        sa = self._sas[core.spi_r] = IkeSa(core, ctx.path, ctx, key)
+        crowded_out = self._half_open.add(sa, handshake.ticket.chain if handshake.ticket else b"")
+        if crowded_out is not None:
+            self._remove(crowded_out)
         self._arm(sa)
         return sa.repeat_first(ctx)
 
@@ -208,7 +211,7 @@ class Endpoint:
 
     @property
     def half_open(self) -> int:
-        """How many first exchanges wait for their IKE_AUTH."""
+        """How many first exchanges wait for their IKE_AUTH, or failed in it a moment ago."""
         return len(self._half_open)
 
     # -- inside ---------------------------------------------------------------------------------
@@ -244,9 +247,8 @@ class Endpoint:
 
     def _arm(self, sa: IkeSa) -> None:
         """Keep the tables in step with the SA's state: half-open or not, gone or not, due when."""
-        if sa.half_open_key and not sa.half_open:
-            self._half_open.pop(sa.half_open_key, None)
-            sa.half_open_key = b""
+        if sa.half_open_key and sa.core.state is State.ESTABLISHED:
+            self._half_open.discard(sa)
         deadline_s = sa.deadline_s()
         if deadline_s == NEVER:
             if sa.core.state is State.DEAD and sa.waiting is None:
@@ -262,7 +264,7 @@ class Endpoint:
         self._sas.pop(sa.spi, None)
         self._armed.pop(sa.spi, None)
         if sa.half_open_key:
-            self._half_open.pop(sa.half_open_key, None)
+            self._half_open.discard(sa)
 
     def _other_major(self, header: Header, path: Path) -> Outcome:
         """INVALID_MAJOR_VERSION, unprotected, with what the request had copied (RFC 7296 2.5)."""

@@ -12,6 +12,7 @@ from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import PeerError, TicketReason, TicketRejected, WireError
 from proto.ike.events import Event, Failed, TicketRefused
 from proto.ike.exchanges import ike_sa_init, ike_session_resume
+from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
 
@@ -31,7 +32,9 @@ def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
     return message, header.spi_i + nonce.data
 
 
-def answer(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context) -> Step | Outcome:
+def answer(
+    message: Message, half_open: HalfOpen, ring_is_fresh: bool, ctx: Context
+) -> Step | Outcome:
     """The new half-open SA's Step, or a stateless Outcome."""
     for payload in message.payloads:
         if payload.__class__ is UnknownPayload and payload.critical:
@@ -42,12 +45,12 @@ def answer(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context) 
     return _init(message, half_open, ctx)
 
 
-def _init(message: Message, half_open: int, ctx: Context) -> Step | Outcome:
-    if half_open >= ctx.settings.cookie_threshold:
+def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Outcome:
+    if half_open.handshakes >= ctx.settings.cookie_threshold:
         wanted = ike_sa_init.need_cookie(message, ctx)
         if wanted is not None:
             return refuse(message, (wanted,), ctx)
-    if half_open >= ctx.settings.half_open_max:
+    if half_open.handshakes >= ctx.settings.half_open_max:
         return ignored("half_open_full")
     spi_r = ctx.spis.ike_spi()
     if spi_r is None:
@@ -59,7 +62,9 @@ def _init(message: Message, half_open: int, ctx: Context) -> Step | Outcome:
         return refuse(message, (NotifyPayload(error.notify, error.data),), ctx, failed)
 
 
-def _resume(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context) -> Step | Outcome:
+def _resume(
+    message: Message, half_open: HalfOpen, ring_is_fresh: bool, ctx: Context
+) -> Step | Outcome:
     try:
         body = ike_session_resume.open_ticket(message, ctx)
     except TicketRejected as rejected:
@@ -69,7 +74,7 @@ def _resume(message: Message, half_open: int, ring_is_fresh: bool, ctx: Context)
                 return Outcome(look_up=shown.data[KEY_ID])
         refused = TicketRefused(b"", rejected.reason.value)
         return refuse(message, ike_session_resume.NACK, ctx, refused)
-    if half_open >= ctx.settings.half_open_max:
+    if not half_open.has_room(body.chain, ctx.settings.half_open_max):
         return ignored("half_open_full")
     spi_r = ctx.spis.ike_spi()
     if spi_r is None:
