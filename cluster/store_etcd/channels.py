@@ -7,6 +7,7 @@ wait for one but ask the next member.
 """
 
 import enum
+from typing import Protocol
 
 import grpc
 import grpc.aio
@@ -83,7 +84,19 @@ _NOT_DONE = (
 )
 
 
-def failure_of(error: grpc.aio.AioRpcError) -> Failure:
+class CallFailed(Protocol):
+    """What both of gRPC's Python clients tell of a failed call."""
+
+    def code(self) -> grpc.StatusCode:
+        """The status."""
+        ...
+
+    def details(self) -> str | None:
+        """The words that came with it."""
+        ...
+
+
+def failure_of(error: CallFailed) -> Failure:
     """What `error` tells; anything that isn't certain is IN_DOUBT."""
     details = error.details() or ""
     if details.startswith(_NOT_DONE):
@@ -95,7 +108,7 @@ def failure_of(error: grpc.aio.AioRpcError) -> Failure:
     return _BY_CODE.get(error.code(), Failure.IN_DOUBT)
 
 
-def describe(error: grpc.aio.AioRpcError) -> str:
+def describe(error: CallFailed) -> str:
     """One line for a person."""
     return f"{error.code().name}: {error.details() or 'no details'}"
 
@@ -160,8 +173,9 @@ class Endpoint:
         await self._channel.close(None)
 
 
-def _channel(address: str, options: EtcdOptions, tls: EtcdTls | None) -> grpc.aio.Channel:
-    arguments: list[tuple[str, str | int]] = [
+def channel_arguments(options: EtcdOptions) -> list[tuple[str, str | int]]:
+    """gRPC's settings of a connection to one member."""
+    return [
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
         ("grpc.enable_retries", 0),
@@ -175,6 +189,10 @@ def _channel(address: str, options: EtcdOptions, tls: EtcdTls | None) -> grpc.ai
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
     ]
+
+
+def _channel(address: str, options: EtcdOptions, tls: EtcdTls | None) -> grpc.aio.Channel:
+    arguments = channel_arguments(options)
     if tls is None:
         return grpc.aio.insecure_channel(address, options=arguments)
     if tls.server_name:

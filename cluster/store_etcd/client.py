@@ -8,7 +8,7 @@ call on.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import grpc.aio
 
@@ -16,6 +16,7 @@ from cluster.errors import Compacted, LeaseLost, Unavailable, Unknown
 from cluster.seams import Clock
 from cluster.store_etcd.channels import (
     REQUIRE_LEADER,
+    CallFailed,
     Endpoint,
     EtcdOptions,
     EtcdTls,
@@ -187,16 +188,20 @@ def refuse(error: grpc.aio.AioRpcError) -> None:
 
     Returns if another attempt may do better.
     """
+    meaning = meaning_of(error)
+    if meaning is not None:
+        raise meaning from error
+
+
+def meaning_of(error: CallFailed) -> Exception | None:
+    """What a refusal means; None if another attempt may do better."""
     kind = failure_of(error)
     if kind is Failure.MISUSE:
-        _refused(ValueError(error.details() or "etcd refused the request"), error)
+        return ValueError(error.details() or "etcd refused the request")
     if kind is Failure.NO_LEASE:
-        _refused(LeaseLost(error.details() or "the lease is gone"), error)
+        return LeaseLost(error.details() or "the lease is gone")
     if kind is Failure.COMPACTED:
-        _refused(Compacted(0), error)
+        return Compacted(0)
     if kind in (Failure.NO_SPACE, Failure.DENIED):
-        _refused(Unavailable(f"etcd refuses: {describe(error)}"), error)
-
-
-def _refused(meaning: Exception, error: grpc.aio.AioRpcError) -> NoReturn:
-    raise meaning from error
+        return Unavailable(f"etcd refuses: {describe(error)}")
+    return None

@@ -11,11 +11,13 @@ import pytest_asyncio
 
 from cluster.store import Store
 from cluster.store_etcd import EtcdOptions, EtcdStore
+from cluster.store_etcd3 import Etcd3Store
 from cluster.store_memory import MemoryStore
 from node.etcd_child import EtcdChild, member_ports
 from node.seams import OsClock
+from node.threads import OsThreads
 
-KINDS = ("memory", "etcd")
+KINDS = ("memory", "etcd", "etcd3")
 
 
 class AnyStore(Store):
@@ -64,6 +66,10 @@ async def bench(request: pytest.FixtureRequest, one_etcd: EtcdChild) -> AsyncIte
         yield Bench("memory", store, root)
         await store.close()
         await timer
+    elif request.param == "etcd3":
+        other = Etcd3Store(options(one_etcd), OsClock(), OsThreads())
+        yield Bench("etcd3", other, root)
+        await other.close()
     else:
         etcd = EtcdStore(options(one_etcd), OsClock())
         yield Bench("etcd", etcd, root)
