@@ -15,6 +15,7 @@ import structlog
 from bench.handlers import BenchSpis
 from bench.load import CHILD, REMOTE_ID, SUITE
 from cluster.keyring import RingPolicy, new_ring
+from node.collector import settle_collector
 from node.credentials import PskTable
 from node.kernel import NullKernel
 from node.lane import Lane
@@ -86,6 +87,7 @@ def _replaced(_chain: bytes, _spi: bytes) -> None:
 async def serve() -> None:
     """Until stdin ends."""
     gateway = UdpGateway(msgspec.json.decode(sys.stdin.readline(), type=Start))
+    settle_collector()
     gateway.sockets.start()
     (address,) = gateway.sockets.addresses
     print(msgspec.json.encode(Listening(address)).decode(), flush=True)

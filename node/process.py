@@ -20,6 +20,7 @@ from cluster.store import Store
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls, version_warning
 from cluster.store_memory import MemoryStore
 from cluster.vault import Kek
+from node.collector import settle_collector
 from node.config import GatewayConfig, StoreConfig
 from node.data_dir import DataDir
 from node.identity import load_kek, parse_address
@@ -95,6 +96,7 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
             failures.append(error)
         supervisor.end()
 
+    settle_collector()
     living = supervisor.spawn(life(), "life")
     await supervisor.ended()
     living.cancel()  # told to end while it still waits for the store, perhaps
