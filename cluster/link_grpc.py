@@ -17,7 +17,7 @@ import grpc.aio
 import msgspec
 
 from cluster.identity import MEMBER, Identity, peer_identity, server_name
-from cluster.link import Frame
+from cluster.link import Forward, Frame
 from cluster.seams import Spawn
 from proto.rpc.peer_pb2 import Carried, Parcel
 from proto.secret import Secret
@@ -54,6 +54,9 @@ class LinkSettings(msgspec.Struct, frozen=True):
 
     queue_frames_max: int = 4096
     """Frames waiting for one peer; more are dropped."""
+    forward_frames_max: int = 1024
+    """Frames waiting beyond which no datagram is forwarded: anybody may send to the wrong member,
+    and must not keep heartbeats and records from leaving."""
     parcel_frames_max: int = 256
     parcel_octets_max: int = 1 << 20
     """Octets after which a parcel is closed; also the largest frame."""
@@ -172,7 +175,9 @@ class GrpcLink:
             return False
         data = self._encode(frame)
         settings = self._settings
-        if len(peer.queue) >= settings.queue_frames_max or len(data) > settings.parcel_octets_max:
+        forward = isinstance(frame, Forward)
+        room = settings.forward_frames_max if forward else settings.queue_frames_max
+        if len(peer.queue) >= room or len(data) > settings.parcel_octets_max:
             self._dropped += 1
             return False
         peer.queue.append(data)

@@ -22,6 +22,8 @@ from proto.ike.events import Dropped
 
 LOOK_UPS_MAX = 256
 """Datagrams that may wait for one look at the ring; beyond it they are answered without."""
+FORWARD_OCTETS_MAX = 16_384
+"""The largest datagram that is forwarded; no message of a peer's is near it."""
 FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
 EXCHANGE_OFFSET = 18
 SPI_R = slice(8, 16)
@@ -84,7 +86,7 @@ class Gateway(Shell):
 
     def _forward(self, data: bytes, path: Path) -> bool:
         """To the owner of the SPI's shard, once; False: there is none but us, or no way to it."""
-        if self._link is None or len(data) < HEADER_OCTETS:
+        if self._link is None or not HEADER_OCTETS <= len(data) <= FORWARD_OCTETS_MAX:
             return False
         shard = self._codec.shard_of(data[SPI_R])
         if shard >= self._codec.shards:

@@ -275,6 +275,16 @@ async def test_a_full_queue_drops_and_says_so(authority: Authority) -> None:
         assert one.link.send("gw2", MirrorAck(0, 0, 0))
 
 
+async def test_datagrams_of_strangers_leave_room_for_heartbeats(authority: Authority) -> None:
+    async with linked(authority, "gw1", "gw2") as (one, two):
+        bound = one.settings.forward_frames_max
+        forward = Forward(bytes(28), ("127.0.0.1", 500), ("127.0.0.1", 500))
+        taken = [one.link.send("gw2", forward) for _ in range(bound + 10)]
+        assert taken == [True] * bound + [False] * 10
+        assert one.link.send("gw2", MirrorAck(0, 0, 0))
+        assert (await two.hears(bound + 1))[-1] == ("gw1", MirrorAck(0, 0, 0))
+
+
 async def test_a_frame_too_large_for_a_parcel_is_dropped(authority: Authority) -> None:
     async with linked(authority, "gw1", "gw2") as (one, two):
         largest = one.settings.parcel_octets_max

@@ -1,0 +1,137 @@
+"""The gateway's shell at its bounds: what strangers may make it keep, and what it passes on."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import cast
+
+from cluster.link import Forward, Frame, PeerLink
+from cluster.ownership import Ownership
+from cluster.rotation import RingKeeper
+from cluster.shards import SPI_KEY_LEN, SpiCodec
+from node.gateway import FORWARD_OCTETS_MAX, LOOK_UPS_MAX, Gateway
+from node.kernel import NullKernel
+from node.lane import Lane, NoCommits
+from node.metrics import Metrics
+from node.seams import OsClock
+from proto.ike.effects import Now, Outcome, Path, ignored
+from proto.ike.endpoint import Endpoint
+from proto.ike.enums import ExchangeType
+from proto.secret import Secret
+from tests.unit.node.test_shell import WAY, Nowhere
+
+CODEC = SpiCodec(Secret(bytes(SPI_KEY_LEN)), 2)
+MINE, THEIRS = 0, 1
+
+
+class Core:
+    """An endpoint that knows no SA, and no ticket key until the ring was looked at."""
+
+    def __init__(self) -> None:
+        self.fresh = 0
+
+    def receive(self, data: bytes, path: Path, now: Now, ring_is_fresh: bool = False) -> Outcome:
+        """A first request asks for a look; everything else has an unknown SPI."""
+        if data[18] != ExchangeType.IKE_SESSION_RESUME:
+            return ignored("unknown_spi")
+        self.fresh += ring_is_fresh
+        return Outcome() if ring_is_fresh else Outcome(look_up=b"k" * 8)
+
+    def next_deadline_s(self) -> float:
+        """Never."""
+        return float("inf")
+
+
+class Around:
+    """Ownership, link and ring keeper in one."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Frame]] = []
+        self.looks = 0
+        self.look_ended = asyncio.Event()
+        self.tasks: list[asyncio.Task[object]] = []
+
+    def owner_of(self, shard: int) -> str | None:
+        """One shard each."""
+        return ("gw1", "gw2")[shard]
+
+    def send(self, member: str, frame: Frame) -> bool:
+        """Taken."""
+        self.sent.append((member, frame))
+        return True
+
+    async def refresh(self) -> bool:
+        """A look that takes as long as the test wants."""
+        self.looks += 1
+        await self.look_ended.wait()
+        return False
+
+    def spawn(self, coro: Coroutine[object, object, object], name: str) -> "asyncio.Task[None]":
+        """A task that is held."""
+        task = asyncio.ensure_future(coro)
+        self.tasks.append(task)
+        return cast("asyncio.Task[None]", task)
+
+
+class Gate(Gateway):
+    """A gateway with everything around it in the test's hand."""
+
+    def __init__(self) -> None:
+        self.core, self.around, self.figures = Core(), Around(), Metrics()
+        self.is_full = False
+        endpoint, clock = cast(Endpoint, self.core), OsClock()
+        lane = Lane(endpoint, NoCommits(), NullKernel(), Nowhere(), clock, lambda event: None)
+        super().__init__(
+            endpoint,
+            lane,
+            clock,
+            codec=CODEC,
+            ownership=cast(Ownership, self.around),
+            link=cast(PeerLink, self.around),
+            rings=cast(RingKeeper, self.around),
+            spawn=self.around.spawn,
+            metrics=self.figures,
+            me="gw1",
+            full=lambda: self.is_full,
+        )
+
+
+def datagram(exchange: int, shard: int, octets: int = 28) -> bytes:
+    """One for an SA of `shard`."""
+    head = b"i" * 8 + CODEC.ike_spi(shard, b"random") + bytes((46, 0x20, exchange, 8))
+    return head + bytes(octets - len(head))
+
+
+async def test_tickets_under_an_unknown_key_share_one_look_and_are_bounded() -> None:
+    gate = Gate()
+    resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
+    for _ in range(LOOK_UPS_MAX + 10):
+        gate.on_datagram(resume, WAY)
+    await asyncio.sleep(0)
+    assert gate.around.looks == 1
+    assert gate.core.fresh == 10  # no room to wait: answered without
+    gate.around.look_ended.set()
+    await asyncio.gather(*gate.around.tasks)
+    assert gate.core.fresh == LOOK_UPS_MAX + 10
+
+
+def test_a_datagram_for_another_members_shard_goes_there_once_if_it_is_of_a_sane_size() -> None:
+    gate = Gate()
+    wanted = datagram(ExchangeType.IKE_AUTH, THEIRS)
+    gate.on_datagram(wanted, WAY)
+    assert gate.around.sent == [("gw2", Forward(wanted, WAY.local, WAY.remote))]
+    gate.on_forward("gw2", Forward(wanted, WAY.local, WAY.remote))
+    gate.on_datagram(datagram(ExchangeType.IKE_AUTH, MINE), WAY)
+    gate.on_datagram(datagram(ExchangeType.IKE_AUTH, THEIRS, FORWARD_OCTETS_MAX + 1), WAY)
+    assert len(gate.around.sent) == 1
+    assert gate.figures.dropped.by == {"forwarded": 1, "unknown_spi": 3}
+
+
+async def test_no_session_begins_where_writes_pile_up_or_at_the_end() -> None:
+    gate = Gate()
+    resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
+    gate.is_full = True
+    gate.on_datagram(resume, WAY)
+    gate.draining = True
+    gate.on_datagram(resume, WAY)
+    assert gate.around.tasks == []
+    assert gate.figures.dropped.by == {"commits_full": 1, "draining": 1}
