@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from cluster.layout import Keys, MemberRecord, ShardRecord
+from cluster.shards import rank
 from cluster.store import Entry
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
 from node.drill.child import Child
@@ -202,11 +203,11 @@ class Cluster:
     # -- processes ------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start etcd and every gateway, and wait until all shards have settled."""
+        """Start etcd and every gateway, and wait until all shards are where they belong."""
         await self.etcd.start()
         for gateway in self.gateways.values():
             gateway.child.start()
-        await self.settled()
+        await until(self._balanced, "every shard with the member that should own it")
 
     async def settled(self, *names: str) -> dict[str, int]:
         """Wait until these members (all by default) own all shards; how many each."""
@@ -218,6 +219,15 @@ class Cluster:
 
         found: dict[str, int] = await until(look, f"all shards with {wanted}")
         return found
+
+    async def _balanced(self) -> bool:
+        names = tuple(sorted(self.gateways))
+        if sorted(await self.members()) != list(names):
+            return False
+        shards = await self.shards()
+        return [shards[s].owner for s in sorted(shards)] == [
+            rank(shard, names)[0] for shard in range(SHARDS)
+        ]
 
     async def stop(self) -> None:
         """End everything, by force."""

@@ -2,11 +2,11 @@
 
 import asyncio
 import signal
-from typing import Any
 
 import pytest
 
-from cluster.layout import ShardRecord
+from node.admin_client import AdminClient, load_credentials
+from node.admin_view import ClusterStatus
 from node.session import MemoryTicket
 from tests.e2e.cluster import SOON, Cluster, until
 from tests.e2e.local import LocalClient
@@ -16,19 +16,20 @@ PATIENT = {"retransmit_initial_s": 0.3, "retransmit_factor": 1.2, "retransmit_tr
 LEASE_S = float(SOON["member"]["lease_ttl_s"])
 
 
-async def status(cluster: Cluster, gateway: str) -> dict[str, Any]:
+async def status(cluster: Cluster, gateway: str) -> ClusterStatus:
     """What one member says of itself and the cluster."""
-    number = int(gateway[2:])
-    address = f"127.0.0.1:{cluster.ports.rpc + number}"
-    said = await cluster.run("status", "--address", address, "-o", "json")
-    return said.json() if said.code == 0 else {}
+    pki = cluster.files / "pki"
+    files = (pki / "ca.crt", pki / "operator.crt", pki / "operator.key")
+    address = f"127.0.0.1:{cluster.ports.rpc + int(gateway[2:])}"
+    async with AdminClient((address,), load_credentials(*map(str, files))) as client:
+        return await client.status()
 
 
 async def says(cluster: Cluster, gateway: str, store_state: str) -> None:
     """Wait until a member says that of its store."""
 
     async def look() -> bool:
-        return (await status(cluster, gateway)).get("store_state") == store_state
+        return (await status(cluster, gateway)).store_state == store_state
 
     await until(look, f"{gateway}: store {store_state}")
 
@@ -53,16 +54,15 @@ async def test_gateways_wait_for_a_store_that_is_away(own: Cluster) -> None:
         await client.connected()
 
 
-async def members(cluster: Cluster) -> tuple[dict[str, str], dict[int, ShardRecord]]:
-    """Incarnations by name, and the shards."""
-    found = await cluster.members()
-    return {name: record.incarnation for name, record in found.items()}, await cluster.shards()
+async def incarnations(cluster: Cluster) -> dict[str, str]:
+    """Which process has which name."""
+    return {name: record.incarnation for name, record in (await cluster.members()).items()}
 
 
 @pytest.mark.parametrize("lose_leases", [False, True], ids=["leases kept", "leases lost"])
 async def test_sessions_outlive_the_store(own: Cluster, lose_leases: bool) -> None:
     await own.start()
-    before = await members(own)
+    before, shards = await incarnations(own), await own.shards()
     lost = {name: len(g.recorded("shards_lost")) for name, g in own.gateways.items()}
     tickets = MemoryTicket()
     async with (
@@ -84,7 +84,7 @@ async def test_sessions_outlive_the_store(own: Cluster, lose_leases: bool) -> No
         for client in (newcomer, back):
             await waits(client)
         await asyncio.sleep(1.5 * LEASE_S)
-        assert (await status(own, "gw2"))["store_state"] == "unavailable"
+        assert (await status(own, "gw2")).store_state == "unavailable"
         await own.bring_store_back()
         if lose_leases:
             await end_leases(own)
@@ -96,9 +96,10 @@ async def test_sessions_outlive_the_store(own: Cluster, lose_leases: bool) -> No
             await says(own, name, "ok")
 
         async def rejoined() -> bool:
-            return await members(own) == before
+            return await incarnations(own) == before
 
-        await until(rejoined, "the same members with the same shards under the same fences")
+        await until(rejoined, "the same processes under the same names")
+        assert await own.shards() == shards
         await goes_on(steady)
         found = {s["identity"].partition("@")[0]: s for s in await own.sessions()}
         assert sorted(found) == ["rfc822:again", "rfc822:newcomer", "rfc822:steady"]
