@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -20,6 +20,8 @@ from proto.secret import Secret
 
 LOG_DEPTH_MAX = 4
 """How deep a value of a log line may be nested."""
+STRANGERS_LINES_MAX = 10
+"""Log lines a second about what anybody can cause with a datagram."""
 EVENT_LINE_OCTETS_MAX = 4096
 """The longest recorded event: appending less than a page is one step for the kernel."""
 
@@ -95,6 +97,30 @@ def _plain(value: object, depth: int) -> object:
 
 def _json(line: object, **_: object) -> str:
     return msgspec.json.encode(line).decode()
+
+
+class SparseLog:
+    """A log for what strangers can cause: a few lines a second, and how many were left out."""
+
+    def __init__(self, log: Any, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._since_s = float("-inf")
+        self._lines = 0
+        self._left_out = 0
+
+    def info(self, message: str, **fields: object) -> None:
+        """Log one line, or count it as `left_out` of the next one."""
+        now_s = self._clock.boot_s()
+        if now_s - self._since_s >= 1:
+            self._since_s, self._lines = now_s, 0
+        if self._lines >= STRANGERS_LINES_MAX:
+            self._left_out += 1
+            return
+        self._lines += 1
+        if self._left_out:
+            fields["left_out"], self._left_out = self._left_out, 0
+        self._log.info(message, **fields)
 
 
 class EventLog:

@@ -1,14 +1,14 @@
 """Turns the core's events into metrics, recorded events and log lines, for a gateway.
 
 Rules: the hot path counts and records; it logs only what an operator would want to read once (a
-refusal, an end), never a line per datagram. No event's secret leaves it.
+refusal, an end), never a line per datagram: its log is a `SparseLog`. No event's secret leaves it.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from node.metrics import Metrics
-from node.observe import EventLog
+from node.observe import EventLog, SparseLog
 from proto.ike.events import (
     Dropped,
     Ended,
@@ -27,7 +27,7 @@ class Reporter:
         self,
         metrics: Metrics,
         events: EventLog,
-        log: Any,
+        log: SparseLog,
         replaced: Callable[[bytes, bytes], None],
     ) -> None:
         """`replaced(chain, spi)`: a resumption has taken over from that SA (RFC 5723 4.3.4)."""

@@ -22,7 +22,7 @@ from cluster.member import MemberSettings, Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
-from cluster.rotation import RingHooks, RingKeeper
+from cluster.rotation import Rotations
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
 from cluster.state import StateKeeper
@@ -35,7 +35,7 @@ from node.identity import load_psks
 from node.kernel import Kernel
 from node.lane import JournalCommits, Lane
 from node.metrics import Metrics
-from node.observe import EventLog
+from node.observe import EventLog, SparseLog
 from node.reporter import Reporter
 from node.spis import ShardSpis
 from node.udp import Receiver, Sockets
@@ -212,7 +212,8 @@ class Node:
             ring,
             ring.cookies,
         )
-        reporter = Reporter(self.metrics, self.events, seams.log, self._replaced)
+        sparse = SparseLog(seams.log, seams.clock)
+        reporter = Reporter(self.metrics, self.events, sparse, self._replaced)
         lane = Lane(
             endpoint, JournalCommits(self.journal, self.codec), seams.kernel, self.sockets,
             seams.clock, reporter, self._send_back,
