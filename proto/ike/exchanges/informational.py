@@ -9,10 +9,11 @@ so that a peer that sends Delete and keeps its ticket (libreswan's suspend) can 
 from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, ProtocolId
-from proto.ike.events import Ended, Event, TicketIssued, TicketReceived
+from proto.ike.events import Ended, TicketIssued, TicketReceived
 from proto.ike.exchanges import tickets
 from proto.ike.message import Message
-from proto.ike.payloads import DeletePayload, NotifyPayload, Payload
+from proto.ike.payloads import DeletePayload, NotifyPayload
+from proto.ike.suite import ESP_SPI_LEN
 
 DELETE_IKE_SA = DeletePayload(ProtocolId.IKE, 0, ())
 TICKET_REQUEST = NotifyPayload(NotifyType.TICKET_REQUEST)
@@ -20,19 +21,15 @@ TICKET_REQUEST = NotifyPayload(NotifyType.TICKET_REQUEST)
 
 def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     """Answer a request of the peer's on an established SA."""
-    reply: list[Payload] = []
-    for payload in message.payloads:
-        if payload.__class__ is DeletePayload:
-            if payload.protocol == ProtocolId.IKE:
-                return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
-            return _delete_children(core, payload)
-    events: tuple[Event, ...] = ()
-    if not core.initiator and message.notify(NotifyType.TICKET_REQUEST) is not None:
-        notify, lifetime_s = tickets.issue(core, ctx)
-        reply.append(notify)
-        if lifetime_s:
-            events = (TicketIssued(core.spi, lifetime_s),)
-    return Step(core, tuple(reply), events=events)
+    deletes = [p for p in message.payloads if p.__class__ is DeletePayload]
+    if any(delete.protocol == ProtocolId.IKE for delete in deletes):
+        return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
+    step = _delete_children(core, deletes) if deletes else Step(core)
+    if core.initiator or message.notify(NotifyType.TICKET_REQUEST) is None:
+        return step
+    notify, lifetime_s = tickets.issue(core, ctx)
+    events = (TicketIssued(core.spi, lifetime_s),) if lifetime_s else ()
+    return replace(step, reply=(*step.reply, notify), events=events)
 
 
 def end(core: SaCore, revoke: bool, why: str) -> Step:
@@ -61,13 +58,14 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     return Step(core, events=(TicketReceived(core.spi, stored),))
 
 
-def _delete_children(core: SaCore, payload: DeletePayload) -> Step:
+def _delete_children(core: SaCore, deletes: list[DeletePayload]) -> Step:
     """The peer names its inbound SPIs; the answer names ours of the same pairs (RFC 7296 1.4.1)."""
-    gone = [c for c in core.children if c.spi_out in payload.spis]
+    named = [spi for d in deletes if d.protocol == ProtocolId.ESP for spi in d.spis]
+    gone = [c for c in core.children if c.spi_out in named]
     if not gone:
         return Step(core)
     kept = tuple(c for c in core.children if c not in gone)
-    reply = DeletePayload(payload.protocol, 4, tuple(c.spi_in for c in gone))
+    reply = DeletePayload(ProtocolId.ESP, ESP_SPI_LEN, tuple(c.spi_in for c in gone))
     kernel: tuple[KernelOp, ...] = tuple(RemoveChild(c.spi_in) for c in gone)
     persist = PersistKind.WRITE if core.generation else None
     return Step(replace(core, children=kept), (reply,), persist, kernel)
