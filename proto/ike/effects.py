@@ -70,11 +70,14 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     spi: bytes
     """The gateway's SPI of the IKE SA, 8 octets."""
     record: bytes
-    """Encoded IKE SA record; empty with END and REVOKE."""
+    """Encoded IKE SA record, which holds keys in clear; empty with END and REVOKE."""
     replaces: bytes
     """The gateway's SPI of the SA that this one replaces (REDEEM), or empty."""
     expires_wall_s: float
     """When neither the SA nor any ticket of the chain can be valid any more."""
+
+    def __repr__(self) -> str:
+        return f"<Persist {self.kind.value} {self.spi.hex()} {self.chain.hex()}/{self.generation}>"
 
 
 class Settlement(enum.Enum):

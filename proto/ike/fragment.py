@@ -24,6 +24,8 @@ _SKF = int(PayloadType.SKF)
 
 REASSEMBLY_MAX = 64 * 1024
 """Octets of one reassembled message."""
+HALF_OPEN_MAX = 16 * 1024
+"""The same, from somebody who has proven nothing yet but a key exchange."""
 FRAGMENTS_MAX = 128
 """Fragments of one message: 64 KiB in pieces of the smallest size in use (about 500 octets)."""
 
@@ -62,19 +64,18 @@ def open_fragment(data: bytes, header: Header, protection: Protection) -> Fragme
 class Reassembly:
     """Collects the fragments of one message (RFC 7383 2.6)."""
 
-    __slots__ = ("_octets", "_parts", "message_id", "total")
+    __slots__ = ("_limit", "_octets", "_parts", "total")
 
-    def __init__(self, message_id: int) -> None:
-        self.message_id = message_id
+    def __init__(self, limit: int = REASSEMBLY_MAX) -> None:
         self.total = 0
+        self._limit = limit
         self._parts: dict[int, Fragment] = {}
         self._octets = 0
 
     def add(self, fragment: Fragment) -> tuple[int, bytes] | None:
         """(type of the first payload, whole plaintext) once all are there, else None.
 
-        Raises WireError when the message would exceed REASSEMBLY_MAX; what was collected is dropped
-        then.
+        Raises WireError beyond the limit; what was collected is dropped then.
         """
         if fragment.total < self.total or (
             fragment.total == self.total and fragment.number in self._parts
@@ -84,9 +85,9 @@ class Reassembly:
             self._restart(fragment.total)
         self._parts[fragment.number] = fragment
         self._octets += len(fragment.plaintext)
-        if self._octets > REASSEMBLY_MAX:
+        if self._octets > self._limit:
             self._restart(0)
-            raise WireError(f"reassembled message exceeds {REASSEMBLY_MAX} octets")
+            raise WireError(f"reassembled message exceeds {self._limit} octets")
         if len(self._parts) < self.total:
             return None
         ordered = [self._parts[number] for number in range(1, self.total + 1)]

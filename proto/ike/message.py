@@ -224,13 +224,20 @@ def decode_inner(header: Header, first: int, plaintext: bytes) -> Message:
         raise PeerError(NotifyType.INVALID_SYNTAX, why=str(error)) from None
 
 
+def unseal(data: bytes, header: Header, protection: Protection) -> tuple[int, bytes]:
+    """What is inside the SK payload of `data`: type of the first payload, octets of all.
+
+    Raises WireError: no SK payload, integrity check failed.
+    """
+    offset = find_encrypted(data, header, _SK)
+    start = offset + _GENERIC_LEN
+    return data[offset], protection.open(data[:start], data[start:])
+
+
 def open_sealed(data: bytes, header: Header, protection: Protection) -> Message:
     """The Message inside the SK payload of `data`.
 
     Raises WireError (no SK payload, integrity check failed), PeerError INVALID_SYNTAX (malformed
     inside).
     """
-    offset = find_encrypted(data, header, _SK)
-    start = offset + _GENERIC_LEN
-    plaintext = protection.open(data[:start], data[start:])
-    return decode_inner(header, data[offset], plaintext)
+    return decode_inner(header, *unseal(data, header, protection))

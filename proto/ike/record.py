@@ -58,10 +58,11 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Message ID of the peer's next request."""
     next_id: int
     """Message ID of our next request."""
-    last_request_tail: bytes
-    """Last 16 octets of the last request answered: enough to know a repeat."""
     last_reply: bytes
-    """The answer to it, octet for octet."""
+    """The answer to the request before that, octet for octet: an authentic repeat gets it again."""
+
+    def __repr__(self) -> str:
+        return f"<Record {self.spi_r.hex()} chain {self.chain.hex()}/{self.generation}>"
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -73,7 +74,6 @@ def encode(
     path: Path,
     iv_prefix: tuple[int, int],
     ids: tuple[int, int],
-    last_request_tail: bytes,
     last_reply: bytes,
 ) -> bytes:
     """The record of an established SA; `ids` = (expected_id, next_id), `iv_prefix` = (epoch,
@@ -121,7 +121,6 @@ def encode(
             path.remote,
             *iv_prefix,
             *ids,
-            last_request_tail,
             last_reply,
         )
     )

@@ -32,11 +32,10 @@ from proto.ike.message import (
     encode_clear,
     open_sealed,
     seal,
+    unseal,
 )
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
 
-TAIL_OCTETS = 16
-"""The end of a sealed request is its integrity check value: enough to know a repeat."""
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
 NEVER = float("inf")
@@ -62,7 +61,6 @@ class Waiting(msgspec.Struct, frozen=True):
 
     core: SaCore
     reply: bytes
-    tail: bytes
 
 
 class IkeSa:
@@ -70,8 +68,8 @@ class IkeSa:
 
     __slots__ = (
         "_due", "_fragments", "_ivs", "_rx", "_tx", "core", "expected_id", "half_open_key",
-        "heard_s", "last_reply", "last_tail", "next_id", "outstanding", "path", "retransmit",
-        "waiting", "wants_end",
+        "heard_s", "last_reply", "next_id", "outstanding", "path", "retransmit", "waiting",
+        "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
@@ -83,7 +81,6 @@ class IkeSa:
             self.retransmit = core.handshake.peer.retransmit
         self.expected_id = 0 if core.initiator else 1
         self.next_id = 0
-        self.last_tail = b""
         self.last_reply = b""
         self.heard_s = ctx.now.boot_s
         self.outstanding: Outstanding | None = None
@@ -121,11 +118,8 @@ class IkeSa:
 
     def on_request(self, header: Header, ctx: Context) -> Outcome:
         """A request with our SPI in it: answered, repeated, or ignored."""
-        data = ctx.raw
         if header.message_id != self.expected_id:
-            if header.message_id + 1 == self.expected_id and self.last_tail == data[-TAIL_OCTETS:]:
-                return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
-            return ignored("message_id")
+            return self._repeat(header, ctx)
         if self.waiting is not None or self.core.state is State.DEAD:
             return ignored("waiting")
         row = REQUESTS.get((self.core.state, header.exchange))
@@ -142,7 +136,22 @@ class IkeSa:
             step = self._refuse(error)
         self.heard_s, self.path = ctx.now.boot_s, ctx.path
         reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
-        return self._carry_out(step, reply, data[-TAIL_OCTETS:], ctx)
+        return self._carry_out(step, reply, ctx)
+
+    def _repeat(self, header: Header, ctx: Context) -> Outcome:
+        """The last answer once more, for an authentic repeat of its request; of one in fragments
+        for the first of them alone (RFC 7383 2.6.1).
+        """
+        if header.message_id + 1 != self.expected_id or not self.last_reply or self._rx is None:
+            return ignored("message_id")
+        try:
+            if header.next_payload != PayloadType.SKF:
+                unseal(ctx.raw, header, self._rx)
+            elif fragment.open_fragment(ctx.raw, header, self._rx).number != 1:
+                return ignored("fragment")
+        except WireError:
+            return ignored("integrity")
+        return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
 
     def on_response(self, header: Header, ctx: Context) -> Outcome:
         """An answer to our outstanding request, or nothing."""
@@ -192,17 +201,17 @@ class IkeSa:
         if waiting is None:
             raise Misuse("settled without a write in flight")
         if settlement is Settlement.DURABLE:
-            self._advance(waiting.core, waiting.reply, waiting.tail, ctx)
+            self._advance(waiting.core, waiting.reply, ctx)
             return None
         half_open, before = self.half_open, self.core
         dead = replace(before, state=State.DEAD)
         if half_open and settlement is Settlement.REFUSED:
             refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
             reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
-            self._advance(dead, reply, waiting.tail, ctx)
+            self._advance(dead, reply, ctx)
             failed = Failed(self.spi, before.resumed, "the ticket was used already")
             return Outcome(self.spi, send=(Datagram(reply, self.path),), events=(failed,))
-        self._advance(dead, b"", b"", ctx)
+        self._advance(dead, b"", ctx)
         self._due = ctx.now.boot_s
         if half_open:
             return Outcome(self.spi, events=(Failed(self.spi, before.resumed, settlement.value),))
@@ -236,8 +245,8 @@ class IkeSa:
             self.wants_end = (revoke, why)
             return Outcome(self.spi)
         if revoke:
-            persist = self._persist(self.core, PersistKind.REVOKE, b"", b"", ctx)
-            self.waiting = Waiting(replace(self.core, generation=0), b"", b"")
+            persist = self._persist(self.core, PersistKind.REVOKE, b"", ctx)
+            self.waiting = Waiting(replace(self.core, generation=0), b"")
             self.wants_end = (False, why)
             return Outcome(self.spi, persist)
         step = informational.end(self.core, False, why)
@@ -290,19 +299,17 @@ class IkeSa:
             return replace(informational.end(self.core, False, error.why), reply=reply)
         return Step(self.core, reply)
 
-    def _carry_out(self, step: Step, reply: bytes, tail: bytes, ctx: Context) -> Outcome:
+    def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
         send = (Datagram(reply, ctx.path),)
         if step.persist is None:
-            self._advance(step.core, reply, tail, ctx)
+            self._advance(step.core, reply, ctx)
             return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
-        self.waiting = Waiting(step.core, reply, tail)
-        persist = self._persist(step.core, step.persist, reply, tail, ctx)
+        self.waiting = Waiting(step.core, reply)
+        persist = self._persist(step.core, step.persist, reply, ctx)
         return Outcome(self.spi, persist, step.kernel, send, step.events)
 
-    def _persist(
-        self, core: SaCore, kind: PersistKind, reply: bytes, tail: bytes, ctx: Context
-    ) -> Persist:
+    def _persist(self, core: SaCore, kind: PersistKind, reply: bytes, ctx: Context) -> Persist:
         ending = kind in (PersistKind.END, PersistKind.REVOKE)
         if ending and self._revoking:
             kind = PersistKind.REVOKE
@@ -313,19 +320,19 @@ class IkeSa:
         if not ending:
             prefix = ctx.spis.iv_prefix(core.spi)
             ids = (self.expected_id + 1, self.next_id)
-            octets = record.encode(core, ctx.path, prefix, ids, tail, reply)
+            octets = record.encode(core, ctx.path, prefix, ids, reply)
         return Persist(
             kind, core.chain, generation, core.spi, octets,
             core.replaces if kind is PersistKind.REDEEM else b"", core.expires_wall_s,
         )  # fmt: skip
 
-    def _advance(self, core: SaCore, reply: bytes, tail: bytes, ctx: Context) -> None:
+    def _advance(self, core: SaCore, reply: bytes, ctx: Context) -> None:
         """The request is answered: move the window and the state."""
         was_half_open = self.half_open
         self.core = core
         if reply:
             self.expected_id += 1
-            self.last_reply, self.last_tail = reply, tail
+            self.last_reply = reply
         if core.state is State.DEAD:
             # only the last answer is said again; nothing of our own is asked any more
             self.outstanding = self.wants_end = None
@@ -365,10 +372,10 @@ class IkeSa:
     def _finish(self, step: Step, ctx: Context) -> Outcome:
         """Our Delete was answered, or won't be: the record goes, then the SA."""
         if step.persist is None:
-            self._advance(step.core, b"", b"", ctx)
+            self._advance(step.core, b"", ctx)
             return Outcome(self.spi, kernel=step.kernel, events=step.events)
-        self.waiting = Waiting(step.core, b"", b"")
-        persist = self._persist(step.core, step.persist, b"", b"", ctx)
+        self.waiting = Waiting(step.core, b"")
+        persist = self._persist(step.core, step.persist, b"", ctx)
         return Outcome(self.spi, persist, step.kernel, (), step.events)
 
     def _retransmit(self, asked: Outstanding, ctx: Context) -> Outcome | None:
@@ -479,11 +486,14 @@ class IkeSa:
             raise WireError("sealed message before keys")
         if header.next_payload != PayloadType.SKF:
             return open_sealed(ctx.raw, header, self._rx)
+        if not self.core.fragmentation:
+            raise WireError("fragments, and they weren't agreed on")
         part = fragment.open_fragment(ctx.raw, header, self._rx)
         kept = self._fragments
         key = (header.is_response, header.message_id)
         if kept is None or kept[0] != key:
-            kept = self._fragments = (key, fragment.Reassembly(header.message_id))
+            limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
+            kept = self._fragments = (key, fragment.Reassembly(limit))
         whole = kept[1].add(part)
         if whole is None:
             return None

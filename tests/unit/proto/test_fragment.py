@@ -40,7 +40,7 @@ def test_b41_fragments_in_any_order_and_repeated_make_the_message(suite, order):
     assert all(len(datagram) <= 500 for datagram in datagrams)
     arriving = datagrams + datagrams[:-1]
     order.shuffle(arriving)
-    reassembly = Reassembly(1)
+    reassembly = Reassembly()
     results = []
     for datagram in arriving:
         header = peek(datagram)
@@ -61,7 +61,7 @@ def test_only_the_first_fragment_names_the_first_payload():
 def test_an_empty_chain_is_one_fragment():
     box, (datagram,) = cut(chain=())
     fragment = open_fragment(datagram, peek(datagram), box)
-    assert Reassembly(1).add(fragment) == (0, b"")
+    assert Reassembly().add(fragment) == (0, b"")
 
 
 def test_no_flipped_bit_opens():
@@ -90,7 +90,7 @@ def test_a_payload_too_short_for_its_numbers_is_a_wire_error():
 
 def test_a_set_of_more_fragments_starts_over_and_a_smaller_one_is_ignored():
     """RFC 7383 2.5.2: a peer that probes for a smaller MTU sends more and smaller fragments."""
-    reassembly = Reassembly(1)
+    reassembly = Reassembly()
     assert reassembly.add(Fragment(1, 2, 35, b"old")) is None
     assert reassembly.add(Fragment(1, 3, 35, b"a")) is None
     assert reassembly.add(Fragment(2, 2, 0, b"old")) is None
@@ -99,7 +99,7 @@ def test_a_set_of_more_fragments_starts_over_and_a_smaller_one_is_ignored():
 
 
 def test_the_reassembled_size_is_bounded():
-    reassembly = Reassembly(1)
+    reassembly = Reassembly()
     reassembly.add(Fragment(1, 3, 35, bytes(REASSEMBLY_MAX)))
     with pytest.raises(WireError, match="exceeds"):
         reassembly.add(Fragment(2, 3, 0, b"x"))

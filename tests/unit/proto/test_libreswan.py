@@ -93,7 +93,7 @@ def boxes(capture: Any) -> dict[tuple[str, bool], Protection]:
 def messages(capture: Any) -> Iterator[tuple[Any, Message]]:
     """Every message, opened and put together; of fragments the last entry stands for all."""
     opened = boxes(capture)
-    reassembly = Reassembly(0)
+    reassembly = Reassembly()
     for entry in capture["messages"]:
         data = octets(entry["octets"])
         header = peek(data)
@@ -105,7 +105,7 @@ def messages(capture: Any) -> Iterator[tuple[Any, Message]]:
             yield entry, open_sealed(data, header, box)
             continue
         if entry["fragment"][0] == 1:
-            reassembly = Reassembly(header.message_id)
+            reassembly = Reassembly()
         whole = reassembly.add(open_fragment(data, header, box))
         assert (whole is not None) == ("plaintext" in entry)
         if whole is not None:
