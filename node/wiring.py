@@ -22,7 +22,7 @@ from cluster.member import MemberSettings, Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
-from cluster.rotation import Rotations
+from cluster.rotation import RingHooks, RingKeeper
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
 from cluster.state import StateKeeper
