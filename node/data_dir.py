@@ -1,7 +1,9 @@
 """The member's data directory: whose name it is, and that only one process uses it.
 
-Rules: the directory is 0700; `id` holds 16 random octets in hex, made once; `lock` is held as long
-as the process lives, so that two processes can't speak from one directory on one machine.
+Rules: the directory is 0700; `id` holds 16 random octets in hex, made once, and on the disk before
+any member record bears it: an id lost in a crash would leave the name to a stranger until its lease
+ends. `lock` is held as long as the process lives, so that two processes can't speak from one
+directory on one machine.
 """
 
 import fcntl
@@ -44,6 +46,14 @@ class DataDir:
                 return text
         text = rng.bytes(ID_OCTETS).hex()
         beside = path.with_name("id.new")
-        beside.write_text(text + "\n")
+        with beside.open("w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         return text
