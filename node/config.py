@@ -6,6 +6,7 @@ asks again whether a file is readable or an address is one. Key material isn't p
 files' names are.
 """
 
+import importlib.util
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -72,7 +73,9 @@ class ClusterConfig(msgspec.Struct, frozen=True):
 class StoreConfig(msgspec.Struct, frozen=True):
     """Where what is agreed lives, and how long to wait for it."""
 
-    kind: Annotated[Literal["etcd", "memory"], Meta(description='"etcd" or "memory"')] = "etcd"
+    kind: Annotated[
+        Literal["etcd", "etcd3", "memory"], Meta(description='"etcd", "etcd3" or "memory"')
+    ] = "etcd"
     endpoints: Annotated[
         tuple[str, ...], Meta(description="a list of HOST:PORT of etcd's members")
     ] = ()
@@ -287,6 +290,13 @@ def _check_store(store: StoreConfig, problems: Problems) -> None:
         return
     if not store.endpoints:
         problems.add("store.endpoints", "missing", "HOST:PORT of at least one member of etcd")
+    if store.kind == "etcd3":
+        if importlib.util.find_spec("etcd3") is None:
+            right = "needs the etcd3 package: pip install 'standfast[etcd3]'"
+            problems.add("store.kind", show(store.kind), right)
+        if len(store.endpoints) > 1:
+            right = 'one HOST:PORT with kind = "etcd3": the package knows no more'
+            problems.add("store.endpoints", show(store.endpoints), right)
     for endpoint in store.endpoints:
         host, _, port = endpoint.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in endpoint:
@@ -300,7 +310,7 @@ def _check_store(store: StoreConfig, problems: Problems) -> None:
 def _check_member(config: GatewayConfig, problems: Problems) -> None:
     member, store = config.member, config.store
     _check_address("member.rpc_listen", member.rpc_listen, problems, optional=True)
-    if member.rpc_listen or store.kind == "etcd":
+    if member.rpc_listen or store.kind != "memory":
         if not member.rpc_listen:
             problems.add(
                 "member.rpc_listen", "missing", "ADDRESS:PORT where other members reach it"
@@ -309,7 +319,7 @@ def _check_member(config: GatewayConfig, problems: Problems) -> None:
     if member.suspect_after_s < 2 * member.heartbeat_interval_s:
         least = f"at least twice heartbeat_interval_s ({2 * member.heartbeat_interval_s:g})"
         problems.add("member.suspect_after_s", show(member.suspect_after_s), least)
-    if store.kind == "etcd":
+    if store.kind != "memory":
         used_s = member.keep_alive_s + keep_alive_timeout_s(store)
         if used_s >= usable_s(member.lease_ttl_s, DRIFT, MARGIN_S):
             right = (

@@ -18,6 +18,7 @@ from cluster.link import PeerLink
 from cluster.seams import Clock
 from cluster.store import Store
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls, version_warning
+from cluster.store_etcd3 import Etcd3Files, Etcd3Store
 from cluster.store_memory import MemoryStore
 from cluster.vault import Kek
 from node.collector import settle_collector
@@ -29,6 +30,7 @@ from node.metrics import MetricsServer
 from node.rpc import NoLink, RpcServer
 from node.seams import OsClock, OsRng
 from node.supervisor import Supervisor
+from node.threads import OsThreads
 from node.udp import Receiver, Sockets, UdpSockets
 from node.view import View
 from node.wiring import Identity, Node, Seams
@@ -89,7 +91,7 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
     async def life() -> None:
         try:
             await node.start()
-            if isinstance(store, EtcdStore):
+            if isinstance(store, EtcdStore | Etcd3Store):
                 await _warn_of_version(store, log)
             await node.deposed.wait()
         except (ClusterError, OSError) as error:
@@ -113,6 +115,12 @@ def open_store(config: StoreConfig, clock: Clock) -> Store:
     """The store that the configuration names. Raises OSError."""
     if config.kind == "memory":
         return MemoryStore(clock)
+    options = EtcdOptions(config.endpoints, config.attempt_timeout_s, config.total_timeout_s)
+    if config.kind == "etcd3":
+        files = None
+        if config.ca_file:
+            files = Etcd3Files(config.ca_file, config.cert_file, config.key_file)
+        return Etcd3Store(options, clock, OsThreads(), files)
     tls = None
     if config.ca_file:
         tls = EtcdTls(
@@ -120,7 +128,6 @@ def open_store(config: StoreConfig, clock: Clock) -> Store:
             Path(config.cert_file).read_bytes(),
             Secret(Path(config.key_file).read_bytes()),
         )
-    options = EtcdOptions(config.endpoints, config.attempt_timeout_s, config.total_timeout_s)
     return EtcdStore(options, clock, tls)
 
 
@@ -141,7 +148,9 @@ def _naming(key: str, name: str = "") -> Iterator[None]:
         raise OSError(error.errno, error.strerror, f"{key}{name or error.filename}") from None
 
 
-async def _warn_of_version(store: EtcdStore, log: structlog.typing.FilteringBoundLogger) -> None:
+async def _warn_of_version(
+    store: EtcdStore | Etcd3Store, log: structlog.typing.FilteringBoundLogger
+) -> None:
     try:
         warning = version_warning(await store.server_version())
     except ClusterError:

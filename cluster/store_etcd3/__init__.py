@@ -6,7 +6,7 @@ watch, lease, store: the verbs. Octets, and what failures mean, are `cluster.sto
 """
 
 from cluster.store_etcd3.calls import Threads
-from cluster.store_etcd3.library import Etcd3Files, installed
+from cluster.store_etcd3.library import Etcd3Files
 from cluster.store_etcd3.store import Etcd3Store
 
-__all__ = ["Etcd3Files", "Etcd3Store", "Threads", "installed"]
+__all__ = ["Etcd3Files", "Etcd3Store", "Threads"]

@@ -9,7 +9,6 @@ names, so they stand in: they are put where the package looks for its own before
 Nor could both be loaded: protobuf knows each message's name once in a process.
 """
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -172,11 +171,6 @@ class Library(msgspec.Struct, frozen=True):
     compacted: type[Exception]
     """Has `compacted_revision`."""
     delete_event: type[WatchEvent]
-
-
-def installed() -> bool:
-    """Whether the package is there; doesn't import it."""
-    return importlib.util.find_spec("etcd3") is not None
 
 
 def load() -> Library:

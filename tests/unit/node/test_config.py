@@ -1,5 +1,7 @@
 """node.config, toml_strict, identity: each mistake is one line with key, value and fix."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,7 @@ GOLDEN = [
     ("mirrors = 1", "mirrors = 4", "member.mirrors: 4 → a whole number from 0 to 3"),
     ("keep_alive_s = 1.0", "keep_alive_s = 0", "member.keep_alive_s: 0 → a number of seconds abov"),
     ("keep_alive_s = 1.0", "keep_alive_s = nan", "member.keep_alive_s: nan → a number of seconds"),
-    ('kind = "etcd"', 'kind = "redis"', 'store.kind: "redis" → "etcd" or "memory"'),
+    ('kind = "etcd"', 'kind = "redis"', 'store.kind: "redis" → "etcd", "etcd3" or "memory"'),
     ('level = "info"', 'level = "loud"', 'log.level: "loud" → "debug", "info", "warning" or "err'),
     ("[log]", "log = 3\n[x]", "x: unknown key"),
     # impossible values
@@ -114,6 +116,12 @@ GOLDEN = [
         'kind = "etcd" ',
         'kind = "memory" ',
         'store.endpoints: ["127.0.0.1:2379"] → nothing with kind = "memory"',
+    ),
+    (
+        'kind = "etcd"                 # or "memory": one gateway alone, nothing is shared\n'
+        'endpoints = ["127.0.0.1:2379"]',
+        'kind = "etcd3"\nendpoints = ["127.0.0.1:2379", "127.0.0.1:2389"]',
+        'store.endpoints: ["127.0.0.1:2379", "127.0.0.1:2389"] → one HOST:PORT with kind = "etcd3"',
     ),
     (
         "[store]",
@@ -218,6 +226,32 @@ def test_one_gateway_alone_needs_neither_etcd_nor_certificates(made: Path) -> No
     config = load_gateway(alone)
     assert config.store.kind == "memory"
     assert config.member.rpc_listen == ""
+
+
+WITHOUT_ETCD3 = """
+import sys
+sys.modules["etcd3"] = None  # Python's way of saying: not installed
+from node.config import load_gateway
+from node.toml_strict import ConfigError
+try:
+    load_gateway(sys.argv[1])
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_an_extra_that_is_not_installed_is_one_line_with_the_fix(made: Path) -> None:
+    chosen = made / "chosen.toml"
+    chosen.write_text((made / "gw1.toml").read_text().replace('kind = "etcd"', 'kind = "etcd3"'))
+    assert load_gateway(chosen).store.kind == "etcd3"
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ETCD3, str(chosen)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    fix = "needs the etcd3 package: pip install 'standfast[etcd3]'"
+    assert said.stdout == f'{chosen}: store.kind: "etcd3" → {fix}\n'
 
 
 def test_etcd_far_away_is_not_reached_in_plain_text(made: Path) -> None:
