@@ -31,7 +31,7 @@ from proto.ike.payloads import (
 )
 
 HEADER_LEN = 28
-CLEAR_MAX = 8192
+CLEAR_MAX = 4096
 """Octets of a clear message: nobody has proven anything yet, so what decoding costs is bounded."""
 _HEADER = struct.Struct(">8s8sBBBBII")
 _GENERIC = struct.Struct(">BxH")

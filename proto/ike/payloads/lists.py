@@ -54,6 +54,8 @@ class TrafficSelector(msgspec.Struct, frozen=True, gc=False):
         return _SELECTOR_HEAD.pack(self.ts_type, self.ip_protocol, 4 + len(tail)) + tail
 
 
+ATTRIBUTES_MAX = 128
+"""Configuration attributes in one payload; four octets each would otherwise buy much work."""
 CACHED_OCTETS_MAX = 64
 """A longer TS payload is rare, and not worth remembering."""
 
@@ -138,12 +140,14 @@ class CpPayload(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def decode(cls, body: bytes) -> "CpPayload":
-        """Raises WireError when truncated."""
+        """Raises WireError when truncated, or beyond ATTRIBUTES_MAX."""
         if len(body) < 4:
             raise WireError("truncated CP payload")
         reader = Reader(body, 4)
-        attributes = []
+        attributes: list[tuple[int, bytes]] = []
         while len(reader):
+            if len(attributes) == ATTRIBUTES_MAX:
+                raise WireError(f"more than {ATTRIBUTES_MAX} configuration attributes")
             kind, length = _ATTRIBUTE.unpack(reader.take(4))
             attributes.append((kind & ~_RESERVED_BIT, reader.take(length)))
         return cls(body[0], tuple(attributes))

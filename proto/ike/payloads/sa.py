@@ -94,6 +94,8 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
         return head + body
 
 
+PROPOSALS_MAX = 255
+"""They are numbered from 1 in one octet."""
 CACHED_OCTETS_MAX = 128
 """Transforms of a usual proposal take 40; longer ones are not worth remembering."""
 
@@ -136,7 +138,9 @@ class SaPayload(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def decode(cls, body: bytes) -> "SaPayload":
-        """Raises WireError unless counts, lengths and marks agree."""
+        """Raises WireError unless counts, lengths and marks agree, and each proposal offers
+        something.
+        """
         end = len(body)
         offset = 0
         proposals: list[Proposal] = []
@@ -148,6 +152,8 @@ class SaPayload(msgspec.Struct, frozen=True, gc=False):
             stop = offset + length
             if length < 8 + spi_size or stop > end:
                 raise WireError("proposal length out of bounds")
+            if not count or len(proposals) == PROPOSALS_MAX:
+                raise WireError("a proposal without transforms, or more than can be numbered")
             if more not in (0, _MORE_PROPOSALS):
                 raise WireError(f"last-proposal mark is {more}")
             spi = body[offset + 8 : offset + 8 + spi_size]

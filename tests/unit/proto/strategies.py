@@ -57,7 +57,7 @@ proposals = st.builds(
     number=u8,
     protocol=u8,
     spi=st.sampled_from([b"", b"\x01\x02\x03\x04", b"\x01\x02\x03\x04\x05\x06\x07\x08"]),
-    transforms=st.lists(transforms, max_size=5).map(tuple),
+    transforms=st.lists(transforms, min_size=1, max_size=5).map(tuple),
 )
 
 

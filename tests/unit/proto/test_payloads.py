@@ -8,6 +8,7 @@ from proto.ike.enums import IdType, PayloadType, ProtocolId
 from proto.ike.errors import Misuse, WireError
 from proto.ike.payloads import (
     MAX_PAYLOADS,
+    CpPayload,
     DeletePayload,
     IdPayload,
     NoncePayload,
@@ -20,6 +21,8 @@ from proto.ike.payloads import (
     decode_chain,
     encode_chain,
 )
+from proto.ike.payloads.lists import ATTRIBUTES_MAX
+from proto.ike.payloads.sa import PROPOSALS_MAX
 from tests.unit.proto.strategies import chains, payloads
 
 
@@ -180,3 +183,22 @@ def test_all_attributes_but_the_first_key_length_are_kept_as_sent():
     decoded = SaPayload.decode(octets)
     assert decoded.proposals[0].transforms == (Transform(1, 12, 128, attributes),)
     assert decoded.encode() == octets
+
+
+def test_a_proposal_that_offers_nothing_is_a_wire_error():
+    with pytest.raises(WireError, match="without transforms"):
+        SaPayload.decode(SaPayload((Proposal(1, ProtocolId.IKE, b"", ()),)).encode())
+
+
+@pytest.mark.parametrize(
+    ("most", "of"),
+    [
+        (PROPOSALS_MAX, lambda n: SaPayload(GOOD_SA.proposals[:1] * n)),
+        (ATTRIBUTES_MAX, lambda n: CpPayload(1, ((1, b""),) * n)),
+    ],
+    ids=["proposals", "configuration attributes"],
+)
+def test_what_a_list_holds_is_bounded(most, of):
+    assert type(of(1)).decode(of(most).encode()) == of(most)
+    with pytest.raises(WireError, match="more than"):
+        type(of(1)).decode(of(most + 1).encode())
