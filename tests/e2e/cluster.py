@@ -221,6 +221,8 @@ class Cluster:
         return found
 
     async def _balanced(self) -> bool:
+        for gateway in self.gateways.values():
+            gateway.child.check()
         names = tuple(sorted(self.gateways))
         if sorted(await self.members()) != list(names):
             return False

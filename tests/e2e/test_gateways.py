@@ -125,6 +125,23 @@ async def test_a_killed_gateway_takes_its_name_back_at_once(cluster: Cluster) ->
         assert later[shard].incarnation != before.incarnation
 
 
+async def test_a_gateway_that_was_replaced_ends_by_itself(cluster: Cluster) -> None:
+    gateway, heir = cluster.gateways["gw1"], another(cluster, "heir")
+    copied = cluster.files / "data" / "heir"
+    copied.mkdir(mode=0o700)
+    (copied / "id").write_text((cluster.files / "data" / "gw1" / "id").read_text())
+    heir.child.start()
+    assert await gateway.exit_code() == 1
+    assert "deposed" in gateway.log
+    await cluster.settled()
+    incarnation = heir.recorded("started")[-1]["incarnation"]
+    assert (await member(cluster, "gw1"))[0].incarnation == incarnation
+    heir.child.signal(signal.SIGTERM)
+    assert await heir.exit_code() == 0
+    gateway.child.start()
+    await cluster.settled()
+
+
 async def test_a_gateway_ends_in_order(cluster: Cluster) -> None:
     gateway = cluster.gateways["gw3"]
     async with LocalClient(cluster.client_file("orphan", ("gw3", "gw2"))) as client:

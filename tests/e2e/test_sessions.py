@@ -96,3 +96,31 @@ async def test_an_old_sa_at_a_third_gateway_is_dropped_silently(cluster: Cluster
         assert ended["why"] == "resumed elsewhere"
         (after,) = await cluster.sessions_of("mover")
         assert after["member"] == "gw2"
+
+
+async def test_a_gateway_that_was_stopped_past_its_lease_comes_back_empty(own: Cluster) -> None:
+    await own.start()
+    gateway = own.gateways["gw1"]
+    async with LocalClient(own.client_file("dreamer")) as client:
+        await client.connected()
+        (before,) = await own.sessions_of("dreamer")
+        shards = await own.shards()
+        gateway.child.signal(signal.SIGSTOP)
+        resumed = await client.told("established", how="resumed")
+        assert resumed["gateway"] != own.addresses["gw1"]
+        await own.settled("gw2", "gw3")
+        gateway.child.signal(signal.SIGCONT)
+        ended = await gateway.records("sa_ended", spi=before["spi_r"])
+        assert ended["why"] in ("shard lost", "resumed elsewhere")
+        await own.settled()
+        later = await own.shards()
+        assert all(later[s].fence > shards[s].fence for s in shards if shards[s].owner == "gw1")
+        incarnation = gateway.recorded("started")[0]["incarnation"]
+        assert (await own.members())["gw1"].incarnation == incarnation
+        (after,) = await own.sessions_of("dreamer")
+        assert (after["chain"], after["generation"]) == (before["chain"], 2)
+        answered = client.count("answered")
+        await client.told("answered", more_than=answered + 3)
+        assert client.count("established") == 2
+    assert gateway.child.running
+    assert "Traceback" not in gateway.log
