@@ -8,7 +8,8 @@ Rules:
 - Nothing is claimed past the lease deadline. Sessions in shards already owned go on being answered:
   a commit compares the shard's revision and every IV bears the fence, so a deposed owner changes
   nothing and repeats nothing. A rejoin with the same incarnation keeps shards and fences.
-- A shard that another live member should own takes no new SPIs, and is given up once it is empty.
+- A shard that another live member should own takes no new SPIs, and is given up once it is empty;
+  unless this member has no other: being served comes before balance.
 - Shard keys hang on no lease: a store that forgot its leases has not forgotten the fences.
 """
 
@@ -166,9 +167,18 @@ class Ownership:
         self._prefer()
         if self._open is None:
             self._open = tuple(s for s in sorted(self._owned) if not self.should_leave(s))
-        if not self._open:
+        open_shards = self._open or self._last_resort()
+        if not open_shards:
             return None
-        return self._open[int.from_bytes(rng.bytes(4), "big") % len(self._open)]
+        shard = open_shards[int.from_bytes(rng.bytes(4), "big") % len(open_shards)]
+        self._closed.pop(shard, None)  # what begins in it now must show before it is given up
+        return shard
+
+    def _last_resort(self) -> tuple[int, ...]:
+        """Every shard of mine should be another's, who may wait for years until one is empty."""
+        if self._stopping:
+            return ()
+        return tuple(shard for shard in sorted(self._owned) if shard not in self._leaving)
 
     async def start(self) -> None:
         """Take in who owns what, then claim from now on."""

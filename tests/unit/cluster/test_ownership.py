@@ -86,6 +86,33 @@ async def test_a_shard_is_closed_for_a_while_before_it_is_given_up(cluster: Clus
 
 
 @simulated
+async def test_with_no_shard_to_stay_a_member_goes_on_with_those_that_should_move(
+    cluster: Cluster,
+) -> None:
+    one = await Owner(cluster, "gw1").begin()
+    await asyncio.sleep(0.5)
+    moving = {shard for shard, name in assign(SHARDS, ("gw1", "gw2")).items() if name == "gw2"}
+    one.sessions.update(dict.fromkeys(moving, 1))
+    two = await Owner(cluster, "gw2").begin()
+    await asyncio.sleep(1)
+    for shard in one.owned:
+        if shard not in moving:  # the other has come to it, and is kept busy there
+            two.sessions[shard] = 1
+            record = ShardRecord("gw2", two.member.incarnation, 9)
+            await write_shard(cluster, shard, record)
+    await asyncio.sleep(1)
+    assert set(one.owned) == moving
+    assert {one.ownership.choose_shard(one.rng) for _ in range(500)} == moving
+    chosen = one.ownership.choose_shard(one.rng)
+    assert chosen is not None
+    one.sessions.clear()
+    one.sessions[chosen] = 1  # begun just now: the shard isn't given up under it
+    await asyncio.sleep(1)
+    assert one.owned == [chosen]
+    assert set(two.owned) >= moving - {chosen}
+
+
+@simulated
 async def test_a_member_without_shards_is_not_ready(cluster: Cluster) -> None:
     one = Owner(cluster, "gw1")
     await one.member.join()
