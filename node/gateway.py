@@ -46,9 +46,9 @@ class Gateway(Shell):
         spawn: Spawn,
         metrics: Metrics,
         me: str,
-        full: Callable[[], bool],
+        closed: Callable[[], str],
     ) -> None:
-        """`full`: too many writes wait; first requests are then dropped."""
+        """`closed`: why no session may begin now, in a word; first requests are then dropped."""
         super().__init__(endpoint, lane, clock)
         self._codec = codec
         self._ownership = ownership
@@ -57,7 +57,7 @@ class Gateway(Shell):
         self._spawn = spawn
         self._metrics = metrics
         self._me = me
-        self._full = full
+        self._closed = closed
         self._looking: list[tuple[bytes, Path]] = []
         self.draining = False
         """Going down: no new sessions."""
@@ -67,8 +67,9 @@ class Gateway(Shell):
         metrics = self._metrics
         metrics.datagrams_in += 1
         first = len(data) > EXCHANGE_OFFSET and data[EXCHANGE_OFFSET] in FIRST_EXCHANGES
-        if first and (self.draining or self._full()):
-            metrics.dropped.add("draining" if self.draining else "commits_full")
+        why = first and ("draining" if self.draining else self._closed())
+        if why:
+            metrics.dropped.add(why)
             return
         outcome = self.endpoint.receive(data, path, self.now())
         if outcome.look_up:

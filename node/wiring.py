@@ -221,7 +221,7 @@ class Node:
         self.gateway = Gateway(
             endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
-            me=config.member.name, full=lambda: self.journal.pending >= COMMITS_MAX,
+            me=config.member.name, closed=self._closed,
         )  # fmt: skip
 
     def _listen(self) -> None:
@@ -286,6 +286,16 @@ class Node:
 
     def _vitals(self) -> Vitals:
         return Vitals(self.sessions(), self.rings.revision, self.membership.state)
+
+    def _closed(self) -> str:
+        """Why no session may begin now. Without the store none could be finished: its ticket would
+        be spent later, for a client that has long gone to ask elsewhere with it.
+        """
+        journal = self.journal
+        if journal.pending >= COMMITS_MAX:
+            return "commits_full"
+        failing = journal.pending > 0 and journal.state is not JournalState.OK
+        return "store_away" if failing or not self.membership.store_ok else ""
 
     def _sessions_in(self, shard: int) -> int:
         """IKE SAs of any state in a shard; counted at most every `CENSUS_S`."""

@@ -77,7 +77,7 @@ class Gate(Gateway):
 
     def __init__(self) -> None:
         self.core, self.around, self.figures = Core(), Around(), Metrics()
-        self.is_full = False
+        self.why = ""
         endpoint, clock = cast(Endpoint, self.core), OsClock()
         lane = Lane(endpoint, NoCommits(), NullKernel(), Nowhere(), clock, lambda event: None)
         super().__init__(
@@ -91,7 +91,7 @@ class Gate(Gateway):
             spawn=self.around.spawn,
             metrics=self.figures,
             me="gw1",
-            full=lambda: self.is_full,
+            closed=lambda: self.why,
         )
 
 
@@ -126,12 +126,12 @@ def test_a_datagram_for_another_members_shard_goes_there_once_if_it_is_of_a_sane
     assert gate.figures.dropped.by == {"forwarded": 1, "unknown_spi": 3}
 
 
-async def test_no_session_begins_where_writes_pile_up_or_at_the_end() -> None:
+async def test_no_session_begins_where_none_could_be_finished_or_at_the_end() -> None:
     gate = Gate()
     resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
-    gate.is_full = True
+    gate.why = "store_away"
     gate.on_datagram(resume, WAY)
     gate.draining = True
     gate.on_datagram(resume, WAY)
     assert gate.around.tasks == []
-    assert gate.figures.dropped.by == {"commits_full": 1, "draining": 1}
+    assert gate.figures.dropped.by == {"store_away": 1, "draining": 1}
