@@ -134,7 +134,7 @@ class Mirrors:
         return sum(stream.sequence - stream.acknowledged for stream in self._streams.values())
 
     async def run(self) -> None:
-        """Send what was offered and what was taken, in steps of `flush_s` while there is something."""
+        """Send what was offered and taken, in steps of `flush_s` while there is something."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(self._settings.flush_s)
@@ -306,5 +306,5 @@ class Mirrors:
                 self._forget(shard)
 
     def _lost(self, shard: int) -> None:
-        for key in [key for key in self._streams if key[1] == shard]:
-            self._drop_stream(key)
+        for name in self._roster.members:  # streams to others end with `_forget_streams`
+            self._drop_stream((name, shard))
