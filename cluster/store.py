@@ -2,8 +2,9 @@
 
 Rules: keys are ordered octet strings; a revision counts the store's changes and never goes back;
 `version` counts the changes of one key since it was made (0 = absent). Implementations:
-`cluster.store_memory.MemoryStore` (one process, the reference) and `cluster.store_etcd.EtcdStore`
-(etcd v3); both pass `tests/contract/test_store.py`.
+`cluster.store_memory.MemoryStore` (one process, the reference), `cluster.store_etcd.EtcdStore`
+(etcd v3) and `cluster.store_etcd3.Etcd3Store` (the same, through the etcd3 package); all pass
+`tests/contract/test_store.py`.
 """
 
 import enum
