@@ -41,11 +41,6 @@ def psk_auth(prf_id: int, psk: Secret, octets: bytes) -> bytes:
     return prf(prf_id, Secret(prf(prf_id, psk, _KEY_PAD)), octets)
 
 
-def resume_auth(prf_id: int, sk_p: Secret, octets: bytes) -> bytes:
-    """prf(SK_p, octets), no key pad (RFC 5723 4.3.3)."""
-    return prf(prf_id, sk_p, octets)
-
-
 def make_resume_auth(
     form: ResumeForm,
     prf_id: int,
@@ -54,7 +49,10 @@ def make_resume_auth(
     nonce_other: bytes,
     id_body: bytes,
 ) -> bytes:
-    """AUTH data after IKE_SESSION_RESUME in `form`; the other parameters as in `signed_octets`."""
+    """AUTH data after IKE_SESSION_RESUME in `form`: prf(SK_p, octets), no key pad (RFC 5723 4.3.3).
+
+    The other parameters are as in `signed_octets`.
+    """
     mac = KeyedPrf(prf_id, sk_p)
     if form is ResumeForm.FIRST_MESSAGE:
         return mac(message)

@@ -72,7 +72,7 @@ class Endpoint:
             header = peek(data)
         except WireError:
             return ignored("malformed")
-        if header.version >> 4 != MAJOR_VERSION:
+        if header.major != MAJOR_VERSION:
             return self._other_major(header, path)
         ctx = self._context(path, now, data)
         sa = self._sas.get(header.spi_r if header.from_initiator else header.spi_i)
@@ -268,7 +268,7 @@ class Endpoint:
 
     def _other_major(self, header: Header, path: Path) -> Outcome:
         """INVALID_MAJOR_VERSION, unprotected, with what the request had copied (RFC 7296 2.5)."""
-        if header.is_response or header.version >> 4 < MAJOR_VERSION:
+        if header.is_response:
             return ignored("version")
         notify = (NotifyPayload(NotifyType.INVALID_MAJOR_VERSION),)
         flags = FLAG_RESPONSE if header.from_initiator else FLAG_RESPONSE | FLAG_INITIATOR

@@ -41,8 +41,6 @@ class TicketReason(enum.Enum):
     """Issued later than now: a clock is wrong."""
     POLICY = "policy"
     """It opens, and today's policy refuses it."""
-    REUSED = "reused"
-    """The session chain has moved on."""
     REFUSED = "refused"
     """Client: the gateway said TICKET_NACK."""
     EPOCH = "epoch"
@@ -63,14 +61,3 @@ class TicketRejected(IkeError):
 
 class Misuse(IkeError):
     """The caller broke this package's contract."""
-
-
-def notify_for(exc: IkeError) -> tuple[NotifyType, bytes] | None:
-    """The Notify type and data that tell the peer of `exc`, or None for silence: the only map to
-    the wire.
-    """
-    if isinstance(exc, PeerError):
-        return exc.notify, exc.data
-    if isinstance(exc, TicketRejected):
-        return NotifyType.TICKET_NACK, b""
-    return None

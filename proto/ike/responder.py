@@ -15,10 +15,9 @@ from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.ticket import KEY_ID
 
 NO_SPI = bytes(8)
-KEY_ID = slice(1, 9)
-"""Where a ticket of ours names its key."""
 
 
 def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:

@@ -23,6 +23,8 @@ _TAG_LEN = 16
 _KEY_LEN = 32
 _NONCE_LEN = 12
 _CLEAR_LEN = 1 + KEY_ID_LEN + _SALT_LEN
+KEY_ID = slice(1, 1 + KEY_ID_LEN)
+"""Where a ticket names its key."""
 SuiteNumbers = tuple[int, int, int, int, int]
 """The fields of a `proto.ike.suite.Suite`, in order."""
 
@@ -125,7 +127,7 @@ def open_ticket(
     """
     if not TICKET_MIN <= len(octets) <= TICKET_MAX or octets[0] != FORMAT:
         raise TicketRejected(TicketReason.MALFORMED)
-    key = keys.opening(octets[1:9], now_wall_s)
+    key = keys.opening(octets[KEY_ID], now_wall_s)
     if key is None:
         raise TicketRejected(TicketReason.UNKNOWN_KEY)
     ticket_key, nonce = _derive(key, octets[9:_CLEAR_LEN])

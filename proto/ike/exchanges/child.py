@@ -25,7 +25,7 @@ def respond_child(
     error notify.
     """
     offer = message.find(SaPayload)
-    ts_i, ts_r = _selectors(message)
+    ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     if offer is None or ts_i is None or ts_r is None:
         return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
     choice = select_child(offer, ctx.settings.child_suites)
@@ -59,7 +59,7 @@ def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Pee
     Raises PeerError where the answer isn't within the offer.
     """
     reply = message.find(SaPayload)
-    ts_i, ts_r = _selectors(message)
+    ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     if reply is None or ts_i is None or ts_r is None:
         return None
     suite, peer_spi = chosen_child(reply, peer.child_suites)
@@ -89,14 +89,3 @@ def _keymat(core: SaCore, handshake: Handshake, suite: ChildSuite) -> Secret:
     if core.suite is None or core.keys is None:
         raise Misuse("a Child SA before the IKE SA has keys")
     return child_keymat(suite, core.suite.prf, core.keys.d, handshake.nonce_i, handshake.nonce_r)
-
-
-def _selectors(message: Message) -> tuple[TsPayload | None, TsPayload | None]:
-    ts_i = ts_r = None
-    for payload in message.payloads:
-        if payload.__class__ is TsPayload:
-            if payload.kind == PayloadType.TSi:
-                ts_i = payload
-            else:
-                ts_r = payload
-    return ts_i, ts_r

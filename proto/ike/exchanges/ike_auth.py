@@ -181,7 +181,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     if peer is None:
         raise Misuse("an IKE_AUTH response to a responder")
     refused = [n for n in message.notifies if n.type < NotifyType.INITIAL_CONTACT]
-    proof, idr = message.find(AuthPayload), message.find(IdPayload)
+    proof, idr = message.find(AuthPayload), message.identity(PayloadType.IDr)
     if proof is None or idr is None:
         why = ", ".join(_name(n.type) for n in refused) or "no AUTH"
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"the gateway answered {why}")
@@ -246,13 +246,7 @@ def _halves(core: SaCore) -> tuple[Handshake, Suite, SaKeys]:
 
 def _claim(message: Message, local_id: IdPayload) -> tuple[IdPayload, AuthPayload]:
     """IDi and AUTH of a request; an IDr in it must be ours. A CERT in it is ignored (R34)."""
-    idi, idr = None, None
-    for payload in message.payloads:
-        if payload.__class__ is IdPayload:
-            if payload.kind == PayloadType.IDi:
-                idi = payload
-            else:
-                idr = payload
+    idi, idr = message.identity(PayloadType.IDi), message.identity(PayloadType.IDr)
     proof = message.find(AuthPayload)
     if idi is None or proof is None:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IKE_AUTH without IDi or AUTH")
