@@ -2,7 +2,7 @@
 Pure.
 
 ```
-announced ──► sealing ──► opening ──► gone            (revoked: straight to gone)
+announced ──► sealing ──► opening ──► gone            (revoked, from any of them: gone at once)
 ```
 
 Rules: a ring is a value; each change makes a new one. An announced key opens already: a member
@@ -33,7 +33,7 @@ KEY_ID_LEN = 8
 octet.
 """
 KEYS_MAX = 64
-"""Bound of ticket keys and of record keys in one ring."""
+"""Bound of ticket keys, of record keys and of remembered revocations in one ring."""
 QCD_MAX = 4
 """A taker of crash tokens checks as many generations (RFC 6290 5.1); bound of the QCD secrets."""
 FOR_EVER = math.inf
@@ -81,6 +81,15 @@ class RingPolicy(msgspec.Struct, frozen=True):
             )
 
 
+class RevokedKey(msgspec.Struct, frozen=True):
+    """A ticket key that was revoked: its secret is gone, its id is remembered for a while."""
+
+    key_id: bytes
+    revoked_wall_s: float
+    until_wall_s: float
+    """When the last ticket under it would have ended: nobody asks for it after that."""
+
+
 class RingKey(msgspec.Struct, frozen=True, dict=True):
     """One secret and its windows (seconds since 1970; `inf`: no end yet)."""
 
@@ -112,7 +121,9 @@ class RingKey(msgspec.Struct, frozen=True, dict=True):
 
 
 class KeySet(msgspec.Struct, frozen=True, dict=True):
-    """The keys of one use, oldest first; at most one is announced and at most one seals."""
+    """The keys of one use, oldest first; at most one is announced and at most one seals (none only
+    of the ticket keys, when the sealing one was revoked).
+    """
 
     keys: tuple[RingKey, ...]
 
@@ -173,6 +184,8 @@ class KeyRing(msgspec.Struct, frozen=True, dict=True):
     records: KeySet
     cookie_keys: KeySet
     qcd: KeySet
+    revoked: tuple[RevokedKey, ...] = ()
+    """Ticket keys revoked not long ago, oldest first."""
     extra: tuple[tuple[str, bytes], ...] = ()
     """Fields that a newer release wrote, as they were: (name, msgpack)."""
 
@@ -196,6 +209,8 @@ def encode(ring: KeyRing) -> bytes:
     form["version"] = VERSION
     for name in _SETS:
         form[name] = _key_set(ring, name).keys
+    if ring.revoked:
+        form[_REVOKED] = ring.revoked
     return msgspec.msgpack.encode(form, enc_hook=_enc_hook)
 
 
@@ -211,12 +226,15 @@ def decode(octets: bytes) -> KeyRing:
                 f"the key ring has format {version}, this release knows {VERSION}: upgrade it"
             )
         sets = {name: KeySet(_KEYS_DECODER.decode(form.pop(name))) for name in _SETS}
+        revoked = _REVOKED_DECODER.decode(form.pop(_REVOKED, _NONE))
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         raise Incompatible(f"the key ring can't be read: {error}") from None
     for name, keys in sets.items():
         _check(name, keys)
     extra = tuple(sorted((name, bytes(raw)) for name, raw in form.items()))
-    return KeyRing(sets["tickets"], sets["records"], sets["cookie_keys"], sets["qcd"], extra)
+    return KeyRing(
+        sets["tickets"], sets["records"], sets["cookie_keys"], sets["qcd"], revoked, extra
+    )
 
 
 def new_ring(rng: Rng, wall_s: float, policy: RingPolicy) -> KeyRing:
@@ -271,6 +289,56 @@ def activate(ring: KeyRing, key_id: bytes, wall_s: float, policy: RingPolicy) ->
     return ring
 
 
+def cancel(ring: KeyRing) -> KeyRing:
+    """`ring` without what was announced: as it was before the rotation, for nothing was sealed
+    with it yet.
+    """
+    for name in _SETS:
+        keys = _key_set(ring, name).keys
+        kept = tuple(key for key in keys if key.state is not KeyState.ANNOUNCED)
+        ring = _with(ring, name, kept)
+    return ring
+
+
+def find_ticket_key(ring: KeyRing, prefix: str) -> bytes:
+    """The id of the one ticket key, revoked ones included, whose id in hex begins with `prefix`.
+
+    Raises Conflict.
+    """
+    ids = [key.key_id for key in ring.tickets.keys] + [key.key_id for key in ring.revoked]
+    found = [key_id for key_id in ids if key_id.hex().startswith(prefix)]
+    if len(found) == 1 and prefix:
+        return found[0]
+    others = (ring.records, ring.cookie_keys, ring.qcd)
+    if any(key.key_id.hex().startswith(prefix) for one in others for key in one.keys):
+        raise Conflict(
+            f"{prefix!r} is no ticket key: others aren't revoked, rotating replaces them"
+        )
+    many = f"{len(found)} ticket keys begin with" if found else "there is no ticket key"
+    raise Conflict(f"{many} {prefix!r}: see the list of keys")
+
+
+def revoke(ring: KeyRing, key_id: bytes, wall_s: float, policy: RingPolicy) -> KeyRing:
+    """`ring` without the ticket key `key_id`: wherever it is installed, no ticket under that key
+    opens any more. Unchanged if that was done before; Conflict if there was never such a key.
+
+    Revoking what is only announced cancels the rotation. Whoever revokes the sealing key announces
+    another in the same step; until that is activated, nothing seals tickets.
+    """
+    key = ring.tickets.index.get(key_id)
+    if key is None:
+        if any(one.key_id == key_id for one in ring.revoked):
+            return ring
+        raise Conflict(f"there is no ticket key {key_id.hex()} (any more)")
+    if key.state is KeyState.ANNOUNCED:
+        ring = cancel(ring)
+    kept = tuple(one for one in ring.tickets.keys if one.key_id != key_id)
+    opens_s = max(key.opening_period_s, policy.opening_period_s) + policy.margin_s
+    until_s = min(key.opens_until_wall_s, wall_s + opens_s)
+    revoked = (*ring.revoked, RevokedKey(key_id, wall_s, until_s))[-KEYS_MAX:]
+    return replace(_with(ring, "tickets", kept), revoked=revoked)
+
+
 def retire(ring: KeyRing, wall_s: float, policy: RingPolicy) -> KeyRing:
     """`ring` with an end set to every key that only opens; for when every live member has
     installed it, so that nobody seals with them any more. Idempotent: an end once set is never
@@ -288,7 +356,9 @@ def retire(ring: KeyRing, wall_s: float, policy: RingPolicy) -> KeyRing:
 
 
 def expire(ring: KeyRing, wall_s: float) -> KeyRing:
-    """`ring` without the keys that only opened and are past their end."""
+    """`ring` without the keys that only opened and are past their end, and without the revoked
+    ones that nobody can ask for any more.
+    """
     for name in _SETS:
         kept = (
             key
@@ -296,11 +366,12 @@ def expire(ring: KeyRing, wall_s: float) -> KeyRing:
             if key.state is not KeyState.OPENING or wall_s < key.opens_until_wall_s
         )
         ring = _with(ring, name, tuple(kept))
-    return ring
+    return replace(ring, revoked=tuple(key for key in ring.revoked if wall_s < key.until_wall_s))
 
 
 _SETS = ("tickets", "records", "cookie_keys", "qcd")
 _BOUNDS = {"tickets": KEYS_MAX, "records": KEYS_MAX, "cookie_keys": KEYS_MAX, "qcd": QCD_MAX}
+_REVOKED = "revoked"
 _GENERATIONS = ("cookie_keys", "qcd")
 
 
@@ -356,7 +427,15 @@ def _check(name: str, keys: KeySet) -> None:
     announced = sum(key.state is KeyState.ANNOUNCED for key in keys.keys)
     lengths = all(len(key.key_id) == id_len and len(key.secret) > 0 for key in keys.keys)
     unique = len(keys.index) == len(keys.keys)
-    if sealing != 1 or announced > 1 or not lengths or not unique or len(keys.keys) > KEYS_MAX:
+    # without a sealing ticket key, one is announced: see `revoke`
+    least = 1 - announced if name == "tickets" else 1
+    if (
+        not least <= sealing <= 1
+        or announced > 1
+        or not lengths
+        or not unique
+        or len(keys.keys) > KEYS_MAX
+    ):
         raise Incompatible(f"the key ring's {name} make no sense to this release: upgrade it")
 
 
@@ -373,3 +452,5 @@ def _dec_hook(kind: type, value: object) -> object:
 
 
 _KEYS_DECODER = msgspec.msgpack.Decoder(tuple[RingKey, ...], dec_hook=_dec_hook)
+_REVOKED_DECODER = msgspec.msgpack.Decoder(tuple[RevokedKey, ...])
+_NONE = msgspec.Raw(msgspec.msgpack.encode(()))

@@ -1,12 +1,9 @@
-"""Keeps this member's key ring the one that stands in the store, and rotates it for everybody.
+"""Rotates and revokes the ring's keys for the whole cluster, step by step.
 
-Rules: the installed ring is an immutable snapshot, swapped in one step; a ring that can't be read
-leaves the installed one in place, and one that is gone from the store is put back by whoever runs.
-Ring and SPI key are made together, once: where one of them is missing, a member that starts makes
-no new one, for tickets and records depend on the lost one. Nobody seals with a key
-that a live member hasn't installed: announce, wait for every member's report, activate, and when
-all have installed that too, retire. Every write compares the revision that it was made from. Traps:
-requirements i.5.
+Rules: nobody seals with a key that a live member hasn't installed: announce, wait for every
+member's report, activate, and when all have installed that too, retire. Only an operator's word
+(`force`) does without the laggards. Each step is one change of the ring by compare-and-swap, so any
+member may take it, and whoever finds it done goes on from there. Traps: requirements i.5 and i.6.
 """
 
 import asyncio
@@ -14,44 +11,33 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, Unknown, WrongKek
-from cluster.follow import follow
+from cluster.errors import ClusterError, Conflict, Unavailable
 from cluster.keyring import (
     KeyRing,
     RingKey,
     RingPolicy,
     activate,
     announce,
-    decode,
-    encode,
-    expire,
-    new_ring,
+    cancel,
+    find_ticket_key,
     retire,
+    revoke,
 )
 from cluster.layout import Keys
-from cluster.seams import Clock, Rng, Spawn
-from cluster.shards import SPI_KEY_LEN
-from cluster.store import Compare, Entry, Put, Store, Target, Txn
-from cluster.vault import Kek, open_sealed, seal
-from proto.secret import Secret
+from cluster.ring_keeper import RingKeeper, Snapshot
+from cluster.seams import Clock, Rng
+from cluster.store import Store
 
-REFRESH_INTERVAL_S = 1.0
-"""At most one look at the store in this time for a key id that isn't in the ring."""
 POLL_S = 0.2
 """How often a rotation asks who has installed the ring."""
-REFRESH_TIMEOUT_S = 1.0
-"""The longest such a look may take: whoever waits for it has a refusal coming."""
-PUT_BACK_PAUSE_S = 0.5
-"""The pause before a lost ring is put back again, while the store is away."""
-CONFLICTS_MAX = 16
-"""How often a change is made again because somebody else's came first."""
+FORCED_WAIT_S = 2.0
+"""How long a forced step still waits: whoever is well has installed the ring long before."""
+
+Progress = Callable[[str], None]
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """A ring and the store's revision of it."""
-
-    ring: KeyRing
-    revision: int
+def quietly(_line: str) -> None:
+    """For who doesn't want to hear of progress."""
 
 
 class Rotation(msgspec.Struct, frozen=True):
@@ -66,228 +52,172 @@ class Rotation(msgspec.Struct, frozen=True):
     of their own window, and nothing is refused."""
 
 
-class RingHooks(msgspec.Struct, frozen=True):
-    """Who is told what; each is called from the event loop and doesn't raise."""
+class Reports(msgspec.Struct, frozen=True):
+    """Which live members have installed a revision of the ring."""
 
-    on_installed: Callable[[int], None] | None = None
-    """A ring was installed: its revision."""
-    on_trouble: Callable[[str], None] | None = None
-    """One line: the ring in the store is gone or can't be installed; the installed one stays."""
+    done: tuple[str, ...]
+    lag: tuple[str, ...]
+
+    def __str__(self) -> str:
+        have = f" (installed by {', '.join(self.done)})" if self.done else ""
+        return f"waiting for {', '.join(self.lag)}{have}"
 
 
-class RingKeeper:
-    """This member's ring. `load_or_create` comes first, then `start`."""
+class Rotations:
+    """What can be done to the cluster's keys, from any member."""
 
     def __init__(
         self,
         *,
+        keeper: RingKeeper,
         store: Store,
         keys: Keys,
-        kek: Kek,
         clock: Clock,
         rng: Rng,
         policy: RingPolicy,
-        hooks: RingHooks | None = None,
+        live_revisions: Callable[[], Mapping[str, int]],
     ) -> None:
+        """`live_revisions`: the ring revision that each member says it has installed; who counts is
+        read from the store."""
+        self._keeper = keeper
         self._store = store
-        self._keys = keys
-        self._kek = kek
+        self._members = keys.members
         self._clock = clock
         self._rng = rng
         self._policy = policy
-        self._hooks = hooks or RingHooks()
-        self._installed: Snapshot | None = None
-        self._looking: asyncio.Event | None = None
-        self._looked_s = -REFRESH_INTERVAL_S
-        self._stands = False
-        """Whether the store holds a ring, as far as the watch has told."""
-        self._lost = asyncio.Event()
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The installed ring with its revision. Raises Incompatible before `load_or_create`."""
-        if self._installed is None:
-            raise Incompatible("the key ring was not loaded yet")
-        return self._installed
-
-    @property
-    def ring(self) -> KeyRing:
-        """The installed ring."""
-        return self.snapshot.ring
-
-    @property
-    def revision(self) -> int:
-        """The store's revision of the installed ring; 0 before there is one."""
-        return self._installed.revision if self._installed is not None else 0
-
-    # -- at the start
-
-    async def load_or_create(self) -> None:
-        """Install the ring that stands in the store, made now if the cluster is new.
-
-        Raises WrongKek, Incompatible (nothing was overwritten), Unavailable.
-        """
-        self._install(await self._read_or_create(self._keys.ring))
-
-    async def load_or_create_spi_key(self) -> Secret:
-        """The key that hides shards in SPIs, made now if the cluster is new; it never changes.
-
-        Raises WrongKek, Incompatible (nothing was overwritten), Unavailable.
-        """
-        key = self._keys.spi_key
-        entry = await self._read_or_create(key)
-        octets = open_sealed(self._kek, entry.value, key)
-        if len(octets) != SPI_KEY_LEN:
-            raise Incompatible(f"the SPI key has {len(octets)} octets: another release made it")
-        return Secret(octets)
-
-    async def _read_or_create(self, key: bytes) -> Entry:
-        while (entry := await self._store.get(key)) is None:
-            try:
-                created = await self._store.commit(self._creation())
-            except Unknown:
-                continue  # the next read tells; so it does of another member that came first
-            if not created.succeeded and await self._store.get(key) is None:
-                raise Incompatible(
-                    f"{key.decode()} is gone from the store, and the cluster is not new: restore "
-                    "the store, or start this member while another runs that still has its ring"
-                )
-        return entry
-
-    def _creation(self) -> Txn:
-        """Ring and SPI key of a new cluster, in one step; nothing if either stands already."""
-        ring = encode(new_ring(self._rng, self._clock.wall_s(), self._policy))
-        secrets = ((self._keys.ring, ring), (self._keys.spi_key, self._rng.bytes(SPI_KEY_LEN)))
-        return Txn(
-            tuple(Compare(key, Target.VERSION, 0) for key, _ in secrets),
-            tuple(Put(key, seal(self._kek, octets, key, self._rng)) for key, octets in secrets),
-        )
-
-    # -- while running
-
-    def start(self, spawn: Spawn) -> None:
-        """Begin to install what others write, and to put back what got lost."""
-        spawn(follow(self._store, self._keys.ring, self._changed, self._applied), "key-ring")
-        spawn(self._put_back(), "lost key ring")
-
-    async def refresh(self) -> bool:
-        """One look at the store, for a key id that the ring doesn't hold. True: a newer ring was
-        installed.
-
-        Cheap to ask for: one look at a time, shared by all who wait, and none within the interval
-        after the last one began; short even while the store is away.
-        """
-        before = self.revision
-        if self._looking is not None:
-            await self._looking.wait()
-        elif self._clock.boot_s() - self._looked_s >= REFRESH_INTERVAL_S:
-            self._looked_s = self._clock.boot_s()
-            self._looking = asyncio.Event()
-            try:
-                async with asyncio.timeout(REFRESH_TIMEOUT_S):
-                    await self._look()
-            except TimeoutError:
-                self._trouble(f"the store did not show its key ring in {REFRESH_TIMEOUT_S:g} s")
-            except (Unavailable, WrongKek, Incompatible) as error:
-                self._trouble(str(error))
-            finally:
-                self._looking.set()
-                self._looking = None
-        return self.revision > before
-
-    async def _look(self) -> bool:
-        """Install what stands in the store. False: nothing does."""
-        entry = await self._store.get(self._keys.ring)
-        if entry is not None:
-            self._install(entry)
-        return entry is not None
-
-    def _changed(self, key: bytes, entry: Entry | None, _revision: int) -> None:
-        if key != self._keys.ring:
-            return
-        self._stands = entry is not None
-        if entry is None:
-            return
-        try:
-            self._install(entry)
-        except (WrongKek, Incompatible) as error:
-            self._trouble(f"a new key ring can't be installed: {error}")
-
-    def _applied(self) -> None:
-        """A scan, or a whole revision, was taken in: is there still a ring?"""
-        if not self._stands and not self._lost.is_set():
-            self._trouble("the key ring is gone from the store: the installed one is put back")
-            self._lost.set()
-
-    async def _put_back(self) -> None:
-        """Write the installed ring whenever the store has lost it and nobody was quicker."""
-        key = self._keys.ring
-        while True:
-            await self._lost.wait()
-            sealed = seal(self._kek, encode(self.ring), key, self._rng)
-            absent = Compare(key, Target.VERSION, 0)
-            try:
-                await self._store.commit(Txn((absent,), (Put(key, sealed),)))
-            except (Unavailable, Unknown):
-                await asyncio.sleep(PUT_BACK_PAUSE_S)
-                continue
-            self._lost.clear()
-
-    def _install(self, entry: Entry) -> None:
-        """Open and swap in, unless it isn't newer. Raises WrongKek, Incompatible."""
-        if entry.mod_revision <= self.revision:
-            return
-        ring = decode(open_sealed(self._kek, entry.value, self._keys.ring))
-        self._installed = Snapshot(ring, entry.mod_revision)
-        if self._hooks.on_installed is not None:
-            self._hooks.on_installed(entry.mod_revision)
-
-    def _trouble(self, line: str) -> None:
-        if self._hooks.on_trouble is not None:
-            self._hooks.on_trouble(line)
-
-    # -- rotating
+        self._live_revisions = live_revisions
 
     async def rotate(
-        self,
-        live_revisions: Callable[[], Mapping[str, int]],
-        timeout_s: float,
-        progress: Callable[[str], None] = lambda _line: None,
+        self, timeout_s: float, progress: Progress = quietly, *, force: bool = False
     ) -> Rotation:
         """Replace the ticket key, and the other keys with it, refusing no valid ticket.
 
-        `live_revisions`: the ring revision that each member says it has installed; who counts is
-        read from the store. `progress` gets a line per step. Raises ClusterError, saying what was
-        done and what wasn't; calling again takes it up where it stopped.
+        `progress` gets a line per step and per member's report. `force`: don't wait for laggards; a
+        ticket of the new key may then be refused by one of them. Raises ClusterError, saying what
+        was done and what wasn't; calling again takes it up where it stopped.
         """
-        deadline_s = self._clock.boot_s() + timeout_s
-        announced = await self._change(
-            lambda ring, wall_s: announce(ring, self._rng, wall_s, self._policy)
-        )
+        announced = await self.announce(lambda _ring, _wall_s: True)
+        if announced is None:
+            raise Conflict("somebody else rotated at the same time: nothing was done here")
+        return await self.complete(announced, timeout_s, progress, force=force)
+
+    async def announce(self, due: Callable[[KeyRing, float], bool]) -> Snapshot | None:
+        """Announce the next keys if `due(newest ring, now)` says so; the ring with them, or with
+        those that were announced already. None if it isn't due. Raises ClusterError.
+        """
+        wanted = False
+        mine: list[bytes] = []
+
+        def make(ring: KeyRing, wall_s: float) -> KeyRing:
+            nonlocal wanted
+            wanted = due(ring, wall_s)
+            made = announce(ring, self._rng, wall_s, self._policy) if wanted else ring
+            if made.tickets.announced is not None and made is not ring:
+                mine.append(made.tickets.announced.key_id)
+            return made
+
+        snapshot = await self._keeper.change(make)
+        key = snapshot.ring.tickets.announced
+        # mine, but not due any more: it was written by a commit whose answer got lost
+        return snapshot if key is not None and (wanted or key.key_id in mine) else None
+
+    async def complete(
+        self,
+        announced: Snapshot,
+        timeout_s: float,
+        progress: Progress = quietly,
+        *,
+        force: bool = False,
+    ) -> Rotation:
+        """Bring the announced keys into use: see `rotate`."""
         key = announced.ring.tickets.announced
         if key is None:
-            raise Conflict("somebody else rotated at the same time: nothing was done here")
+            raise Conflict("nothing is announced")
         name = key.key_id.hex()
         progress(f"announced: key {name}, ring revision {announced.revision}")
-        lag = await self._wait(announced.revision, live_revisions, deadline_s, progress)
-        if lag:
+        deadline_s = self._clock.boot_s() + timeout_s
+        reports = await self.reports(announced.revision, timeout_s, progress, key, force=force)
+        if reports.lag and not force:
             raise ClusterError(
                 f"key {name} is announced but not activated: waited {timeout_s:g} s for "
-                f"{', '.join(lag)} to install ring revision {announced.revision}; the former key "
-                "goes on, and rotating again goes on from here"
+                f"{', '.join(reports.lag)} to install ring revision {announced.revision}; the "
+                "former key goes on, and rotating again goes on from here"
             )
+        if reports.lag:
+            progress(f"forced: not waiting for {', '.join(reports.lag)}")
         try:
-            active = await self._change(lambda ring, wall_s: self._activated(ring, key, wall_s))
+            active = await self._keeper.change(lambda ring, now: self._activated(ring, key, now))
         except Unavailable as error:
             raise Unavailable(
                 f"key {name} is announced and installed everywhere, but not activated: {error}"
             ) from None
-        progress(f"activated: key {name}, ring revision {active.revision}")
-        lag = await self._wait(active.revision, live_revisions, deadline_s, progress)
+        by = f", installed before by {', '.join(reports.done)}" if reports.done else ""
+        progress(f"activated: key {name}, ring revision {active.revision}{by}")
+        left_s = max(0.0, deadline_s - self._clock.boot_s())
+        lag = (await self.reports(active.revision, left_s, progress, force=force)).lag
         if not lag:
-            retired = await self._change(lambda ring, wall_s: retire(ring, wall_s, self._policy))
+            retired = await self._keeper.change(
+                lambda ring, wall_s: retire(ring, wall_s, self._policy)
+            )
             progress(f"retired: the former keys, ring revision {retired.revision}")
         return Rotation(key.key_id, active.revision, lag)
+
+    async def cancel(self) -> bytes:
+        """Take back what is announced and not yet activated; the id of the ticket key that was. The
+        ring is then as before. Raises Conflict, if there is nothing to take back or nothing else to
+        seal with; ClusterError.
+        """
+        taken: list[bytes] = []
+
+        def make(ring: KeyRing, _wall_s: float) -> KeyRing:
+            key = ring.tickets.announced
+            if key is None and taken and taken[0] not in ring.tickets.index:
+                return ring  # done by a commit whose answer got lost
+            if key is None:
+                raise Conflict("no rotation is under way: there is nothing to cancel")
+            if ring.tickets.current is None:
+                raise Conflict(
+                    f"the sealing key was revoked and key {key.key_id.hex()} is to replace it: "
+                    "cancelling would leave none"
+                )
+            taken[:] = [key.key_id]
+            return cancel(ring)
+
+        await self._keeper.change(make)
+        return taken[0]
+
+    async def revoke(self, prefix: str, timeout_s: float, progress: Progress = quietly) -> None:
+        """Make the one ticket key whose id begins with `prefix` (hex) useless, whatever its state;
+        if it was the sealing one, bring another into use.
+
+        Raises Conflict if there is no such key; ClusterError, saying what was done and what wasn't;
+        calling again goes on from there.
+        """
+        found: list[bytes] = []
+
+        def make(ring: KeyRing, wall_s: float) -> KeyRing:
+            if not found:
+                found.append(find_ticket_key(ring, prefix))
+            ring = revoke(ring, found[0], wall_s, self._policy)
+            tickets = ring.tickets
+            if tickets.current is None and tickets.announced is None:
+                ring = announce(ring, self._rng, wall_s, self._policy)
+            return ring
+
+        snapshot = await self._keeper.change(make)
+        name = found[0].hex()
+        progress(f"revoked: key {name}, ring revision {snapshot.revision}")
+        reports = await self.reports(snapshot.revision, timeout_s, progress)
+        sealing = snapshot.ring.tickets.current is not None
+        if reports.lag:
+            until = "" if sealing else "; no ticket is issued until the next key is activated"
+            raise ClusterError(
+                f"key {name} is revoked, but not yet at {', '.join(reports.lag)}: it opens tickets "
+                f"there until ring revision {snapshot.revision} is installed{until}"
+            )
+        progress(f"useless: key {name} at {', '.join(reports.done)}")
+        if not sealing:
+            await self.complete(snapshot, timeout_s, progress)
 
     def _activated(self, ring: KeyRing, key: RingKey, wall_s: float) -> KeyRing:
         sealing = ring.tickets.current
@@ -295,64 +225,43 @@ class RingKeeper:
             return ring  # by another rotation that took up the same announcement
         return activate(ring, key.key_id, wall_s, self._policy)
 
-    async def _wait(
+    async def reports(
         self,
         revision: int,
-        live_revisions: Callable[[], Mapping[str, int]],
-        deadline_s: float,
-        progress: Callable[[str], None],
-    ) -> tuple[str, ...]:
-        """Until every live member has installed `revision`; who hadn't when time was up.
+        timeout_s: float,
+        progress: Progress = quietly,
+        key: RingKey | None = None,
+        *,
+        force: bool = False,
+    ) -> Reports:
+        """Wait until every live member has installed `revision`; who had and who hadn't then or
+        when time was up.
 
         Who lives is read from the store, newly each time: whoever registers after that read, reads
-        the ring after it too.
+        the ring after it too. Raises Conflict if `key` is taken from the ring meanwhile.
         """
-        told: tuple[str, ...] = ()
+        wait_s = min(timeout_s, FORCED_WAIT_S) if force else timeout_s
+        deadline_s = self._clock.boot_s() + wait_s
+        told = ""
         while True:
-            try:
-                scan = await self._store.scan(self._keys.members)
-                names = [entry.key[len(self._keys.members) :].decode() for entry in scan.entries]
-                reports = live_revisions()
-                lag = tuple(name for name in names if reports.get(name, 0) < revision)
-                if not names:
-                    lag = ("any member to register and",)
-            except Unavailable:
-                lag = ("the store to answer and the members",)
-            if not lag or self._clock.boot_s() >= deadline_s:
-                return lag
-            if lag != told:
-                progress(f"waiting for {', '.join(lag)}")
-                told = lag
+            found = await self._look(revision)
+            if key is not None and key.key_id not in self._keeper.ring.tickets.index:
+                raise Conflict(f"key {key.key_id.hex()} was cancelled or revoked meanwhile")
+            if not found.lag or self._clock.boot_s() >= deadline_s:
+                return found
+            if str(found) != told:
+                told = str(found)
+                progress(told)
             await asyncio.sleep(POLL_S)
 
-    async def _change(self, make: Callable[[KeyRing, float], KeyRing]) -> Snapshot:
-        """Write what `make` makes of the ring, expired keys dropped, and install it; made again
-        from the newest ring when somebody else's change comes first. Raises ClusterError.
-        """
-        key = self._keys.ring
-        for _ in range(CONFLICTS_MAX):
-            if not await self._look():
-                raise ClusterError("the key ring is gone from the store: restore it first")
-            before = self.snapshot
-            wall_s = self._clock.wall_s()
-            ring = expire(make(before.ring, wall_s), wall_s)
-            if ring == before.ring:
-                return before
-            sealed = seal(self._kek, encode(ring), key, self._rng)
-            compare = Compare(key, Target.MOD_REVISION, before.revision)
-            try:
-                result = await self._store.commit(Txn((compare,), (Put(key, sealed),)))
-            except Unknown:
-                continue  # the next look tells: `make` then finds it done, and changes nothing
-            if result.succeeded:
-                self._installed_own(ring, result.revision)
-                return Snapshot(ring, result.revision)
-        raise Conflict(
-            f"the key ring was changed by others {CONFLICTS_MAX} times in a row: try later"
-        )
-
-    def _installed_own(self, ring: KeyRing, revision: int) -> None:
-        if revision > self.revision:
-            self._installed = Snapshot(ring, revision)
-            if self._hooks.on_installed is not None:
-                self._hooks.on_installed(revision)
+    async def _look(self, revision: int) -> Reports:
+        try:
+            scan = await self._store.scan(self._members)
+        except Unavailable:
+            return Reports((), ("the store to answer and the members",))
+        names = [entry.key[len(self._members) :].decode() for entry in scan.entries]
+        if not names:
+            return Reports((), ("any member to register and",))
+        reported = self._live_revisions()
+        lag = tuple(name for name in names if reported.get(name, 0) < revision)
+        return Reports(tuple(name for name in names if name not in lag), lag)

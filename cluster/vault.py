@@ -9,8 +9,11 @@ AAD    = version ‖ KEK id ‖ salt ‖ name
 
 Rules: `name` is the store key under which the value lies: it holds the cluster's name and what
 the value is, so that nothing sealed can be moved to another place or another cluster. The KEK
-itself is never stored. HKDF: RFC 5869.
+itself is never stored. A member may hold several KEKs while the cluster changes from one to the
+next: the id says which one opens a value. HKDF: RFC 5869.
 """
+
+from collections.abc import Iterable, Iterator
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,6 +53,38 @@ class Kek:
         return f"<Kek {self.kek_id.hex()}>"
 
 
+class Keks:
+    """The key-encryption keys that a member holds; the first is the one for what is new."""
+
+    def __init__(self, keks: Iterable[Kek]) -> None:
+        """At least one; ValueError for none."""
+        self._by_id = {kek.kek_id: kek for kek in keks}
+        if not self._by_id:
+            raise ValueError("a member needs a key-encryption key")
+
+    def __iter__(self) -> Iterator[Kek]:
+        return iter(self._by_id.values())
+
+    @property
+    def first(self) -> Kek:
+        """What the member's `kek_file` (or another source) gave."""
+        return next(iter(self._by_id.values()))
+
+    @property
+    def ids(self) -> tuple[bytes, ...]:
+        """The ids of all of them, the first one's first."""
+        return tuple(self._by_id)
+
+    def find(self, kek_id: bytes) -> Kek | None:
+        """The one with that id, if it is here."""
+        return self._by_id.get(kek_id)
+
+    def open(self, sealed: bytes, name: bytes) -> bytes:
+        """What was sealed as `name` under any of them. Raises WrongKek, Incompatible."""
+        kek_id = sealing_kek_id(sealed, name)
+        return open_sealed(self._by_id.get(kek_id, self.first), sealed, name)
+
+
 def load_kek(text: str) -> Kek:
     """The KEK from the text of its file: 64 hex digits, spaces and line ends around them ignored.
 
@@ -83,12 +118,8 @@ def open_sealed(kek: Kek, sealed: bytes, name: bytes) -> bytes:
     release can't read).
     """
     where = name.decode(errors="replace")
-    if len(sealed) < _HEADER_LEN + _TAG_LEN or sealed[0] != VERSION:
-        raise Incompatible(
-            f"{where} is not sealed in format {VERSION}: it was made by another release, or damaged"
-        )
+    kek_id = sealing_kek_id(sealed, name)
     header = sealed[:_HEADER_LEN]
-    kek_id = header[1 : 1 + _KEK_ID_LEN]
     salt = header[1 + _KEK_ID_LEN :]
     if kek_id != kek.kek_id:
         raise WrongKek(
@@ -103,6 +134,18 @@ def open_sealed(kek: Kek, sealed: bytes, name: bytes) -> bytes:
             f"{where} does not open under its own key-encryption key {kek_id.hex()}: it was "
             "damaged or moved; restore it from a backup of the store"
         ) from None
+
+
+def sealing_kek_id(sealed: bytes, name: bytes) -> bytes:
+    """The id, 8 octets, of the KEK that `sealed` was sealed under. Raises Incompatible for another
+    format.
+    """
+    if len(sealed) < _HEADER_LEN + _TAG_LEN or sealed[0] != VERSION:
+        raise Incompatible(
+            f"{name.decode(errors='replace')} is not sealed in format {VERSION}: it was made by "
+            "another release, or damaged"
+        )
+    return sealed[1 : 1 + _KEK_ID_LEN]
 
 
 def _derive(secret: Secret, salt: bytes, info: bytes, length: int) -> bytes:

@@ -7,7 +7,8 @@ layer become one line.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -48,6 +49,8 @@ SPI_OCTETS = 8
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
+Job = Callable[[Callable[[str], None]], Awaitable[None]]
+"""Something that takes a while and says its steps to what it is given."""
 Spawn = Callable[[Coroutine[object, object, object], str], object]
 
 
@@ -145,27 +148,97 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         await self._admit(context, member=False)
         if self._rotating:
             await context.abort(grpc.StatusCode.ABORTED, "another rotation is under way here")
-        self._rotating = True
-        steps: asyncio.Queue[RotationStep | ClusterError | None] = asyncio.Queue()
-        # a task of its own: an operator who goes away doesn't leave a rotation half-way
-        self._spawn(self._rotate(steps), "rotate keys")
-        while (step := await steps.get()) is not None:
-            if isinstance(step, ClusterError):
-                await _refuse(step, context)
-            yield encode_step(step)
 
-    async def _rotate(self, steps: asyncio.Queue[RotationStep | ClusterError | None]) -> None:
+        self._rotating = True
+
+        async def rotate(progress: Callable[[str], None]) -> None:
+            try:
+                await self._view.rotate(progress, force=request.force)
+            finally:
+                self._rotating = False
+
+        async for step in self._steps(rotate, context):
+            yield step
+
+    async def CancelRotation(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.CancelRotationRequest, context: Context
+    ) -> admin_pb2.CancelRotationReply:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+        try:
+            return admin_pb2.CancelRotationReply(key=await self._view.cancel_rotation())
+        except ClusterError as error:
+            return await _refuse(error, context)
+
+    async def RevokeKey(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.RevokeKeyRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.RotationStep]:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+
+        def revoke(progress: Callable[[str], None]) -> Awaitable[None]:
+            return self._view.revoke_key(request.key, progress)
+
+        async for step in self._steps(revoke, context):
+            yield step
+
+    async def ReadKeks(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.ReadKeksRequest, context: Context
+    ) -> admin_pb2.ReadKeksReply:
+        """See admin.proto."""
+        await self._admit(context, member=True)
+        try:
+            return admin_pb2.ReadKeksReply(kek_ids=await self._view.read_keks())
+        except ClusterError as error:
+            return await _refuse(error, context)
+
+    async def RewrapKeys(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.RewrapKeysRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.RotationStep]:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+
+        def rewrap(progress: Callable[[str], None]) -> Awaitable[None]:
+            return self._view.rewrap(request.kek_id, self._keks_held, progress)
+
+        async for step in self._steps(rewrap, context):
+            yield step
+
+    async def _keks_held(self) -> dict[str, Sequence[bytes]]:
+        """Which key-encryption keys each member that answers holds."""
+        held = {self._view.status().member: await self._view.read_keks()}
+        for name, address in sorted(self._view.peers().items()):
+            with contextlib.suppress(AdminError):  # it isn't in the answer: that says it all
+                async with self._peer(name, address) as peer:
+                    held[name] = await peer.read_keks()
+        return held
+
+    async def _steps(self, job: Job, context: Context) -> AsyncIterator[admin_pb2.RotationStep]:
+        """What `job` says while it runs; a ClusterError of it ends the call.
+
+        The job is a task of its own: an operator who goes away doesn't leave it half-way.
+        """
+        steps: asyncio.Queue[RotationStep | ClusterError | None] = asyncio.Queue()
+
         def progress(line: str) -> None:
             if steps.qsize() < STEPS_MAX:
                 steps.put_nowait(RotationStep(line))
 
-        try:
-            await self._view.rotate(progress)
-        except ClusterError as error:
-            steps.put_nowait(error)
-        finally:
-            self._rotating = False
-            steps.put_nowait(None)
+        async def run() -> None:
+            end: ClusterError | None = ClusterError("it ended unexpectedly: see the member's log")
+            try:
+                await job(progress)
+                end = None
+            except ClusterError as error:
+                end = error
+            finally:
+                steps.put_nowait(end)
+
+        self._spawn(run(), "change keys")
+        while (step := await steps.get()) is not None:
+            if isinstance(step, ClusterError):
+                await _refuse(step, context)
+            yield encode_step(step)
 
     def _own(self, spi: bytes) -> SessionInfo | None:
         for session in self._view.sessions():

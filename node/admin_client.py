@@ -5,7 +5,8 @@ addresses will do; the first that answers is kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -135,14 +136,48 @@ class AdminClient:
             _fail(error)
         return tuple(decode_key(message) for message in reply.keys)
 
-    async def rotate(self) -> AsyncIterator[RotationStep]:
-        """Rotate the ticket keys, step by step. Raises AdminError."""
-        request = admin_pb2.RotateKeysRequest()
+    def rotate(self, *, force: bool = False) -> AsyncIterator[RotationStep]:
+        """Rotate the ticket keys, step by step; `force`: without laggards. Raises AdminError."""
+        request = admin_pb2.RotateKeysRequest(force=force)
+        return _each_step(self._stub.RotateKeys(request, timeout=ROTATE_TIMEOUT_S))
+
+    async def cancel_rotation(self) -> str:
+        """Take back an announced key; its id, hex. Raises AdminError."""
+        request = admin_pb2.CancelRotationRequest()
+        try:
+            reply = await self._stub.CancelRotation(request, timeout=LIST_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return str(reply.key)
+
+    def revoke_key(self, key: str) -> AsyncIterator[RotationStep]:
+        """Revoke the ticket key whose id begins with `key`, step by step. Raises AdminError."""
+        request = admin_pb2.RevokeKeyRequest(key=key)
+        return _each_step(self._stub.RevokeKey(request, timeout=ROTATE_TIMEOUT_S))
+
+    async def read_keks(self) -> tuple[bytes, ...]:
+        """The ids of the key-encryption keys that the member holds now. Raises AdminError."""
         try:
             async for message in self._stub.RotateKeys(request, timeout=ROTATE_TIMEOUT_S):
                 yield decode_step(message)
         except grpc.aio.AioRpcError as error:
             _fail(error)
+        return tuple(reply.kek_ids)
+
+    def rewrap(self, kek_id: bytes) -> AsyncIterator[RotationStep]:
+        """Change the key-encryption key to that of id `kek_id`, step by step. Raises AdminError."""
+        request = admin_pb2.RewrapKeysRequest(kek_id=kek_id)
+        return _each_step(self._stub.RewrapKeys(request, timeout=ROTATE_TIMEOUT_S))
+
+
+async def _each_step(
+    call: AsyncIterable[admin_pb2.RotationStep],
+) -> AsyncIterator[RotationStep]:
+    try:
+        async for message in call:
+            yield decode_step(message)
+    except grpc.aio.AioRpcError as error:
+        _fail(error)
 
 
 async def _ready(channel: grpc.aio.Channel) -> bool:

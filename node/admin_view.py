@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from cluster.keyring import KeyRing
+from cluster.rewrap import HeldBy
 
 KEY_ID_SHOWN = 4
 """Octets of a key's id that are shown: enough to tell keys of one ring apart."""
@@ -120,10 +121,37 @@ class NodeView(Protocol):
         """The keys of the installed ring (`key_infos`)."""
         ...
 
-    async def rotate(self, progress: Callable[[str], None]) -> None:
-        """Announce a ticket key, wait for every live member, seal with it; a line per step.
+    async def rotate(self, progress: Callable[[str], None], *, force: bool) -> None:
+        """Announce a ticket key, wait for every live member (unless `force`), seal with it; a line
+        per step.
 
         Raises ClusterError.
+        """
+        ...
+
+    async def cancel_rotation(self) -> str:
+        """Take back an announced key; its id, hex. Raises ClusterError."""
+        ...
+
+    async def revoke_key(self, key: str, progress: Callable[[str], None]) -> None:
+        """Make the ticket key whose id (hex) begins with `key` useless everywhere, and replace it
+        if it sealed; a line per step.
+
+        Raises ClusterError.
+        """
+        ...
+
+    async def read_keks(self) -> Sequence[bytes]:
+        """Look anew for key-encryption keys; the ids of those that this member holds.
+
+        Raises ClusterError.
+        """
+        ...
+
+    async def rewrap(self, kek_id: bytes, held_by: HeldBy, progress: Callable[[str], None]) -> None:
+        """Seal the cluster's secrets under the key-encryption key `kek_id`; a line per step.
+
+        `held_by`: asks every member which it holds. Raises ClusterError.
         """
         ...
 
@@ -142,8 +170,8 @@ class Purpose(enum.Enum):
 
 
 def key_infos(ring: KeyRing) -> tuple[KeyInfo, ...]:
-    """What may be shown of a ring: ids, windows, states."""
-    return tuple(
+    """What may be shown of a ring: ids, windows, states; what was revoked lately comes last."""
+    held = tuple(
         KeyInfo(
             id=key.key_id[:KEY_ID_SHOWN].hex(),
             purpose=purpose.name.lower(),
@@ -155,6 +183,18 @@ def key_infos(ring: KeyRing) -> tuple[KeyInfo, ...]:
         for purpose in Purpose
         for key in getattr(ring, purpose.value).keys
     )
+    revoked = tuple(
+        KeyInfo(
+            id=key.key_id[:KEY_ID_SHOWN].hex(),
+            purpose=Purpose.TICKET.name.lower(),
+            state="revoked",
+            created_wall_s=0.0,
+            seal_until_wall_s=key.revoked_wall_s,
+            open_until_wall_s=key.revoked_wall_s,
+        )
+        for key in ring.revoked
+    )
+    return held + revoked
 
 
 def _end(wall_s: float) -> float:

@@ -14,8 +14,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.keyring import RingPolicy
 from cluster.member import usable_s
-from node.identity import load_kek, load_psks, parse_address
+from cluster.schedule import check_policy
+from node.identity import load_psks, parse_address
+from node.kek import check_keks
 from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
 from proto.ike.identity import parse_identity
 from proto.ike.suite import parse_child, parse_suite
@@ -55,6 +58,10 @@ Prefixes = Annotated[
     tuple[str, ...], Meta(min_length=1, description='a list of networks such as ["10.0.0.0/8"]')
 ]
 
+Command = Annotated[
+    tuple[str, ...], Meta(description='a program with its arguments, such as ["/bin/kek", "-x"]')
+]
+
 PROPOSALS = ("aes256gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519")
 CHILD_PROPOSALS = ("aes256gcm16",)
 ANYWHERE = ("0.0.0.0/0",)
@@ -64,7 +71,14 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     """Which cluster this is."""
 
     name: Name
-    kek_file: File
+    kek_file: OptionalFile = ""
+    """The key-encryption key: this, or `kek_credential`, or `kek_command` (`node.kek`)."""
+    kek_credential: Text = ""
+    kek_command: Command = ()
+    kek_next_file: OptionalFile = ""
+    """The key-encryption key that the cluster is being changed to, likewise."""
+    kek_next_credential: Text = ""
+    kek_next_command: Command = ()
     shards: Annotated[
         int, Meta(ge=1, le=SHARDS_MAX, description=f"a power of two from 1 to {SHARDS_MAX}")
     ] = 64
@@ -129,6 +143,21 @@ class IkeConfig(msgspec.Struct, frozen=True):
     revoke_on_delete: Annotated[bool, Meta(description="true or false")] = False
 
 
+class KeysConfig(msgspec.Struct, frozen=True):
+    """How the ring's keys are replaced; the same in every gateway's file."""
+
+    rotate: Annotated[
+        Literal["schedule", "manual"], Meta(description='"schedule" or "manual"')
+    ] = "schedule"
+    ticket_key_sealing_s: Seconds = 86_400.0
+    """A ticket key seals no longer than this; with a schedule it is replaced after about half."""
+    ticket_key_opening_s: Annotated[
+        float,
+        Meta(ge=0, le=63_072_000, description="a number of seconds, at most two years, or 0"),
+    ] = 0.0
+    """How long it opens, from its first seal on; 0: twice a ticket's lifetime after its last."""
+
+
 class MetricsConfig(msgspec.Struct, frozen=True):
     """Where Prometheus scrapes; empty: nowhere."""
 
@@ -162,6 +191,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
     events: EventsConfig = EventsConfig()
+    keys: KeysConfig = KeysConfig()
 
 
 class ClientSection(msgspec.Struct, frozen=True):
@@ -222,6 +252,7 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     _check_store(config.store, problems)
     _check_member(config, problems)
     _check_ike(config.ike, problems)
+    _check_keys(config, problems)
     _check_address("metrics.listen", config.metrics.listen, problems, optional=True)
     problems.settle()
     return config
@@ -274,10 +305,7 @@ def _inherit_certificates(config: GatewayConfig) -> GatewayConfig:
 def _check_cluster(cluster: ClusterConfig, problems: Problems) -> None:
     if cluster.shards & (cluster.shards - 1):
         problems.add("cluster.shards", show(cluster.shards), f"a power of two up to {SHARDS_MAX}")
-    try:
-        load_kek(cluster.kek_file)
-    except ConfigError as error:
-        problems.lines += [f"{problems.path}: cluster.kek_file: {p}" for p in error.problems]
+    check_keks(cluster, problems)
 
 
 def _check_store(store: StoreConfig, problems: Problems) -> None:
@@ -348,6 +376,31 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     if ike.cookie_threshold > ike.half_open_max:
         right = f"at most half_open_max ({ike.half_open_max})"
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)
+
+
+def _check_keys(config: GatewayConfig, problems: Problems) -> None:
+    """RFC 5723 6.2: what opens a ticket outlives it."""
+    ike, keys = config.ike, config.keys
+    least_s = keys.ticket_key_sealing_s + ike.ticket_lifetime_s
+    if keys.ticket_key_opening_s and keys.ticket_key_opening_s < least_s:
+        right = f"at least {least_s:g} (ticket_key_sealing_s and ike.ticket_lifetime_s), or 0"
+        problems.add("keys.ticket_key_opening_s", show(keys.ticket_key_opening_s), right)
+        return
+    try:
+        check_policy(ring_policy(ike, keys))
+    except ValueError as error:
+        problems.add("keys.ticket_key_sealing_s", show(keys.ticket_key_sealing_s), str(error))
+
+
+def ring_policy(ike: IkeConfig, keys: KeysConfig) -> RingPolicy:
+    """The keys' windows. Raises ValueError where a valid ticket could be refused."""
+    opening_s = keys.ticket_key_opening_s - keys.ticket_key_sealing_s
+    return RingPolicy(
+        ticket_lifetime_s=ike.ticket_lifetime_s,
+        sealing_period_s=keys.ticket_key_sealing_s,
+        opening_period_s=opening_s if keys.ticket_key_opening_s else 2 * ike.ticket_lifetime_s,
+        record_lifetime_s=ike.ike_sa_lifetime_s + ike.ticket_lifetime_s,
+    )
 
 
 def _check_proposals(where: str, section: IkeConfig | ClientSection, problems: Problems) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from cluster.link import Forward, PeerLink, Return
 from cluster.ownership import Ownership
-from cluster.rotation import RingKeeper
+from cluster.ring_keeper import RingKeeper
 from cluster.seams import Clock, Spawn
 from cluster.shards import SpiCodec
 from node.lane import Lane

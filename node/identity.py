@@ -133,13 +133,20 @@ def load_kek(path: str) -> Secret:
     """The key-encryption key: a file with 32 octets as hex, mode 0600. Raises ConfigError."""
     file = Path(path)
     _must_be_private(file)
+    return parse_kek(read_file(file), str(file))
+
+
+def parse_kek(text: bytes, where: str) -> Secret:
+    """The key-encryption key from the octets of its file; `where` is named in errors. Raises
+    ConfigError.
+    """
     try:
-        octets = bytes.fromhex(read_file(file).decode("ascii").strip())
+        octets = bytes.fromhex(text.decode("ascii").strip())
     except ValueError:
         octets = b""
     if len(octets) != KEK_OCTETS:
         raise ConfigError(
-            [f"{file}: not a key → {KEK_OCTETS} octets as {2 * KEK_OCTETS} hex digits"]
+            [f"{where}: not a key → {KEK_OCTETS} octets as {2 * KEK_OCTETS} hex digits"]
         )
     return Secret(octets)
 

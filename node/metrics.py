@@ -89,6 +89,7 @@ class Metrics:
         self.sessions = 0
         self.half_open = 0
         self.ring_revision = 0
+        self.ticket_key_seals_for_s = 0.0
         self.shards_owned = 0
         self.peers_suspected = 0
         self.store_state = "connecting"
@@ -127,10 +128,14 @@ def _counter(name: str, text: str, label: str, counts: Counts) -> CounterMetricF
 
 
 def _gauges(m: Metrics) -> Iterator[Metric]:
-    gauges: Mapping[str, tuple[str, int]] = {
+    gauges: Mapping[str, tuple[str, float]] = {
         "sessions": ("IKE SAs this member owns", m.sessions),
         "half_open_sessions": ("IKE SAs not yet authenticated", m.half_open),
         "ring_revision": ("Revision of the key ring installed here", m.ring_revision),
+        "ticket_key_seals_for_seconds": (
+            "How long tickets can be issued before the key must be replaced",
+            m.ticket_key_seals_for_s,
+        ),
         "shards_owned": ("Shards this member owns", m.shards_owned),
         "peers_suspected": ("Members whose heartbeats are missing", m.peers_suspected),
     }

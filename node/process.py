@@ -20,11 +20,12 @@ from cluster.store import Store
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls, version_warning
 from cluster.store_etcd3 import Etcd3Files, Etcd3Store
 from cluster.store_memory import MemoryStore
-from cluster.vault import Kek
+from cluster.vault import Keks
 from node.collector import settle_collector
 from node.config import GatewayConfig, StoreConfig
 from node.data_dir import DataDir
-from node.identity import load_kek, parse_address
+from node.identity import parse_address
+from node.kek import read_keks
 from node.kernel import NullKernel
 from node.metrics import MetricsServer
 from node.rpc import NoLink, RpcServer
@@ -40,10 +41,17 @@ FAILED = 1
 
 
 async def run_gateway(config: GatewayConfig) -> int:
-    """Run a gateway until it is told to end; the exit code. Raises ClusterError, OSError."""
+    """Run a gateway until it is told to end; the exit code.
+
+    Raises ClusterError, ConfigError, OSError.
+    """
     clock, rng = OsClock(), OsRng()
     log = structlog.get_logger("gateway").bind(member=config.member.name)
-    kek = Kek(load_kek(config.cluster.kek_file))
+
+    async def keks() -> Keks:
+        return await asyncio.to_thread(read_keks, config.cluster)  # a command takes its time
+
+    held = await keks()
     data_dir = DataDir(config.member.data_dir, rng)
     supervisor = Supervisor()
     loop = asyncio.get_running_loop()
@@ -60,7 +68,7 @@ async def run_gateway(config: GatewayConfig) -> int:
         return sockets
 
     seams = Seams(clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log)
-    node = Node(config, seams, Identity(data_dir.id, kek, version("standfast")))
+    node = Node(config, seams, Identity(data_dir.id, held, version("standfast"), keks))
     try:
         return await _serve(node, supervisor, rpc, store)
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.errors import Unavailable
+from cluster.rewrap import HeldBy
 from node.admin_view import (
     ClusterStatus,
     KeyInfo,
@@ -80,13 +81,31 @@ class View:
         """The keys of the installed ring."""
         return key_infos(self._node.rings.ring)
 
-    async def rotate(self, progress: Callable[[str], None]) -> None:
+    async def rotate(self, progress: Callable[[str], None], *, force: bool) -> None:
         """Announce a ticket key, wait for every live member, seal with it. Raises ClusterError."""
-        rotation = await self._node.rings.rotate(
-            self._node.membership.roster.ring_revisions, ROTATION_TIMEOUT_S, progress
+        rotation = await self._node.key_parts.rotations.rotate(
+            ROTATION_TIMEOUT_S, progress, force=force
         )
         if rotation.waiting_for:
             progress(f"sealing; not reported yet by {', '.join(rotation.waiting_for)}")
+
+    async def cancel_rotation(self) -> str:
+        """Take back what is announced; the id of that key. Raises ClusterError."""
+        return (await self._node.key_parts.rotations.cancel()).hex()
+
+    async def revoke_key(self, key: str, progress: Callable[[str], None]) -> None:
+        """Make a ticket key useless, and replace it if it sealed. Raises ClusterError."""
+        await self._node.key_parts.rotations.revoke(key, ROTATION_TIMEOUT_S, progress)
+
+    async def read_keks(self) -> Sequence[bytes]:
+        """Look for key-encryption keys, and for a ring that one of them opens. Raises
+        ClusterError.
+        """
+        return await self._node.read_keks()
+
+    async def rewrap(self, kek_id: bytes, held_by: HeldBy, progress: Callable[[str], None]) -> None:
+        """Change the key-encryption key. Raises ClusterError."""
+        await self._node.key_parts.rewrap.run(kek_id, held_by, ROTATION_TIMEOUT_S, progress)
 
     def peers(self) -> Mapping[str, str]:
         """The other live members: name → rpc address."""

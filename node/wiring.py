@@ -12,32 +12,33 @@ from typing import Any, TypeVar
 import msgspec
 
 from cluster.dispatch import Dispatch
-from cluster.errors import ClusterError, Unavailable, Unknown
+from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
-from cluster.keyring import RingPolicy
 from cluster.layout import Keys
 from cluster.link import Forward, Heartbeat, Mirror, MirrorAck, PeerLink, Return, Superseded
 from cluster.member import MemberSettings, Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
-from cluster.rotation import RingHooks, RingKeeper
+from cluster.ring_keeper import RingHooks
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
 from cluster.state import StateKeeper
 from cluster.store import Store
-from cluster.vault import Kek
+from cluster.vault import Keks
 from node.config import GatewayConfig, IkeConfig, keep_alive_timeout_s
 from node.credentials import PskTable
 from node.gateway import Gateway
 from node.identity import load_psks
 from node.kernel import Kernel
+from node.keys import KeyParts, KeySeams
 from node.lane import JournalCommits, Lane
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.reporter import Reporter
 from node.spis import ShardSpis
+from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets
 from proto.ike.auth import ResumeForm
 from proto.ike.core import Settings
@@ -77,8 +78,10 @@ class Identity(msgspec.Struct, frozen=True):
     """What `build` is told beside the configuration file."""
 
     data_dir_id: str
-    kek: Kek
+    keks: Keks
     release: str
+    read_keks: Callable[[], Awaitable[Keks]] | None = None
+    """Reads the key-encryption keys anew (ConfigError); None: those given are all there are."""
 
 
 class Node:
@@ -99,19 +102,18 @@ class Node:
         keys = Keys(config.cluster.name)
         self.keys = keys
         self.state = StateKeeper(seams.store, keys, seams.clock)
-        self.rings = RingKeeper(
-            store=seams.store,
-            keys=keys,
-            kek=identity.kek,
-            clock=seams.clock,
-            rng=seams.rng,
-            policy=_ring_policy(config),
-            hooks=RingHooks(on_installed=self._ring_installed, on_trouble=self._trouble),
-        )
         self.membership = Membership(
             seams.store, keys, seams.clock, rng=seams.rng, spawn=seams.spawn,
             me=_member_settings(config, identity),
         )  # fmt: skip
+        self.key_parts = KeyParts(
+            config,
+            KeySeams(seams.store, seams.clock, seams.rng, seams.spawn, seams.log),
+            identity.keks,
+            hooks=RingHooks(on_installed=self._ring_installed, on_trouble=self._trouble),
+            live_revisions=self.membership.roster.ring_revisions,
+        )
+        self.rings = self.key_parts.keeper
         self.heartbeats = Heartbeats(
             seams.link, seams.clock, self.membership, vitals=self._vitals,
             settings=HeartbeatSettings(
@@ -142,7 +144,7 @@ class Node:
         self._build_cluster()
         self._build_gateway()
         self._listen()
-        self.rings.start(spawn)
+        self.key_parts.start()
         spawn(self.state.run(), "cluster-state")
         self.membership.report_ring(self.rings.revision)
         await self.membership.join()
@@ -273,6 +275,18 @@ class Node:
         except TimeoutError:
             self.seams.log.warning("writes left undone", pending=self.journal.pending)
 
+    async def read_keks(self) -> tuple[bytes, ...]:
+        """Take the key-encryption keys as they are now; their ids. Raises ClusterError."""
+        if self._identity.read_keks is not None:
+            try:
+                found = await self._identity.read_keks()
+            except ConfigError as error:
+                raise WrongKek(f"the key-encryption keys can't be read: {error}") from None
+            self.rings.keks = found
+            await self.rings.refresh()
+            return found.ids
+        return self.rings.keks.ids
+
     # -- what the parts ask ---------------------------------------------------------------------
 
     def store_state(self) -> str:
@@ -387,6 +401,7 @@ class Node:
         while True:
             metrics.half_open = self.gateway.endpoint.half_open
             metrics.ring_revision = self.rings.revision
+            metrics.ticket_key_seals_for_s = self.key_parts.seals_for_s()
             metrics.shards_owned = len(self.ownership.owned)
             metrics.peers_suspected = len(self.heartbeats.suspected)
             metrics.datagrams_out = self.gateway.lane.sent
@@ -416,15 +431,6 @@ def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
         resume_forms=forms[ike.resume_auth],
         revoke_on_delete=ike.revoke_on_delete,
         epoch=epoch,
-    )
-
-
-def _ring_policy(config: GatewayConfig) -> RingPolicy:
-    ike = config.ike
-    return RingPolicy(
-        ticket_lifetime_s=ike.ticket_lifetime_s,
-        opening_period_s=2 * ike.ticket_lifetime_s,
-        record_lifetime_s=ike.ike_sa_lifetime_s + ike.ticket_lifetime_s,
     )
 
 

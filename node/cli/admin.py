@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,13 +13,14 @@ import msgspec
 # gRPC's C core writes its own lines about a refused handshake; ours says it once
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from cluster.vault import Kek
 from node.admin_client import AdminClient, AdminError, Unreachable, load_credentials
-from node.admin_view import ClusterStatus, SessionInfo
+from node.admin_view import ClusterStatus, RotationStep, SessionInfo
 from node.cli.failure import ExitCode, Failed
 from node.cli.files import kind_of
 from node.cli.output import Output, print_json, print_json_line, print_table, visible, when
 from node.config import load_gateway, load_operator
-from node.identity import format_address, parse_address
+from node.identity import format_address, load_kek, parse_address
 from node.toml_strict import ConfigError
 
 T = TypeVar("T")
@@ -146,17 +148,52 @@ def keys_list(whom: Reach, output: Output) -> None:
     )
 
 
-def keys_rotate(whom: Reach, output: Output) -> None:
+def keys_rotate(whom: Reach, output: Output, *, force: bool) -> None:
     """Rotate the ticket keys, a line per step."""
+    _steps(whom, output, lambda client: client.rotate(force=force))
 
-    async def rotate(client: AdminClient) -> None:
-        async for step in client.rotate():
+
+def keys_cancel(whom: Reach, output: Output) -> None:
+    """Take back a rotation that has not got through."""
+    key = _ask(whom, lambda client: client.cancel_rotation())
+    if output is Output.JSON:
+        print_json({"cancelled": key})
+    else:
+        print(f"cancelled: key {key}")
+
+
+def keys_revoke(whom: Reach, key: str, output: Output, *, yes: bool) -> None:
+    """Make a ticket key useless, a line per step."""
+    wanted = key.lower()
+    if not re.fullmatch(r"[0-9a-f]{8,16}", wanted):
+        right = "its id as the list of keys shows it, 8 hex digits or more"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"KEY: {key} → {right}"])
+    if not yes:
+        what = f"every ticket under key {wanted} becomes useless, its clients do a full handshake"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes if that is wanted"])
+    _steps(whom, output, lambda client: client.revoke_key(wanted))
+
+
+def keys_rewrap(whom: Reach, new_kek: Path, output: Output) -> None:
+    """Change the key-encryption key, a line per step. The key itself isn't sent anywhere."""
+    try:
+        kek_id = Kek(load_kek(str(new_kek))).kek_id
+    except ConfigError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+    _steps(whom, output, lambda client: client.rewrap(kek_id))
+
+
+def _steps(
+    whom: Reach, output: Output, start: Callable[[AdminClient], AsyncIterator[RotationStep]]
+) -> None:
+    async def show(client: AdminClient) -> None:
+        async for step in start(client):
             if output is Output.JSON:
                 print_json_line(step)
             else:
                 print(step.line, flush=True)
 
-    _ask(whom, rotate)
+    _ask(whom, show)
 
 
 def _from_file(file: Path) -> Reach:

@@ -208,6 +208,9 @@ def keys_list(
 
 @keys_app.command("rotate")
 def keys_rotate(
+    force: Annotated[
+        bool, typer.Option("--force", help="Don't wait for members that lag; they are named.")
+    ] = False,
     config: ReachOption = None,
     address: AddressOption = "",
     ca: CaOption = "",
@@ -221,7 +224,73 @@ def keys_rotate(
     """
     from node.cli import admin
 
-    admin.keys_rotate(admin.reach(config, address, ca, cert, key), output)
+    admin.keys_rotate(admin.reach(config, address, ca, cert, key), output, force=force)
+
+
+@keys_app.command("cancel")
+def keys_cancel(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take a rotation back.
+
+    Only before the new key seals: what was announced goes, all else stays as it was.
+    """
+    from node.cli import admin
+
+    admin.keys_cancel(admin.reach(config, address, ca, cert, key), output)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    ticket_key: Annotated[
+        str, typer.Argument(metavar="KEY", help="The ticket key, as the list of keys shows it.")
+    ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Its tickets become useless, and that is wanted.")
+    ] = False,
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a ticket key useless at once, everywhere.
+
+    Clients whose tickets it sealed do a full handshake. If it was the sealing key, another one is
+    brought into use.
+    """
+    from node.cli import admin
+
+    whom = admin.reach(config, address, ca, cert, key)
+    admin.keys_revoke(whom, ticket_key, output, yes=yes)
+
+
+@keys_app.command("rewrap")
+def keys_rewrap(
+    new_kek: Annotated[
+        Path,
+        typer.Option("--new-kek", help="A file with the new key: it is read here, and not sent."),
+    ],
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Change the key-encryption key.
+
+    Every gateway must hold the new one before, as its kek_next_file (or another source).
+    """
+    from node.cli import admin
+
+    admin.keys_rewrap(admin.reach(config, address, ca, cert, key), new_kek, output)
 
 
 @drill_app.command("run")

@@ -55,3 +55,5 @@ def _run(log: LogConfig, main: Callable[[], Awaitable[int]]) -> int:
         raise Failed(ExitCode.COULD_NOT_RUN, [f"{what}{error.strerror or error}"]) from None
     except KeyboardInterrupt:
         return ExitCode.DONE
+    except ConfigError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None

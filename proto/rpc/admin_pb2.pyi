@@ -145,8 +145,42 @@ class Key(_message.Message):
     def __init__(self, id: _Optional[str] = ..., purpose: _Optional[str] = ..., state: _Optional[str] = ..., created_wall_s: _Optional[float] = ..., seal_until_wall_s: _Optional[float] = ..., open_until_wall_s: _Optional[float] = ...) -> None: ...
 
 class RotateKeysRequest(_message.Message):
+    __slots__ = ("force",)
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    force: bool
+    def __init__(self, force: bool = ...) -> None: ...
+
+class CancelRotationRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CancelRotationReply(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    def __init__(self, key: _Optional[str] = ...) -> None: ...
+
+class RevokeKeyRequest(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    def __init__(self, key: _Optional[str] = ...) -> None: ...
+
+class ReadKeksRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReadKeksReply(_message.Message):
+    __slots__ = ("kek_ids",)
+    KEK_IDS_FIELD_NUMBER: _ClassVar[int]
+    kek_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, kek_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RewrapKeysRequest(_message.Message):
+    __slots__ = ("kek_id",)
+    KEK_ID_FIELD_NUMBER: _ClassVar[int]
+    kek_id: bytes
+    def __init__(self, kek_id: _Optional[bytes] = ...) -> None: ...
 
 class RotationStep(_message.Message):
     __slots__ = ("line",)

@@ -64,6 +64,26 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.RotateKeysRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
                 _registered_method=True)
+        self.CancelRotation = channel.unary_unary(
+                '/standfast.admin.v1.Admin/CancelRotation',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.CancelRotationRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.CancelRotationReply.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_stream(
+                '/standfast.admin.v1.Admin/RevokeKey',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+                _registered_method=True)
+        self.ReadKeks = channel.unary_unary(
+                '/standfast.admin.v1.Admin/ReadKeks',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.ReadKeksRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.ReadKeksReply.FromString,
+                _registered_method=True)
+        self.RewrapKeys = channel.unary_stream(
+                '/standfast.admin.v1.Admin/RewrapKeys',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.RewrapKeysRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -112,6 +132,36 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRotation(self, request, context):
+        """Takes back the keys that are announced and not yet activated; ABORTED if there are none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Makes a ticket key useless at every live member, and replaces it if it was sealing. Goes on if
+        the caller goes away; ABORTED if there is no such key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadKeks(self, request, context):
+        """member. Looks anew for key-encryption keys, and says which this member holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RewrapKeys(self, request, context):
+        """Seals the cluster's secrets under another key-encryption key, once every live member holds it.
+        Goes on if the caller goes away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +193,26 @@ def add_AdminServicer_to_server(servicer, server):
             'RotateKeys': grpc.unary_stream_rpc_method_handler(
                     servicer.RotateKeys,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.RotateKeysRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
+            ),
+            'CancelRotation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRotation,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.CancelRotationRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.CancelRotationReply.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_stream_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
+            ),
+            'ReadKeks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadKeks,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.ReadKeksRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.ReadKeksReply.SerializeToString,
+            ),
+            'RewrapKeys': grpc.unary_stream_rpc_method_handler(
+                    servicer.RewrapKeys,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.RewrapKeysRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
             ),
     }
@@ -307,6 +377,114 @@ class Admin(object):
             target,
             '/standfast.admin.v1.Admin/RotateKeys',
             proto_dot_rpc_dot_admin__pb2.RotateKeysRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRotation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/CancelRotation',
+            proto_dot_rpc_dot_admin__pb2.CancelRotationRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.CancelRotationReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/RevokeKey',
+            proto_dot_rpc_dot_admin__pb2.RevokeKeyRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadKeks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/ReadKeks',
+            proto_dot_rpc_dot_admin__pb2.ReadKeksRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.ReadKeksReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RewrapKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/RewrapKeys',
+            proto_dot_rpc_dot_admin__pb2.RewrapKeysRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
             options,
             channel_credentials,

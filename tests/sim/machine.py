@@ -8,7 +8,7 @@ record of events; only then are its tasks swept away.
 from pathlib import Path as File
 
 from cluster.drill.events import Event, decode_lines
-from cluster.vault import Kek
+from cluster.vault import Kek, Keks
 from node.client import Client, peer_of
 from node.config import (
     ClientSection,
@@ -118,7 +118,7 @@ class SimGateway:
             kernel=NullKernel(),
             log=SimLog(self._trace, self.name),
         )
-        identity = Identity(f"{int(self.name[2:]):032x}", KEK, "simulated")
+        identity = Identity(f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated")
         self.node = Node(self.config, seams, identity)
         self._trace.event("start", self.name)
         await self.node.start()

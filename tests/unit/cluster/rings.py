@@ -7,9 +7,10 @@ import msgspec
 
 from cluster.keyring import RingPolicy
 from cluster.layout import Keys, MemberRecord
-from cluster.rotation import RingHooks, RingKeeper
+from cluster.ring_keeper import RingHooks, RingKeeper
+from cluster.rotation import Rotations
 from cluster.store import Put, Txn
-from cluster.vault import Kek
+from cluster.vault import Kek, Keks
 from proto.secret import Secret
 from tests.sim.loop import run
 from tests.unit.cluster.fakes import FaultyStore, LoopClock, SeededRng
@@ -28,13 +29,14 @@ class World:
         self.troubles: list[str] = []
         self.on_installed: Callable[[], None] = lambda: None
         self.keepers: dict[str, RingKeeper] = {}
+        self.made = 0
         self.tasks: list[asyncio.Task[object]] = []
 
-    def keeper(self, name: str, kek: Kek = KEK) -> RingKeeper:
+    def keeper(self, name: str, *keks: Kek) -> RingKeeper:
         keeper = RingKeeper(
             store=self.store,
             keys=KEYS,
-            kek=kek,
+            keks=Keks(keks or (KEK,)),
             clock=self.clock,
             rng=SeededRng(1, name),
             policy=POLICY,
@@ -63,6 +65,18 @@ class World:
         record = MemberRecord(name, "00" * 16, "00" * 16, "host", "", (), 0, 0.0, "0.1")
         put = Put(KEYS.member(name), msgspec.json.encode(record))
         await self.store.commit(Txn((), (put,)))
+
+    def rotations(self, keeper: RingKeeper) -> Rotations:
+        self.made += 1
+        return Rotations(
+            keeper=keeper,
+            store=self.store,
+            keys=KEYS,
+            clock=self.clock,
+            rng=SeededRng(2, str(self.made)),
+            policy=POLICY,
+            live_revisions=self.reports,
+        )
 
     def reports(self) -> dict[str, int]:
         return {name: keeper.revision for name, keeper in self.keepers.items()}

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, WrongKek
 from cluster.keyring import KeyState
-from cluster.rotation import CONFLICTS_MAX, REFRESH_INTERVAL_S, REFRESH_TIMEOUT_S
+from cluster.ring_keeper import CONFLICTS_MAX, REFRESH_INTERVAL_S, REFRESH_TIMEOUT_S
 from cluster.store import Delete, Put, Txn
 from cluster.vault import Kek
 from proto.secret import Secret
@@ -99,7 +99,7 @@ def test_rotation_announces_activates_and_retires_everywhere() -> None:
         one, two = await world.join("gw1"), await world.join("gw2")
         former = one.ring.tickets.keys[0]
         lines: list[str] = []
-        done = await one.rotate(world.reports, 10, lines.append)
+        done = await world.rotations(one).rotate(10, lines.append)
         await world.settle()
         wall_s = world.clock.wall_s()
         for keeper in (one, two):
@@ -136,7 +136,7 @@ def test_nobody_seals_with_a_key_before_every_live_member_opens_it() -> None:
 
         world.on_installed = look
         for _ in range(3):
-            await world.keepers["gw2"].rotate(world.reports, 10)
+            await world.rotations(world.keepers["gw2"]).rotate(10)
             await world.settle()
         assert looks == 3 * 3 * 3  # rotations × steps × members
 
@@ -149,7 +149,7 @@ def test_rotation_waits_for_the_laggard_and_names_it() -> None:
         lag = await world.join("gw2", watching=False)
         former = one.ring.tickets.keys[0].key_id
         with pytest.raises(ClusterError, match=r"announced but not activated.* gw2 to install"):
-            await one.rotate(world.reports, 5)
+            await world.rotations(one).rotate(5)
         wall_s = world.clock.wall_s()
         sealing = one.ring.sealing(wall_s)
         assert sealing is not None
@@ -157,7 +157,7 @@ def test_rotation_waits_for_the_laggard_and_names_it() -> None:
         announced = one.ring.tickets.announced
         assert announced is not None
         lag.start(world.spawn)
-        done = await one.rotate(world.reports, 5)
+        done = await world.rotations(one).rotate(5)
         assert done.key_id == announced.key_id  # taken up where it stopped
 
     play(story)
@@ -168,7 +168,7 @@ def test_a_member_whose_lease_lapsed_does_not_count() -> None:
         one = await world.join("gw1")
         await world.join("gw2", watching=False)
         await world.store.commit(Txn((), (Delete(KEYS.member("gw2")),)))
-        assert (await one.rotate(world.reports, 5)).waiting_for == ()
+        assert (await world.rotations(one).rotate(5)).waiting_for == ()
 
     play(story)
 
@@ -178,7 +178,7 @@ def test_a_member_that_reports_nothing_counts_all_the_same() -> None:
         one = await world.join("gw1")
         await world.register("stranger")
         with pytest.raises(ClusterError, match="stranger"):
-            await one.rotate(world.reports, 1)
+            await world.rotations(one).rotate(1)
 
     play(story)
 
@@ -188,7 +188,7 @@ def test_without_any_registered_member_nothing_is_activated() -> None:
         one = world.keeper("gw1")
         await one.load_or_create()
         with pytest.raises(ClusterError, match="any member"):
-            await one.rotate(world.reports, 1)
+            await world.rotations(one).rotate(1)
         assert one.ring.tickets.announced is not None
 
     play(story)
@@ -206,7 +206,7 @@ def test_a_laggard_after_the_activation_keeps_the_former_key_open_for_its_own_se
             if line.startswith("announced"):
                 looks.append(asyncio.ensure_future(two.refresh()))
 
-        done = await one.rotate(world.reports, 5, install_the_announcement)
+        done = await world.rotations(one).rotate(5, install_the_announcement)
         assert await looks[0]
         assert done.waiting_for == ("gw2",)
         late_seal_s = former.seals_until_wall_s - 1
@@ -221,7 +221,7 @@ def test_two_rotations_at_once_make_one_key() -> None:
     async def story(world: World) -> None:
         one, two = await world.join("gw1"), await world.join("gw2")
         results = await asyncio.gather(
-            one.rotate(world.reports, 10), two.rotate(world.reports, 10), return_exceptions=True
+            world.rotations(one).rotate(10), world.rotations(two).rotate(10), return_exceptions=True
         )
         await world.settle()
         assert not [result for result in results if not hasattr(result, "key_id")]
@@ -238,7 +238,7 @@ def test_a_rotation_with_unknown_outcomes_is_read_back(fault: Fault) -> None:
     async def story(world: World) -> None:
         one = await world.join("gw1")
         world.store.faults.extend([fault] * 1)
-        done = await one.rotate(world.reports, 10)
+        done = await world.rotations(one).rotate(10)
         sealing = one.ring.sealing(world.clock.wall_s())
         assert sealing is not None
         assert sealing.key_id == done.key_id
@@ -255,9 +255,9 @@ def test_a_store_lost_between_announcement_and_activation_is_said() -> None:
             world.store.down |= line.startswith("announced")
 
         with pytest.raises(ClusterError, match=r"announced but not activated.*store"):
-            await one.rotate(world.reports, 2, lose)
+            await world.rotations(one).rotate(2, lose)
         world.store.down = False
-        assert (await one.rotate(world.reports, 2)).waiting_for == ()
+        assert (await world.rotations(one).rotate(2)).waiting_for == ()
 
     play(story)
 
@@ -296,7 +296,7 @@ def test_a_watch_that_missed_its_history_reads_the_ring_again() -> None:
         two = await world.join("gw2", watching=False)
         await world.settle()
         with pytest.raises(ClusterError):
-            await one.rotate(world.reports, 0.5)
+            await world.rotations(one).rotate(0.5)
         entry = await world.store.get(KEYS.ring)
         assert entry is not None
         await world.store.compact(entry.mod_revision)
@@ -341,7 +341,7 @@ def test_whoever_comes_while_a_look_is_under_way_waits_for_it() -> None:
         one = await world.join("gw1")
         two = await world.join("gw2", watching=False)
         with pytest.raises(ClusterError):
-            await one.rotate(world.reports, 0.5)
+            await world.rotations(one).rotate(0.5)
         world.store.read_gate = asyncio.Event()
         looks = asyncio.gather(*(two.refresh() for _ in range(3)))
         await world.settle()
@@ -356,7 +356,7 @@ def test_a_look_finds_the_newer_ring_and_says_so() -> None:
         one = await world.join("gw1")
         two = await world.join("gw2", watching=False)
         with pytest.raises(ClusterError):
-            await one.rotate(world.reports, 0.5)
+            await world.rotations(one).rotate(0.5)
         assert await two.refresh()
         assert two.revision == one.revision
         world.store.down = True
@@ -376,7 +376,7 @@ def test_a_change_that_always_comes_second_gives_up() -> None:
         world.store.rival = Txn((), (Put(KEYS.ring, entry.value),))
         world.store.sent.clear()
         with pytest.raises(Conflict, match="in a row"):
-            await one.rotate(world.reports, 1)
+            await world.rotations(one).rotate(1)
         assert len(world.store.sent) == CONFLICTS_MAX
 
     play(story)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from cluster.errors import ClusterError, Incompatible
-from cluster.rotation import PUT_BACK_PAUSE_S, RingKeeper
+from cluster.ring_keeper import PUT_BACK_PAUSE_S, RingKeeper
 from cluster.store import Delete, Txn
 from cluster.store_memory import MemoryStore
 from tests.unit.cluster.fakes import Fault
@@ -26,7 +26,7 @@ def test_a_deleted_ring_is_put_back_by_those_who_have_it_and_reported() -> None:
         newcomer = await world.join("gw3")
         assert one.ring == two.ring == newcomer.ring == ring
         assert one.revision == two.revision == newcomer.revision
-        assert (await one.rotate(world.reports, 5)).waiting_for == ()
+        assert (await world.rotations(one).rotate(5)).waiting_for == ()
 
     play(story)
 
@@ -61,7 +61,7 @@ def test_a_rotation_without_a_ring_in_the_store_changes_nothing() -> None:
         ring = one.ring
         await world.store.commit(Txn((), (Delete(KEYS.ring),)))
         with pytest.raises(ClusterError, match="gone from the store"):
-            await one.rotate(world.reports, 1)
+            await world.rotations(one).rotate(1)
         assert one.ring is ring
 
     play(story)

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from cluster.errors import ClusterError, Conflict, Unavailable
-from cluster.keyring import RingPolicy, announce, new_ring
+from cluster.keyring import RingPolicy, announce, new_ring, revoke
+from cluster.rewrap import HeldBy
 from node.admin import (
     BATCH_SESSIONS,
     AdminService,
@@ -70,6 +71,8 @@ class FakeView:
         self.go_on = asyncio.Event()
         self.rotated = asyncio.Event()
         self.rotations = 0
+        self.asked: list[tuple[object, ...]] = []
+        self.kek_ids = (b"kek-old.", b"kek-new.")
         self.ring = announce(new_ring(OsRng(), NOW, RingPolicy()), OsRng(), NOW + 1, RingPolicy())
 
     def check_ready(self) -> None:
@@ -98,7 +101,8 @@ class FakeView:
     def keys(self) -> Sequence[KeyInfo]:
         return key_infos(self.ring)
 
-    async def rotate(self, progress: Callable[[str], None]) -> None:
+    async def rotate(self, progress: Callable[[str], None], *, force: bool) -> None:
+        self.asked.append(("rotate", force))
         progress("announced: key 0102")
         await self.go_on.wait()
         if self.failure is not None:
@@ -106,6 +110,28 @@ class FakeView:
         progress("activated: key 0102")
         self.rotations += 1
         self.rotated.set()
+
+    async def cancel_rotation(self) -> str:
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append(("cancel",))
+        return "0102030405060708"
+
+    async def revoke_key(self, key: str, progress: Callable[[str], None]) -> None:
+        self.asked.append(("revoke", key))
+        progress(f"revoked: key {key}")
+        if self.failure is not None:
+            raise self.failure
+
+    async def read_keks(self) -> Sequence[bytes]:
+        if self.failure is not None:
+            raise self.failure
+        return self.kek_ids
+
+    async def rewrap(self, kek_id: bytes, held_by: HeldBy, progress: Callable[[str], None]) -> None:
+        held = await held_by()
+        self.asked.append(("rewrap", kek_id))
+        progress(f"held by {sorted(name for name in held if kek_id in held[name])}")
 
     def peers(self) -> Mapping[str, str]:
         return self.others
@@ -317,6 +343,53 @@ async def test_a_rotation_that_fails_says_why(cluster: Cluster) -> None:
             [step async for step in client.rotate()]
 
 
+async def test_an_operators_word_reaches_the_member(cluster: Cluster) -> None:
+    view = cluster.views["gw1"]
+    view.go_on.set()
+    async with cluster.client(cluster.pki.operator()) as client:
+        _ = [step async for step in client.rotate(force=True)]
+        _ = [step async for step in client.rotate()]
+        assert await client.cancel_rotation() == "0102030405060708"
+        assert [step.line async for step in client.revoke_key("0102")] == ["revoked: key 0102"]
+        view.failure = Conflict("no rotation is under way")
+        with pytest.raises(AdminError, match="no rotation is under way"):
+            await client.cancel_rotation()
+        with pytest.raises(AdminError, match="no rotation is under way"):
+            _ = [step async for step in client.revoke_key("0102")]
+    assert view.asked[:4] == [("rotate", True), ("rotate", False), ("cancel",), ("revoke", "0102")]
+
+
+async def test_a_rewrap_asks_every_member_what_it_holds(cluster: Cluster) -> None:
+    one, two = cluster.views["gw1"], cluster.views["gw2"]
+    async with cluster.client(cluster.pki.operator()) as client:
+        assert [s.line async for s in client.rewrap(b"kek-new.")] == ["held by ['gw1', 'gw2']"]
+        two.kek_ids = (b"kek-old.",)  # another one than it was asked for
+        assert [s.line async for s in client.rewrap(b"kek-new.")] == ["held by ['gw1']"]
+        two.failure = Unavailable("its file can't be read")
+        assert [s.line async for s in client.rewrap(b"kek-old.")] == ["held by ['gw1']"]
+    assert [asked[0] for asked in one.asked] == ["rewrap"] * 3
+    assert two.asked == []
+
+
+async def test_a_revoked_key_is_listed_as_such(cluster: Cluster) -> None:
+    view = cluster.views["gw1"]
+    key_id = view.ring.tickets.keys[0].key_id
+    view.ring = revoke(view.ring, key_id, NOW + 2, RingPolicy())
+    async with cluster.client(cluster.pki.operator()) as client:
+        keys = await client.keys()
+    states = [(key.id, key.state) for key in keys if key.purpose == "ticket"]
+    assert states[-1] == (key_id[:4].hex(), "revoked")
+    assert [state for _, state in states] == ["announced", "revoked"]
+
+
+async def test_a_step_that_crashes_is_no_success(cluster: Cluster) -> None:
+    view = cluster.views["gw1"]
+    view.failure = ZeroDivisionError("a fault of ours")  # type: ignore[assignment]
+    async with cluster.client(cluster.pki.operator()) as client:
+        with pytest.raises(AdminError, match="ended unexpectedly"):
+            _ = [step async for step in client.revoke_key("0102")]
+
+
 async def test_a_member_may_ask_only_what_is_not_asked_on(cluster: Cluster) -> None:
     spi = session(0, "gw1").spi_r
     async with cluster.client(cluster.pki.member("gw2")) as client:
@@ -324,11 +397,15 @@ async def test_a_member_may_ask_only_what_is_not_asked_on(cluster: Cluster) -> N
         assert len((await client.sessions(local_only=True)).sessions) == 3
         assert (await client.show(spi, local_only=True)).spi_r == spi
         assert await client.keys()
+        assert await client.read_keks() == (b"kek-old.", b"kek-new.")
         for refused in (
             client.sessions(),
             client.show(spi),
             client.terminate(spi),
             anext(client.rotate()),
+            client.cancel_rotation(),
+            anext(client.revoke_key("0102")),
+            anext(client.rewrap(b"kek-new.")),
         ):
             with pytest.raises(AdminError, match=r"member gw2 of sample.*operator's"):
                 await refused
@@ -346,6 +423,10 @@ async def test_nobody_else_may_ask_anything(cluster: Cluster) -> None:
             client.terminate(session(0, "gw1").spi_r, local_only=True),
             client.keys(),
             anext(client.rotate()),
+            client.cancel_rotation(),
+            anext(client.revoke_key("0102")),
+            client.read_keks(),
+            anext(client.rewrap(b"kek-new.")),
         ):
             with pytest.raises(AdminError, match="certificate shown is of etcd etcd1"):
                 await refused

@@ -11,12 +11,14 @@ import grpc.aio
 import msgspec
 import pytest
 
+from cluster.vault import Kek
 from node.admin import AdminService, add_admin
 from node.admin_client import load_credentials
 from node.cli import main
 from node.cli.output import Output, print_json, print_table, when
 from node.config import load_gateway
 from node.supervisor import Supervisor
+from proto.secret import Secret
 from tests.unit.node.test_admin import FakeView, session
 
 STANDFAST = Path(sys.executable).with_name("standfast")
@@ -51,6 +53,9 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
         ("sessions", "terminate"),
         ("keys", "list"),
         ("keys", "rotate"),
+        ("keys", "cancel"),
+        ("keys", "revoke"),
+        ("keys", "rewrap"),
         ("drill", "run"),
     ],
 )
@@ -294,6 +299,40 @@ def test_a_table_is_not_cut_where_there_is_no_terminal(capsys: pytest.CaptureFix
     assert lines[1].rstrip() == f"{'x' * 150}   1"
     assert lines[2].startswith("[red]y ")
     print_table(("IDENTITY",), [("fqdn:\x1b[2J\r\u202ex",)])
+async def test_keys_are_changed_by_an_operators_word(served: Served, tmp_path: Path) -> None:
+    served.view.go_on.set()
+    code, out, _ = await served.ask("keys", "cancel")
+    assert (code, out) == (0, "cancelled: key 0102030405060708\n")
+    code, _, _ = await served.ask("keys", "rotate", "--force")
+    assert code == 0
+    code, out, err = await served.ask("keys", "revoke", "0A0B0C0D")
+    assert (code, out) == (2, "")
+    assert "full handshake → say --yes" in err
+    code, out, _ = await served.ask("keys", "revoke", "0A0B0C0D", "--yes")
+    assert (code, out) == (0, "revoked: key 0a0b0c0d\n")
+    code, _, err = await served.ask("keys", "revoke", "0a", "--yes")
+    assert (code, err) == (
+        2,
+        "standfast: KEY: 0a → its id as the list of keys shows it, 8 hex digits or more\n",
+    )
+    kek = tmp_path / "new"
+    kek.write_text("7f" * 32)
+    kek.chmod(0o600)
+    code, _, _ = await served.ask("keys", "rewrap", "--new-kek", kek)
+    assert code == 0
+    kek.chmod(0o644)
+    code, _, err = await served.ask("keys", "rewrap", "--new-kek", kek)
+    assert code == 2
+    assert "mode 0644" in err
+    kek_id = Kek(Secret(b"\x7f" * 32)).kek_id
+    assert served.view.asked == [
+        ("cancel",),
+        ("rotate", True),
+        ("revoke", "0a0b0c0d"),
+        ("rewrap", kek_id),
+    ]
+
+
     assert "fqdn:\\x1b[2J\\r\\u202ex" in capsys.readouterr().out
     assert when(0) == ""
     assert when(1_800_000_000) == "2027-01-15 08:00:00Z"

@@ -134,7 +134,36 @@ GOLDEN = [
         'kek_file = "nokek"',
         "cluster.kek_file: nokek: no such file or directory",
     ),
-    ('kek_file = "kek"', 'kek_file = ""', 'cluster.kek_file: "" → the name of a file'),
+    (
+        'kek_file = "kek"',
+        'kek_file = ""',
+        "cluster.kek_file: missing → one of kek_file, kek_credential, kek_command",
+    ),
+    (
+        'kek_file = "kek"',
+        'kek_file = "kek"\nkek_command = ["/bin/true"]',
+        "cluster.kek_command: beside kek_file → only one of kek_file, kek_credential, kek_command",
+    ),
+    (
+        'kek_file = "kek"',
+        'kek_command = ["/nowhere/kek", "-x"]',
+        'cluster.kek_command: "/nowhere/kek": no such program → one that prints the key',
+    ),
+    (
+        "[metrics]",
+        "[keys]\nticket_key_opening_s = 89999\n[metrics]",
+        "keys.ticket_key_opening_s: 89999.0 → at least 90000 (ticket_key_sealing_s and ike.ticket_l",
+    ),
+    (
+        "[metrics]",
+        "[keys]\nticket_key_sealing_s = 100\n[metrics]",
+        "keys.ticket_key_sealing_s: 100.0 → a ticket key would be replaced every 40 s and kept for",
+    ),
+    (
+        "[metrics]",
+        '[keys]\nrotate = "never"\n[metrics]',
+        'keys.rotate: "never" → "schedule" or "manual"',
+    ),
     ('"kek"', '"pki"', "cluster.kek_file: pki is a folder → a file"),
     ('"pki/gw1.key"', '"pki/gw9.key"', "store.key_file: pki/gw9.key: no such file or directory →"),
     (
