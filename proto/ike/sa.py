@@ -8,7 +8,8 @@ integrity check leaves no trace.
 
 import msgspec
 
-from proto.ike import aead, fragment, record
+from proto.ike import fragment, record
+from proto.ike.channel import Channel
 from proto.ike.core import Context, RetransmitPolicy, SaCore, State, Step, replace
 from proto.ike.effects import (
     Datagram,
@@ -20,20 +21,11 @@ from proto.ike.effects import (
     Settlement,
     ignored,
 )
-from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
 from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
 from proto.ike.exchanges import REQUESTS, RESPONSES, Row, ike_auth, informational
-from proto.ike.message import (
-    Header,
-    Message,
-    decode_clear,
-    decode_inner,
-    encode_clear,
-    open_sealed,
-    seal,
-    unseal,
-)
+from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
 
 LINGER_S = 5.0
@@ -67,9 +59,8 @@ class IkeSa:
     """See the module. `core` is replaced as a whole; the rest is the SA's transport."""
 
     __slots__ = (
-        "_due", "_fragments", "_ivs", "_rx", "_tx", "core", "expected_id", "half_open_key",
-        "heard_s", "last_reply", "next_id", "outstanding", "path", "retransmit", "waiting",
-        "wants_end",
+        "_channel", "_due", "core", "expected_id", "half_open_key", "heard_s", "last_reply",
+        "next_id", "outstanding", "path", "retransmit", "waiting", "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
@@ -87,12 +78,9 @@ class IkeSa:
         self.waiting: Waiting | None = None
         self.wants_end: tuple[bool, str] | None = None
         self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
-        self._fragments: tuple[tuple[bool, int], fragment.Reassembly] | None = None
-        self._rx: aead.Protection | None = None
-        self._tx: aead.Protection | None = None
-        self._ivs: aead.IvSpace | None = None
+        self._channel: Channel | None = None
         if core.keys is not None:
-            self._protect(ctx)
+            self._channel = Channel(core, ctx.spis.iv_prefix(core.spi))
 
     @property
     def spi(self) -> bytes:
@@ -142,12 +130,10 @@ class IkeSa:
         """The last answer once more, for an authentic repeat of its request; of one in fragments
         for the first of them alone (RFC 7383 2.6.1).
         """
-        if header.message_id + 1 != self.expected_id or not self.last_reply or self._rx is None:
+        if header.message_id + 1 != self.expected_id or not self.last_reply or not self._channel:
             return ignored("message_id")
         try:
-            if header.next_payload != PayloadType.SKF:
-                unseal(ctx.raw, header, self._rx)
-            elif fragment.open_fragment(ctx.raw, header, self._rx).number != 1:
+            if not self._channel.begins_again(header, ctx.raw):
                 return ignored("fragment")
         except WireError:
             return ignored("integrity")
@@ -355,7 +341,7 @@ class IkeSa:
                 return self.start(asked.exchange, step.reply, ctx)
             if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
                 return Outcome(self.spi)
-            self._protect(ctx)
+            self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
             self.next_id = 1
             auth = ike_auth.initiate(self.core, ctx)
             self.core = auth.core
@@ -451,16 +437,6 @@ class IkeSa:
 
     # -- protection -----------------------------------------------------------------------------
 
-    def _protect(self, ctx: Context) -> None:
-        suite, keys = self.core.suite, self.core.keys
-        if suite is None or keys is None:
-            raise Misuse("protection before keys")
-        initiator = aead.protection(suite, keys.ei, keys.ai)
-        responder = aead.protection(suite, keys.er, keys.ar)
-        ours_is_i = self.core.initiator
-        self._tx, self._rx = (initiator, responder) if ours_is_i else (responder, initiator)
-        self._ivs = aead.IvSpace(*ctx.spis.iv_prefix(self.spi))
-
     def _seal(
         self,
         exchange: int,
@@ -469,36 +445,16 @@ class IkeSa:
         payloads: tuple[Payload, ...],
         ctx: Context,
     ) -> bytes:
-        tx, ivs = self._tx, self._ivs
-        if tx is None or ivs is None:
+        if self._channel is None:
             raise Misuse("sealing before keys")
-        iv = ivs.next() if tx.counter_iv else ctx.rng.bytes(tx.iv_len)
-        if self.core.initiator:
-            flags |= FLAG_INITIATOR
-        core = self.core
-        return seal(core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx, iv)
+        return self._channel.seal(self.core, exchange, flags, message_id, payloads, ctx.rng)
 
     def _open(self, header: Header, ctx: Context) -> Message | None:
-        """The opened message; None: a fragment was taken, others are missing. Raises WireError;
-        PeerError where it is authentic and malformed.
-        """
-        if self._rx is None:
+        """See `Channel.open`."""
+        if self._channel is None:
             raise WireError("sealed message before keys")
-        if header.next_payload != PayloadType.SKF:
-            return open_sealed(ctx.raw, header, self._rx)
-        if not self.core.fragmentation:
-            raise WireError("fragments, and they weren't agreed on")
-        part = fragment.open_fragment(ctx.raw, header, self._rx)
-        kept = self._fragments
-        key = (header.is_response, header.message_id)
-        if kept is None or kept[0] != key:
-            limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
-            kept = self._fragments = (key, fragment.Reassembly(limit))
-        whole = kept[1].add(part)
-        if whole is None:
-            return None
-        self._fragments = None
-        return decode_inner(header, *whole)
+        limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
+        return self._channel.open(self.core, header, ctx.raw, limit)
 
 
 def dropped(core: SaCore, why: str) -> Outcome:

@@ -1,0 +1,75 @@
+"""The sealed traffic of one IKE SA: a protection for each direction, IVs, fragments under way.
+
+Rules: what fails its integrity check leaves no trace; an IV is used once. Fragments are taken only
+where both sides agreed on them, one message at a time. RFC 7296 3.14, RFC 7383.
+"""
+
+from proto.ike import aead, fragment
+from proto.ike.core import SaCore
+from proto.ike.enums import FLAG_INITIATOR, PayloadType
+from proto.ike.errors import Misuse, WireError
+from proto.ike.message import Header, Message, decode_inner, open_sealed, seal, unseal
+from proto.ike.payloads import Payload
+from proto.ike.seams import Rng
+
+
+class Channel:
+    """See the module. Made as soon as an SA has keys."""
+
+    __slots__ = ("_fragments", "_ivs", "_rx", "_tx")
+
+    def __init__(self, core: SaCore, iv_prefix: tuple[int, int]) -> None:
+        """`iv_prefix`: (epoch, fence) under which we own the SA."""
+        suite, keys = core.suite, core.keys
+        if suite is None or keys is None:
+            raise Misuse("protection before keys")
+        initiator = aead.protection(suite, keys.ei, keys.ai)
+        responder = aead.protection(suite, keys.er, keys.ar)
+        self._tx, self._rx = (initiator, responder) if core.initiator else (responder, initiator)
+        self._ivs = aead.IvSpace(*iv_prefix)
+        self._fragments: tuple[tuple[bool, int], fragment.Reassembly] | None = None
+
+    def seal(
+        self,
+        core: SaCore,
+        exchange: int,
+        flags: int,
+        message_id: int,
+        payloads: tuple[Payload, ...],
+        rng: Rng,
+    ) -> bytes:
+        """A message of ours, under a fresh IV."""
+        tx = self._tx
+        iv = self._ivs.next() if tx.counter_iv else rng.bytes(tx.iv_len)
+        if core.initiator:
+            flags |= FLAG_INITIATOR
+        return seal(core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx, iv)
+
+    def open(self, core: SaCore, header: Header, data: bytes, limit: int) -> Message | None:
+        """The opened message; None: a fragment was taken, others are missing. `limit` is in octets.
+
+        Raises WireError; PeerError where it is authentic and malformed.
+        """
+        if header.next_payload != PayloadType.SKF:
+            return open_sealed(data, header, self._rx)
+        if not core.fragmentation:
+            raise WireError("fragments, and they weren't agreed on")
+        part = fragment.open_fragment(data, header, self._rx)
+        kept = self._fragments
+        key = (header.is_response, header.message_id)
+        if kept is None or kept[0] != key:
+            kept = self._fragments = (key, fragment.Reassembly(limit))
+        whole = kept[1].add(part)
+        if whole is None:
+            return None
+        self._fragments = None
+        return decode_inner(header, *whole)
+
+    def begins_again(self, header: Header, data: bytes) -> bool:
+        """Is this message authentic, and whole or the first fragment of its kind: one that asks for
+        an answer once more (RFC 7383 2.6.1)? Raises WireError where it isn't authentic.
+        """
+        if header.next_payload != PayloadType.SKF:
+            unseal(data, header, self._rx)
+            return True
+        return fragment.open_fragment(data, header, self._rx).number == 1
