@@ -4,6 +4,7 @@ Rules: `PeerLink`'s contract: `send` never waits, frames of a pair arrive in ord
 nothing is promised. Every frame is encoded and decoded: what can't be encoded fails here too.
 """
 
+import contextvars
 from collections.abc import Callable
 
 import msgspec
@@ -31,6 +32,8 @@ class LinkNet:
         self.latency_s = latency_s
         self.loss = 0.0
         self._random = rng.random
+        self.observers: list[Callable[[str, Frame], None]] = []
+        """Told (sender, frame) of every frame that is sent, lost ones included."""
         self._members: dict[str, SimLink] = {}
         self._cut: dict[tuple[str, str], None] = {}
         self._in_flight: dict[tuple[str, str], int] = {}
@@ -39,7 +42,9 @@ class LinkNet:
         self._decode = msgspec.msgpack.Decoder(Frame).decode
 
     def join(self, member: str) -> "SimLink":
-        """The link of `member`; a link that it had before (in an earlier life) is dead."""
+        """The link of `member`, in the process that calls this; a link that it had before (in an
+        earlier life) is dead.
+        """
         link = SimLink(self, member)
         self._members[member] = link
         return link
@@ -67,6 +72,8 @@ class LinkNet:
             return False
         data = self._encode(frame)
         self.trace.event("frame", sender, receiver, data)
+        for observer in self.observers:
+            observer(sender, frame)
         if pair in self._cut or self._random.random() < self.loss:
             return True  # a sender doesn't learn of it
         due_s = max(
@@ -81,7 +88,8 @@ class LinkNet:
         self._in_flight[pair] -= 1
         receiver = self._members.get(pair[1])
         if receiver is not None and pair not in self._cut:
-            receiver.hear(pair[0], self._decode(data))
+            frame = self._decode(data)
+            self.loop.call_soon(receiver.hear, pair[0], frame, context=receiver.context)
 
 
 class SimLink:
@@ -89,6 +97,7 @@ class SimLink:
 
     def __init__(self, net: LinkNet, member: str) -> None:
         self.member = member
+        self.context = contextvars.copy_context()
         self._net = net
         self._peers: dict[str, str] = {}
         self._handler: Callable[[str, Frame], None] | None = None
@@ -110,8 +119,12 @@ class SimLink:
 
     def hear(self, sender: str, frame: Frame) -> None:
         """A frame has arrived."""
-        if self._handler is not None:
+        if self._handler is not None and not self._closed:
             self._handler(sender, frame)
+
+    def silence(self) -> None:
+        """Nothing is said and nothing heard from now on."""
+        self._closed = True
 
     async def close(self) -> None:
         """See `PeerLink.close`."""

@@ -1,14 +1,17 @@
 """An asyncio event loop on virtual time: a day of waiting takes no time, a seed decides everything.
 
 Rules: the selector never waits, it only moves the clock to the next timer. No threads, no sockets:
-both are refused. Tasks and futures hash by a serial number, because asyncio keeps them in sets
-(`TaskGroup`, `asyncio.wait`) whose order would otherwise follow memory addresses and differ from
-run to run.
+both are refused. What runs in the context of a `Process` stands still while that is paused, and
+happens in the same order afterwards: SIGSTOP and SIGCONT. Tasks and futures hash by a serial
+number, because asyncio keeps them in sets (`TaskGroup`, `asyncio.wait`) whose order would otherwise
+follow memory addresses and differ from run to run.
 """
 
 import asyncio
 import contextlib
+import contextvars
 import gc
+import heapq
 import itertools
 import threading
 from collections.abc import Callable, Coroutine
@@ -24,6 +27,60 @@ CLOCK_RESOLUTION_S = 1e-9
 
 class Stuck(Exception):
     """Nothing is ready and no timer is set, or the clock can't move: the run would never end."""
+
+
+class Process:
+    """Everything that was begun in `context`, or by what was begun there: one simulated process."""
+
+    def __init__(self, loop: "SimLoop") -> None:
+        self._loop = loop
+        self._context = contextvars.copy_context()
+        self._context.run(_RUNNING.set, self)
+        self.paused = False
+        self.parked: list[asyncio.Handle] = []
+        """What would have happened while it stood still."""
+
+    @property
+    def context(self) -> contextvars.Context:
+        """A context of this process, to be entered once."""
+        return self._context.copy()
+
+    def pause(self) -> None:
+        """SIGSTOP: nothing of it happens from now on."""
+        self.paused = True
+
+    def go_on(self) -> None:
+        """SIGCONT: what should have happened meanwhile happens now."""
+        self.paused = False
+        parked, self.parked = self.parked, []
+        self._loop.run_parked(parked)
+
+
+_RUNNING: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
+
+
+def _parks(handle: asyncio.Handle, context: contextvars.Context) -> bool:
+    process = context.get(_RUNNING)
+    if process is None or not process.paused:
+        return False
+    process.parked.append(handle)
+    return True
+
+
+class _Handle(asyncio.Handle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        if not _parks(self, self._context):
+            super()._run()
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        if not _parks(self, self._context):
+            super()._run()
 
 
 class _Selector:
@@ -91,6 +148,22 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _note_failure(self, _loop: Any, context: dict[str, Any]) -> None:
         self.failures.append(context.get("exception") or str(context["message"]))
+
+    def _call_soon(self, callback: Any, args: Any, context: Any) -> asyncio.Handle:
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        """As asyncio's, with a handle that can be parked."""
+        timer = _TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True
+        return timer
+
+    def run_parked(self, handles: list[asyncio.Handle]) -> None:
+        """Run what a paused process should have run, in its order."""
+        self._ready.extend(handles)  # those cancelled meanwhile are skipped there
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
         # asyncio itself calls this from the loop's own thread to close forgotten generators

@@ -2,9 +2,12 @@
 
 Rules: a gateway is `node.wiring.Node` with simulated seams; a client is `node.client.Client`. A
 kill is a SIGKILL: from that instant nothing of the process reaches the network, the store or its
-record of events; only then are its tasks swept away.
+record of events; only then are its tasks swept away. A pause is a SIGSTOP: the process stands still
+in the midst of what it does, and what comes for it waits.
 """
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path as File
 
 from cluster.drill.events import Event, decode_lines
@@ -27,8 +30,10 @@ from node.supervisor import Supervisor
 from node.udp import Receiver, Sockets
 from node.wiring import Identity, Node, Seams
 from proto.ike.effects import Address
+from proto.ike.ticket import ClientTicket
 from proto.secret import Secret
 from tests.sim.link import LinkNet
+from tests.sim.loop import Process
 from tests.sim.net import PacketNet, SimSockets
 from tests.sim.seams import SeededRng, SimClock
 from tests.sim.store import FaultyStore
@@ -40,21 +45,32 @@ IKE_PORT = 500
 
 
 class SimLog:
-    """A logger that writes into the trace."""
+    """A logger that writes into the trace; `lines` keeps what a secret could stand in."""
 
     def __init__(self, trace: Trace, who: str) -> None:
         self._trace = trace
         self._who = who
+        self.lines: list[str] = []
 
     def info(self, message: str, **fields: object) -> None:
         """One line; fields sorted, as text."""
         shown = " ".join(f"{key}={fields[key]}" for key in sorted(fields))
+        self.lines.append(f"{message} {shown}")
         self._trace.event("log", self._who, message, shown)
 
     warning = error = info
 
 
-def gateway_config(number: int, shards: int, folder: File) -> GatewayConfig:
+def gateway_config(
+    number: int,
+    shards: int,
+    folder: File,
+    *,
+    mirrors: int = 1,
+    ticket_lifetime_s: int = 3600,
+    half_open_max: int = 4096,
+    cookie_threshold: int = 1024,
+) -> GatewayConfig:
     """The configuration of gateway `number` (from 1)."""
     name = f"gw{number}"
     return GatewayConfig(
@@ -64,11 +80,15 @@ def gateway_config(number: int, shards: int, folder: File) -> GatewayConfig:
             data_dir="",
             host=f"host-{number}",
             rpc_listen=f"10.0.0.{number}:7400",
+            mirrors=mirrors,
         ),
         ike=IkeConfig(
             listen=(f"10.0.0.{number}:{IKE_PORT}",),
             identity="fqdn:vpn.example.com",
             psk_file=str(folder / "psk.toml"),
+            ticket_lifetime_s=ticket_lifetime_s,
+            half_open_max=half_open_max,
+            cookie_threshold=cookie_threshold,
         ),
         store=StoreConfig(endpoints=("simulated:1",)),
         events=EventsConfig(file=str(folder / f"{name}.events"), who=name),
@@ -76,7 +96,7 @@ def gateway_config(number: int, shards: int, folder: File) -> GatewayConfig:
 
 
 class SimGateway:
-    """A gateway that can be started, killed and started again."""
+    """A gateway that can be started, killed, paused, told to end, and started again."""
 
     def __init__(
         self,
@@ -91,61 +111,137 @@ class SimGateway:
         self.name = config.member.name
         self.host = config.ike.listen[0].rpartition(":")[0]
         self.clock = clock
+        self.log = SimLog(trace, self.name)
+        self._loop = links.loop
         self._net = net
         self._links = links
         self._trace = trace
         self.alive = False
         self.lives = 0
+        self.spoke: Callable[[SimGateway, bytes], None] = lambda _gateway, _data: None
+        """Told of every datagram of ours as it leaves, from our socket or through a member's."""
+        self.crashes: list[str] = []
+        self.process: Process
         self.store: FaultyStore
         self.node: Node
         self.supervisor: Supervisor
+        self._ready: asyncio.Event
         self._sockets: list[SimSockets] = []
+        self._sweeping: list[asyncio.Task[None]] = []
+        self._ending: asyncio.Task[None] | None = None
 
     async def start(self, store: FaultyStore, rng: SeededRng) -> None:
         """Begin a life; returns when the member has joined."""
+        self.boot(store, rng)
+        await self._ready.wait()
+
+    def boot(self, store: FaultyStore, rng: SeededRng) -> None:
+        """Begin a life; the rest comes by itself."""
         self.lives += 1
         self.alive = True
         self.store = store
+        self._ready = asyncio.Event()
+        self._trace.event("start", self.name)
+        self.process = Process(self._loop)
+        self.process.context.run(self._boot, rng)
+
+    def _boot(self, rng: SeededRng) -> None:
         self.supervisor = Supervisor()
         self._link = self._links.join(self.name)
         seams = Seams(
             clock=self.clock,
             rng=rng,
             spawn=self.supervisor.spawn,
-            store=store,
+            store=self.store,
             link=self._link,
             open_sockets=self._open,
             kernel=NullKernel(),
-            log=SimLog(self._trace, self.name),
+            log=self.log,
         )
         identity = Identity(f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated")
         self.node = Node(self.config, seams, identity)
-        self._trace.event("start", self.name)
+        self._life = self.supervisor.spawn(self._live(), "life")
+
+    async def _live(self) -> None:
         await self.node.start()
+        self._ready.set()
+        await self.node.deposed.wait()
+        self._trace.event("deposed", self.name)
+        self.end()
 
     def _open(self, receiver: Receiver) -> Sockets:
         addresses = tuple(parse_address(text) for text in self.config.ike.listen)
-        sockets = SimSockets(self._net, addresses)
+        sockets = SimSockets(self._net, addresses, lambda data: self.spoke(self, data))
         sockets.on_datagram(receiver)
         self._sockets.append(sockets)
         return sockets
 
+    @property
+    def ready(self) -> bool:
+        """Whether it runs, has joined and serves."""
+        return self.alive and self.node.ready
+
+    @property
+    def deposed(self) -> bool:
+        """Whether the present life has lost its name."""
+        return self.node.deposed.is_set()
+
+    @property
+    def incarnation(self) -> str:
+        """Of the present life."""
+        return self.node.membership.incarnation
+
     async def kill(self) -> None:
         """SIGKILL; see the module."""
+        self.cut_down()
+        await asyncio.wait(self._sweeping)
+
+    def cut_down(self) -> None:
+        """SIGKILL, at this very place of whatever runs."""
+        if not self.alive:
+            return
         self._trace.event("kill", self.name)
         self.alive = False
         for sockets in self._sockets:
             sockets.close()
         self.store.kill()
         self._links.leave(self._link)
+        self._link.silence()
         self.node.events.close()
-        await self._link.close()
-        self.node.gateway.close()
-        await self.supervisor.stop()
+        if hasattr(self.node, "gateway"):
+            self.node.gateway.close()
+        self.process.go_on()  # only so that what is left of it can be swept away
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+        self.note_crash()
+        self._sweeping.append(self._loop.create_task(self.supervisor.stop()))
+
+    def end(self) -> None:
+        """SIGTERM: the orderly end, which takes its time."""
+        if self.alive and self._ending is None:
+            self._trace.event("told to end", self.name)
+            context = self.process.context
+            self._ending = self._loop.create_task(self._end(), context=context)
+
+    async def _end(self) -> None:
+        self._life.cancel()
+        await asyncio.wait((self._life,))
+        await self.node.stop()
+        self._ending = None
+        self.cut_down()
+
+    def note_crash(self) -> None:
+        """Take down which task has died of what, if one has."""
+        crash = self.supervisor.crash
+        if crash is not None:
+            finding = f"{self.name}: task {crash.task} died: {crash.error!r}"
+            if finding not in self.crashes:
+                self.crashes.append(finding)
 
     def established(self) -> list[bytes]:
         """Our SPIs of the SAs that stand."""
-        if not self.alive:
+        if not self.ready:
             return []
         return [core.spi_r for core, _ in self.node.gateway.endpoint.established()]
 
@@ -157,6 +253,23 @@ class SimGateway:
         if unreadable:
             raise ValueError(f"{self.name}: {unreadable} events can't be read")
         return events
+
+
+class WatchedTicket(MemoryTicket):
+    """Keeps the ticket in memory, and shows each one that comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved: Callable[[ClientTicket], None] = lambda _ticket: None
+
+    def save(self, ticket: ClientTicket) -> None:
+        """Keep it."""
+        self.saved(ticket)
+        super().save(ticket)
+
+    def save_copy(self, ticket: ClientTicket) -> None:
+        """Keep what somebody else was given."""
+        super().save(ticket)
 
 
 class SimClient:
@@ -175,7 +288,7 @@ class SimClient:
         self.name = section.identity
         self.local = local
         self.reports: list[tuple[str, dict[str, object]]] = []
-        self.tickets = MemoryTicket()
+        self.tickets = WatchedTicket()
         self._net = net
         self._trace = trace
         self._client = Client(
@@ -193,9 +306,9 @@ class SimClient:
         self.session = self._client.session
 
     def _open(self, receiver: Receiver) -> tuple[Sockets, Address]:
-        sockets = SimSockets(self._net, (self.local,))
-        sockets.on_datagram(receiver)
-        return sockets, self.local
+        self._socket = SimSockets(self._net, (self.local,))
+        self._socket.on_datagram(receiver)
+        return self._socket, self.local
 
     def _report(self, kind: str, **fields: object) -> None:
         self.reports.append((kind, fields))
@@ -204,6 +317,11 @@ class SimClient:
     def stop(self) -> None:
         """No more timers."""
         self._client.stop()
+
+    def vanish(self) -> None:
+        """No more timers, and nobody at this address."""
+        self._client.stop()
+        self._socket.close()
 
     def all(self, kind: str) -> list[dict[str, object]]:
         """The fields of every report of this kind, in order."""

@@ -4,6 +4,7 @@ Rules: datagrams are octets and addresses, nothing else crosses. A datagram for 
 nobody listens vanishes, as on the internet. Faults are set per direction between two hosts.
 """
 
+import contextvars
 from collections.abc import Callable
 
 import msgspec
@@ -38,15 +39,17 @@ class PacketNet:
         self.weather = weather
         self._of_link: dict[tuple[str, str], Weather] = {}
         self._cut: dict[tuple[str, str], None] = {}
-        self._bound: dict[Address, Callable[[bytes, Path], None]] = {}
+        self._bound: dict[Address, tuple[Callable[[bytes, Path], None], contextvars.Context]] = {}
         self.observers: list[Callable[[bytes, Path], None]] = []
         """Told of every datagram that is sent, lost ones included."""
 
     def bind(self, address: Address, on_datagram: Callable[[bytes, Path], None]) -> None:
-        """Deliver what is sent to `address` to `on_datagram`. One listener an address."""
+        """Deliver what is sent to `address` to `on_datagram`, in the process that calls this. One
+        listener an address.
+        """
         if address in self._bound:
             raise OSError(f"address already in use: {address}")
-        self._bound[address] = on_datagram
+        self._bound[address] = (on_datagram, contextvars.copy_context())
 
     def unbind(self, address: Address) -> None:
         """Nobody listens there any more; what is under way to it vanishes."""
@@ -80,6 +83,11 @@ class PacketNet:
             self._deliver_later(data, path, weather)
             self._deliver_later(data, path, weather)
 
+    def inject(self, data: bytes, path: Path) -> None:
+        """Somebody on the way puts octets of his own there: `path.local` is what he pretends."""
+        self._trace.event("injected", *path.local, *path.remote, data)
+        self._deliver_later(data, path, self.weather)
+
     def _fate(self, link: tuple[str, str], weather: Weather, size: int) -> str:
         lost = self._random.random() < weather.loss
         twice = self._random.random() < weather.duplicate
@@ -98,20 +106,34 @@ class PacketNet:
         self._loop.call_later(delay_s, self._deliver, data, path)
 
     def _deliver(self, data: bytes, path: Path) -> None:
-        on_datagram = self._bound.get(path.remote)
-        if on_datagram is None or (path.local[0], path.remote[0]) in self._cut:
+        bound = self._bound.get(path.remote)
+        if bound is None or (path.local[0], path.remote[0]) in self._cut:
             self._trace.event("nobody there", *path.remote)
             return
         self._trace.event("arrived", *path.local, *path.remote, len(data))
-        on_datagram(data, Path(local=path.remote, remote=path.local))
+        self._loop.call_soon(self._hand_over, data, path, bound[0], context=bound[1])
+
+    def _hand_over(
+        self, data: bytes, path: Path, on_datagram: Callable[[bytes, Path], None]
+    ) -> None:
+        bound = self._bound.get(path.remote)
+        if bound is not None and bound[0] == on_datagram:  # else it was closed meanwhile
+            on_datagram(data, Path(local=path.remote, remote=path.local))
 
 
 class SimSockets:
     """The datagram seam of one node over a PacketNet."""
 
-    def __init__(self, net: PacketNet, addresses: tuple[Address, ...]) -> None:
+    def __init__(
+        self,
+        net: PacketNet,
+        addresses: tuple[Address, ...],
+        spoke: Callable[[bytes], None] = lambda _data: None,
+    ) -> None:
+        """`spoke(octets)` is told of each datagram before it leaves."""
         self._net = net
         self.addresses = addresses
+        self._spoke = spoke
         self._closed = False
 
     def on_datagram(self, handler: Callable[[bytes, Path], None]) -> None:
@@ -122,6 +144,7 @@ class SimSockets:
     def send(self, datagram: Datagram) -> None:
         """Send one datagram along its path."""
         if not self._closed:
+            self._spoke(datagram.data)
             self._net.send(datagram.data, datagram.path)
 
     def close(self) -> None:

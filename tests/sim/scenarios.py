@@ -12,6 +12,8 @@ import msgspec
 
 from tests.sim.loop import SimLoop, Stuck, run
 from tests.sim.net import Weather
+from tests.sim.storm import storm, storm_size
+from tests.sim.trace import START_S
 from tests.sim.world import ROUGH, Size, World
 
 RECOVER_S = 60.0
@@ -32,7 +34,8 @@ class Scenario(msgspec.Struct, frozen=True):
     """See the module."""
 
     play: Callable[[World], Awaitable[None]]
-    size: Size = Size()
+    size: Size | Callable[[int], Size] = Size()
+    """Or what the seed makes of it."""
     weather: Weather = ROUGH
 
 
@@ -179,6 +182,7 @@ SCENARIOS = {
     "restart-one": Scenario(restart_one, size=Size(clients=10)),
     "owner-cut-off": Scenario(owner_cut_off, size=Size(clients=10)),
     "answers-lost": Scenario(answers_lost, size=Size(clients=10)),
+    "storm": Scenario(storm, size=storm_size, weather=Weather()),
 }
 
 
@@ -193,9 +197,8 @@ def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result
         worlds: list[World] = []
 
         async def main(loop: SimLoop) -> None:
-            world = World(
-                loop, seed, Path(folder), size=scenario.size, weather=scenario.weather, keep=keep
-            )
+            size = scenario.size if isinstance(scenario.size, Size) else scenario.size(seed)
+            world = World(loop, seed, Path(folder), size=size, weather=scenario.weather, keep=keep)
             worlds.append(world)
             await scenario.play(world)
             world.check_end()
@@ -210,6 +213,6 @@ def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result
         findings = [*world.findings, *([ended] if ended else [])]
         trace = world.trace
         return Result(
-            tuple(findings), trace.digest(), trace.count, world.loop.time(),
+            tuple(findings), trace.digest(), trace.count, world.loop.time() - START_S,
             tuple(trace.lines or ()),
         )  # fmt: skip

@@ -32,6 +32,10 @@ class SimClock:
         self.wall_offset_s = wall_offset_s
         self.drift = drift
 
+    def true_s(self) -> float:
+        """Virtual seconds, which no node knows."""
+        return self._loop.time()
+
     def boot_s(self) -> float:
         """Seconds since this node's boot; never steps."""
         return self._loop.time() * (1 + self.drift) + self.boot_offset_s

@@ -1,19 +1,23 @@
 """One member's way to the shared store: slow, cut off, or leaving it in doubt.
 
 Rules: the store itself (`MemoryStore`) never fails; what fails is the way there or the way back. A
-commit whose answer is lost raises `Unknown` and may have happened; one that never got there raises
-`Unavailable` and hasn't.
+commit whose answer is lost raises `Unknown` and may have happened, or may happen later; one that
+never got there raises `Unavailable` and hasn't.
 """
 
 import asyncio
+import contextlib
+import contextvars
 from collections.abc import AsyncIterator, Callable
 
-from cluster.errors import Unavailable, Unknown
+from cluster.errors import LeaseLost, Unavailable, Unknown
 from cluster.store import Changes, Entry, Lease, Scan, Store, Txn, TxnResult
 from tests.sim.seams import SeededRng
 
 DEADLINE_S = 0.5
 """When a call that gets no answer gives up."""
+LATE_S_MAX = 8.0
+"""How long after its caller gave up a late commit may still arrive."""
 
 
 class FaultyStore:
@@ -22,14 +26,26 @@ class FaultyStore:
     def __init__(self, inner: Store, rng: SeededRng, latency_s: float = 0.002) -> None:
         self._inner = inner
         self._random = rng.random
+        self._outside = contextvars.copy_context()
         self.latency_s = latency_s
+        self.jitter_s = 0.0
         self.reachable = True
         self.doubt = 0.0
         """Share of commits that are carried out without an answer coming back."""
+        self.late = 0.0
+        """Share of commits that are carried out only after their caller gave up."""
+        self.refused = 0.0
+        """Share of calls that are answered `Unavailable`."""
         self.twist: Callable[[Txn], Txn] | None = None
         """Changes what reaches the store: for tests that must see a broken store found out."""
+        self.before_commit: Callable[[], None] | None = None
+        """Called once as the next commit reaches the store; a kill here leaves it undone."""
+        self.after_commit: Callable[[], None] | None = None
+        """Called once when the next commit is done and not answered."""
         self._dead = False
         self._changed = asyncio.Event()
+        self._breaks = 0
+        self._late: list[asyncio.Task[None]] = []
 
     def kill(self) -> None:
         """The process at this end is gone: no call of it has an effect or an end any more."""
@@ -38,39 +54,70 @@ class FaultyStore:
     def set_reachable(self, reachable: bool) -> None:
         """Cut this member off from the store, or let it back."""
         self.reachable = reachable
+        self._wake()
+
+    def break_watches(self) -> None:
+        """Every watch of this member ends as if its stream had broken."""
+        self._breaks += 1
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def get(self, key: bytes) -> Entry | None:
         """See `Store.get`."""
         await self.reach()
-        return await self._inner.get(key)
+        return await self._answered(await self._inner.get(key))
 
     async def scan(self, prefix: bytes) -> Scan:
         """See `Store.scan`."""
         await self.reach()
-        return await self._inner.scan(prefix)
+        return await self._answered(await self._inner.scan(prefix))
 
     async def commit(self, txn: Txn) -> TxnResult:
         """See `Store.commit`."""
         await self.reach()
+        if self.before_commit is not None:
+            call, self.before_commit = self.before_commit, None
+            call()
+            await self._alive()
+        if self._random.random() < self.late:
+            loop, delay_s = asyncio.get_running_loop(), self._random.random() * LATE_S_MAX
+            later = self._later(txn, DEADLINE_S + delay_s)
+            self._late.append(loop.create_task(later, context=self._outside.copy()))
+            await asyncio.sleep(DEADLINE_S)
+            raise Unknown("the store's answer was lost")
         result = await self._inner.commit(self.twist(txn) if self.twist else txn)
+        if self.after_commit is not None:
+            call, self.after_commit = self.after_commit, None
+            call()
         if self._random.random() < self.doubt:
             await asyncio.sleep(DEADLINE_S)
             raise Unknown("the store's answer was lost")
-        await asyncio.sleep(self.latency_s / 2)
+        await asyncio.sleep(self._way_s())
+        await self._alive()
         if not self.reachable:
             raise Unknown("the way back from the store is cut")
         return result
 
+    async def _later(self, txn: Txn, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        with contextlib.suppress(LeaseLost):  # nobody waits for the answer any more
+            await self._inner.commit(txn)
+
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
         """See `Store.watch`: while cut off it is silent, afterwards it misses nothing."""
         changes = self._inner.watch(prefix, from_revision)
+        breaks = self._breaks
         try:
             async for batch in changes:
-                await asyncio.sleep(self.latency_s / 2)
-                while not self.reachable:
+                await asyncio.sleep(self._way_s())
+                while not self.reachable and breaks == self._breaks:
                     await self._changed.wait()
+                await self._alive()
+                if breaks != self._breaks:
+                    raise Unavailable("the stream from the store broke")
                 yield batch
         finally:
             await changes.aclose()  # type: ignore[attr-defined]
@@ -78,7 +125,7 @@ class FaultyStore:
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
         """See `Store.lease`."""
         await self.reach()
-        return _FaultyLease(self, await self._inner.lease(ttl_s, lease_id))
+        return _FaultyLease(self, await self._answered(await self._inner.lease(ttl_s, lease_id)))
 
     async def close(self) -> None:
         """This member's end only; the others go on."""
@@ -86,14 +133,27 @@ class FaultyStore:
 
     async def reach(self) -> None:
         """One way to the store. Raises Unavailable."""
-        if self._dead:
-            await asyncio.Event().wait()
-        if not self.reachable:
+        await self._alive()
+        if not self.reachable or self._random.random() < self.refused:
             await asyncio.sleep(DEADLINE_S)
             raise Unavailable("the way to the store is cut")
-        await asyncio.sleep(self.latency_s / 2)
+        await asyncio.sleep(self._way_s())
+        await self._alive()
+
+    async def _answered(self, answer):
+        """The way back of a call that changed nothing."""
+        if self.jitter_s:
+            await asyncio.sleep(self._way_s())
+        if not self.reachable:
+            raise Unavailable("the way back from the store is cut")
+        return answer
+
+    async def _alive(self) -> None:
         if self._dead:
             await asyncio.Event().wait()
+
+    def _way_s(self) -> float:
+        return self.latency_s / 2 + self.jitter_s * self._random.random()
 
 
 class _FaultyLease:
@@ -105,7 +165,7 @@ class _FaultyLease:
 
     async def keep_alive(self) -> float:
         await self._store.reach()
-        return await self._inner.keep_alive()
+        return await self._store._answered(await self._inner.keep_alive())
 
     async def revoke(self) -> None:
         await self._store.reach()

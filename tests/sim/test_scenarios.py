@@ -124,12 +124,20 @@ def test_the_command_names_each_failing_seed_and_counts(capsys: pytest.CaptureFi
         findings = ("something broke",) if seed == 2 else ()
         return Result(findings, "", 0, 0.0, ("a line",) if keep else ())
 
-    assert main(["--seeds", "1-3", "--scenario", "kill-one"], play) == 1
-    assert capsys.readouterr().out == (
-        "seed 2 of kill-one failed: something broke\n2 passed, 1 failed\n"
-    )
-    assert main(["--seeds", "1,3", "--scenario", "kill-one", "--trace"], play) == 0
-    assert capsys.readouterr().out == "a line\na line\n2 passed, 0 failed\n"
+    kept: list[tuple[str, ...]] = []
+
+    def keep(scenario: str, seed: int, lines: tuple[str, ...]) -> Path:
+        kept.append((scenario, str(seed), *lines))
+        return Path("a/trace")
+
+    assert main(["--seeds", "1-3", "--scenario", "kill-one"], play, keep) == 1
+    line, hours, last = capsys.readouterr().out.splitlines()
+    assert line.startswith("seed 2 of kill-one failed at ")
+    assert line.endswith(": something broke (a/trace)")
+    assert (hours, last) == ("0.0 simulated hours", "2 passed, 1 failed")
+    assert kept == [("kill-one", "2", "a line")]
+    assert main(["--seeds", "1,3", "--scenario", "kill-one", "--trace"], play, keep) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["a line", "a line"]
 
 
 def test_seeds_are_ranges_and_lists():

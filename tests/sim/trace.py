@@ -8,9 +8,16 @@ import hashlib
 
 import msgspec
 
+from proto.ike.enums import FLAG_RESPONSE, ExchangeType
 from tests.sim.loop import SimLoop
 
+START_S = 1000.0
+"""Virtual time when a run begins; lines count from there."""
+
 Value = int | float | str | bytes | None
+
+
+HEADER_OCTETS = 28
 
 
 class Trace:
@@ -28,9 +35,32 @@ class Trace:
         self.count += 1
         self._sha256.update(self._encode((self._loop.time(), kind, values)))
         if self.lines is not None:
-            shown = " ".join(v.hex() if isinstance(v, bytes) else str(v) for v in values)
-            self.lines.append(f"{self._loop.time():.6f} {kind} {shown}")
+            shown = " ".join(_shown(kind, value) for value in values)
+            self.lines.append(f"{self._loop.time() - START_S:11.6f} {kind:12} {shown}")
 
     def digest(self) -> str:
         """Hex, over everything so far."""
         return self._sha256.hexdigest()
+
+
+def _shown(kind: str, value: Value) -> str:
+    """A value as a person reads it: what a datagram or frame is, not its octets."""
+    if not isinstance(value, bytes):
+        return str(value)
+    if kind == "frame":
+        frame = msgspec.msgpack.decode(value)
+        name = str(frame.pop("kind"))
+        short = {k: v for k, v in frame.items() if isinstance(v, int | str)}
+        return name + "".join(f" {k}={v}" for k, v in sorted(short.items()))
+    if len(value) < HEADER_OCTETS:
+        return value.hex()
+    try:
+        exchange = ExchangeType(value[18]).name
+    except ValueError:
+        exchange = f"exchange {value[18]}"
+    way = "response" if value[19] & FLAG_RESPONSE else "request"
+    number = int.from_bytes(value[20:24], "big")
+    return (
+        f"{exchange} {way} {number}, SPIs {value[:8].hex()} {value[8:16].hex()}, "
+        f"{len(value)} octets"
+    )

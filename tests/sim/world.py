@@ -14,27 +14,36 @@ from cluster.layout import Keys
 from cluster.store_memory import MemoryStore
 from node.config import ClientSection
 from tests.sim.checkers import TicketChecker, WireChecker
+from tests.sim.invariants import Invariants
+from tests.sim.ledger import Ledger
 from tests.sim.link import LinkNet
 from tests.sim.loop import SimLoop
-from tests.sim.machine import CLUSTER, IKE_PORT, SimClient, SimGateway, gateway_config
+from tests.sim.machine import CLUSTER, IKE_PORT, KEK, SimClient, SimGateway, gateway_config
 from tests.sim.net import PacketNet, Weather
 from tests.sim.seams import SeededRng, SimClock
 from tests.sim.store import FaultyStore
 from tests.sim.trace import Trace
 
-PSK_HEX = "07" * 32
+PSK_HEX = "5ec7e7" * 10 + "5ec7"
 POLL_S = 0.05
+MANY_SHARDS = 16
 BOOT_OFFSET_S_MAX = 100_000.0
 WALL_OFFSET_S_MAX = 1.0
 DRIFT_MAX = 100e-6
 
 
 class Size(msgspec.Struct, frozen=True):
-    """How large a world is."""
+    """How large a world is, and by which policies it is run."""
 
     gateways: int = 3
     clients: int = 20
     shards: int = 16
+    mirrors: int = 1
+    ticket_lifetime_s: int = 3600
+    half_open_max: int = 4096
+    cookie_threshold: int = 1024
+    liveness_interval_s: float = 0.5
+    drift_max: float = DRIFT_MAX
 
 
 ROUGH = Weather(latency_s=0.004, jitter_s=0.02, loss=0.05, duplicate=0.05, reorder=0.05)
@@ -55,8 +64,11 @@ class World:
         self.net = PacketNet(loop, self.rng("net"), self.trace, weather)
         self.links = LinkNet(loop, self.rng("links"), self.trace)
         self.store = MemoryStore(SimClock(loop))
+        self.ledger = Ledger(self.store, CLUSTER, KEK, SimClock(loop))
+        self.invariants = Invariants(self.ledger, CLUSTER)
         self.wire = WireChecker()
         self.net.observers.append(self.wire.see)
+        self.net.observers.append(self.invariants.asked)
         self.findings: list[str] = []
         self.on_begun: list[Callable[[], None]] = []
         """Called when the cluster stands and before any client comes: a test's sabotage."""
@@ -64,7 +76,15 @@ class World:
         self._write_psks()
         self.gateways = [
             SimGateway(
-                gateway_config(number, size.shards, folder),
+                gateway_config(
+                    number,
+                    size.shards,
+                    folder,
+                    mirrors=size.mirrors,
+                    ticket_lifetime_s=size.ticket_lifetime_s,
+                    half_open_max=size.half_open_max,
+                    cookie_threshold=size.cookie_threshold,
+                ),
                 clock=self._clock(f"gw{number}"),
                 net=self.net,
                 links=self.links,
@@ -72,6 +92,7 @@ class World:
             )
             for number in range(1, size.gateways + 1)
         ]
+        self.invariants.watch(self.gateways, self.links)
         self.clients = [self.client(number) for number in range(size.clients)]
 
     def rng(self, name: str) -> SeededRng:
@@ -84,7 +105,7 @@ class World:
             self.loop,
             boot_offset_s=random.random() * BOOT_OFFSET_S_MAX,
             wall_offset_s=random.uniform(-WALL_OFFSET_S_MAX, WALL_OFFSET_S_MAX),
-            drift=random.uniform(-DRIFT_MAX, DRIFT_MAX),
+            drift=random.uniform(-self.size.drift_max, self.size.drift_max),
         )
 
     def _write_psks(self) -> None:
@@ -104,12 +125,12 @@ class World:
             remote_identity="fqdn:vpn.example.com",
             psk_file=str(self._folder / "client-psk.toml"),
             gateways=tuple(g.config.ike.listen[0] for g in self.gateways),
-            liveness_interval_s=0.5,
+            liveness_interval_s=self.size.liveness_interval_s,
             retransmit_initial_s=0.3,
             retransmit_factor=1.5,
             retransmit_tries=8,
         )
-        return SimClient(
+        client = SimClient(
             section,
             (f"10.1.{number // 250}.{number % 250 + 1}", IKE_PORT),
             clock=self._clock(f"client {number}"),
@@ -117,6 +138,8 @@ class World:
             net=self.net,
             trace=self.trace,
         )
+        client.tickets.saved = self.invariants.ticket_saved
+        return client
 
     # -- what happens ---------------------------------------------------------------------------
 
@@ -126,19 +149,24 @@ class World:
         async with asyncio.TaskGroup() as group:
             for gateway in self.gateways:
                 group.create_task(self.start(gateway))
-        await self.until(self._all_owned, 30, "not every shard got an owner")
+        await self.until(self.all_owned, 30, "not every shard got an owner")
         for call in self.on_begun:
             call()
 
     async def start(self, gateway: SimGateway) -> None:
         """Start (again) one gateway, with a way to the store of its own."""
-        rng = self.rng(f"{gateway.name} life {gateway.lives}")
-        way = FaultyStore(self.store, self.rng(f"{gateway.name} way {gateway.lives}"))
-        await gateway.start(way, rng)
+        await gateway.start(*self.next_life(gateway))
 
-    def _all_owned(self) -> bool:
-        owned = [len(g.node.ownership.owned) for g in self.live()]
-        return sum(owned) == self.size.shards and all(owned)
+    def next_life(self, gateway: SimGateway) -> tuple[FaultyStore, SeededRng]:
+        """What the next life of a gateway begins with: a way to the store, and randomness."""
+        rng = self.rng(f"{gateway.name} life {gateway.lives}")
+        return FaultyStore(self.ledger, self.rng(f"{gateway.name} way {gateway.lives}")), rng
+
+    def all_owned(self) -> bool:
+        """Every shard has one owner, who knows of it."""
+        owned = [len(g.node.ownership.owned) if g.ready else 0 for g in self.live()]
+        # with few shards a rank may leave a member none
+        return sum(owned) == self.size.shards and (all(owned) or self.size.shards < MANY_SHARDS)
 
     async def connect_all(self) -> None:
         """Start every client, a few milliseconds apart, each at its own first gateway."""
@@ -184,9 +212,14 @@ class World:
             self.findings.append(f"SAs missing: {missing}, SAs nobody uses: {extra}")
 
     async def check_records(self) -> None:
-        """Durability: the store has the record of each SA that a client relies on (promise 6)."""
-        records = (await self.store.scan(Keys(CLUSTER).records)).entries
+        """Durability: the store has the record of each SA that a client relies on (promise 6), and
+        none that its chain doesn't name.
+        """
+        keys = Keys(CLUSTER)
+        records = (await self.store.scan(keys.records)).entries
+        named = {e.value[:8].hex() for e in (await self.store.scan(keys.sessions)).entries}
         stored = {entry.key.rpartition(b"/")[2].decode(): None for entry in records}
+        self.findings += [f"record {spi} is no chain's" for spi in stored if spi not in named]
         for client in self.clients:
             if client.spi_r.hex() not in stored:
                 self.findings.append(f"{client.name}: no record of {client.spi_r.hex()}")
@@ -201,12 +234,39 @@ class World:
                         gateway.name, bytes.fromhex(event.chain), event.generation,
                         bytes.fromhex(event.spi),
                     )  # fmt: skip
-            crash = gateway.supervisor.crash
-            if crash is not None:
-                self.findings.append(f"{gateway.name}: task {crash.task} died: {crash.error!r}")
+            gateway.note_crash()
+            self.findings += gateway.crashes
         self.findings += self.wire.findings + tickets.findings
+        self.findings += self.invariants.findings + self.ledger.findings
+        self.findings += secrets_in_the_open(self)
 
     def end(self) -> None:
         """Stop the clients' timers, so that the run can end."""
         for client in self.clients:
             client.stop()
+
+
+def secrets_in_the_open(world: World) -> list[str]:
+    """I7: the canaries, and every key that a ring or a ticket held, stand nowhere readable."""
+    secrets = {"the PSK": bytes.fromhex(PSK_HEX), "the KEK": KEK.secret.octets}
+    for ring in world.ledger.rings:
+        for keys in (ring.tickets, ring.records, ring.cookie_keys, ring.qcd):
+            for key in keys.keys:
+                secrets[f"key {key.key_id.hex()} of the ring"] = key.secret.octets
+    for client in world.clients:
+        ticket = client.tickets.load()
+        if ticket is not None:
+            secrets[f"SK_d of {client.name}"] = ticket.sk_d.octets
+    places = {
+        "the store": b"\n".join(world.ledger.values),
+        "the logs": "\n".join(line for g in world.gateways for line in g.log.lines).encode(),
+        "the events": b"\n".join(
+            File(g.config.events.file).read_bytes() for g in world.gateways if g.lives
+        ),
+    }
+    return [
+        f"{name} stands in {place}"
+        for name, secret in secrets.items()
+        for place, octets in places.items()
+        if secret in octets or secret.hex().encode() in octets
+    ]

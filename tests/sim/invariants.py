@@ -1,0 +1,219 @@
+"""What must hold at every instant, looked at as each datagram leaves a gateway.
+
+Rules: a gateway's voice is heard where it leaves the process: at its own socket, or as a Return
+through another member. What was said is compared with what the ledger has seen in the store, never
+with what the gateway believes, but for the state of its own SA. Findings are sentences.
+
+- I1 an IV's fence is one under which this very process owned the SA's shard, and one process speaks
+  for an SA under a fence
+- I2 no response that sets up or ends an SA leaves before the record that holds it, or its deletion,
+  is in the store
+- I4 no salt of a ticket twice under a key
+- I5 no ticket under a key that isn't sealing, no key sealing before all in service open it, no
+  valid ticket refused by a member whose ring is the newest
+- I6 a generation of a chain belongs to one SA
+- I8 the bounded tables keep their bounds
+"""
+
+import hashlib
+
+from cluster.journal import QUEUE_MAX
+from cluster.keyring import KeyRing, KeyState, RingKey
+from cluster.link import Frame, Return
+from proto.ike import ticket
+from proto.ike.core import State
+from proto.ike.effects import Path
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
+from proto.ike.errors import TicketRejected, WireError
+from proto.ike.message import decode_clear
+from proto.ike.ticket import ClientTicket, TicketBody
+from tests.sim.ledger import Ledger, sealing_id
+from tests.sim.link import LinkNet
+from tests.sim.machine import SimGateway
+from tests.sim.seams import WALL_START_S
+
+HEADER_OCTETS = 28
+IV = slice(HEADER_OCTETS + 4, HEADER_OCTETS + 12)
+TICKET_SKEW_S = 5.0
+"""How far a gateway's date may be off before it may refuse a ticket for its dates."""
+ASKED_MAX = 4096
+
+
+class AllKeys:
+    """Opens with every ticket key that ever was, whatever its window."""
+
+    def __init__(self, rings: list[KeyRing]) -> None:
+        self._rings = rings
+
+    def sealing(self, wall_s: float) -> RingKey | None:
+        """Nothing is sealed here."""
+        return None
+
+    def opening(self, key_id: bytes, wall_s: float) -> RingKey | None:
+        """The key, if there ever was one with that id."""
+        for ring in reversed(self._rings):
+            if key_id in ring.tickets.index:
+                return ring.tickets.index[key_id]
+        return None
+
+
+class Invariants:
+    """See the module."""
+
+    def __init__(self, ledger: Ledger, cluster: str) -> None:
+        self.findings: list[str] = []
+        self.calm = False
+        """No faults any more: nothing excuses a valid ticket's refusal."""
+        self.refusals = 0
+        """Valid tickets that were refused for want of a key while the store was away from there."""
+        self._ledger = ledger
+        self._realm = cluster.encode()
+        self._gateways: list[SimGateway] = []
+        self._heard: dict[bytes, None] = {}
+        self._speakers: dict[tuple[bytes, int, int], str] = {}
+        self._holders: dict[tuple[bytes, int], bytes] = {}
+        self._salts: dict[bytes, bytes] = {}
+        self._asked: dict[bytes, bytes] = {}
+        """SPIi of an IKE_SESSION_RESUME → the ticket it showed."""
+        ledger.on_ring.append(self._ring)
+
+    def watch(self, gateways: list[SimGateway], links: LinkNet) -> None:
+        """Listen to these from now on."""
+        self._gateways = gateways
+        for gateway in gateways:
+            gateway.spoke = self.spoke
+        links.observers.append(self._frame)
+
+    # -- what clients say and get
+
+    def asked(self, data: bytes, path: Path) -> None:
+        """Any datagram on the net: presented tickets are remembered."""
+        resume = len(data) > HEADER_OCTETS and data[18] == ExchangeType.IKE_SESSION_RESUME
+        if not resume or data[19] & FLAG_RESPONSE:
+            return
+        shown = decode_clear(data).notify(NotifyType.TICKET_OPAQUE)
+        if shown is not None:
+            if len(self._asked) >= ASKED_MAX:
+                del self._asked[next(iter(self._asked))]
+            self._asked[data[:8]] = shown.data
+
+    def ticket_saved(self, got: ClientTicket) -> None:
+        """A client was given a ticket."""
+        octets = got.ticket
+        digest = hashlib.sha256(octets).digest()
+        if self._salts.setdefault(octets[:25], digest) != digest:
+            self._find(f"two tickets under one key and salt: {octets[:25].hex()}")
+        key = self._ledger.rings[-1].tickets.index.get(octets[1:9])
+        if key is None or key.state is KeyState.ANNOUNCED:
+            state = "gone" if key is None else "only announced"
+            self._find(f"a ticket was sealed under key {octets[1:9].hex()}, which is {state}")
+
+    # -- what gateways say
+
+    def _frame(self, sender: str, frame: Frame) -> None:
+        if isinstance(frame, Return):
+            self.spoke(next(g for g in self._gateways if g.name == sender), frame.data)
+
+    def spoke(self, gateway: SimGateway, data: bytes) -> None:
+        """`data` leaves `gateway`; the first to say something is whose voice it is."""
+        digest = hashlib.sha256(data).digest()
+        if digest in self._heard or len(data) < HEADER_OCTETS:
+            return
+        self._heard[digest] = None
+        self._bounds(gateway)
+        if data[16] == PayloadType.SK:
+            self._voice(gateway, data)
+            if data[19] & FLAG_RESPONSE:
+                self._durable(gateway, data, digest)
+        elif data[18] == ExchangeType.IKE_SESSION_RESUME and data[19] & FLAG_RESPONSE:
+            self._resume(gateway, data)
+
+    def _voice(self, gateway: SimGateway, data: bytes) -> None:
+        if data[19] & FLAG_INITIATOR:
+            return
+        spi, iv = data[8:16], data[IV]
+        epoch, fence = iv[0], int.from_bytes(iv[1:3], "big")
+        shard = gateway.node.codec.shard_of(spi)
+        me = (gateway.name, gateway.incarnation)
+        if self._ledger.owners.get((shard, fence)) != me:
+            self._find(
+                f"{gateway.name} spoke for {spi.hex()} under fence {fence} of shard {shard}, "
+                f"which is not its own"
+            )
+        before = self._speakers.setdefault((spi, epoch, fence), me[1])
+        if before != me[1]:
+            self._find(f"two processes spoke for {spi.hex()} under fence {fence}")
+
+    def _durable(self, gateway: SimGateway, data: bytes, digest: bytes) -> None:
+        spi = data[8:16]
+        core = gateway.node.gateway.endpoint.find(spi)
+        if core is None:
+            self._find(f"{gateway.name} answered for {spi.hex()}, which it doesn't hold")
+        elif data[18] == ExchangeType.IKE_AUTH:
+            if core.state is not State.DEAD and digest not in self._ledger.durable_replies:
+                self._find(f"{gateway.name} answered IKE_AUTH of {spi.hex()} before it was durable")
+            if core.state is State.ESTABLISHED:
+                before = self._holders.setdefault((core.chain, core.generation), spi)
+                if before != spi:
+                    self._find(
+                        f"generation {core.generation} of chain {core.chain.hex()} went to "
+                        f"{before.hex()} and {spi.hex()}"
+                    )
+        elif core.state is State.DEAD and spi not in self._ledger.ended:
+            self._find(f"{gateway.name} answered the end of {spi.hex()} before it was durable")
+
+    def _bounds(self, gateway: SimGateway) -> None:
+        node = gateway.node
+        endpoint = node.gateway.endpoint
+        for what, held, bound in (
+            # as many resumptions have room beside as many handshakes
+            ("half-open SAs", endpoint.half_open, 2 * endpoint.settings.half_open_max),
+            ("operations in the journal", node.journal.pending, QUEUE_MAX),
+        ):
+            if held > bound:
+                self._find(f"{gateway.name} holds {held} {what}, at most {bound} are allowed")
+
+    # -- keys
+
+    def _resume(self, gateway: SimGateway, data: bytes) -> None:
+        """Was a ticket refused that is valid?"""
+        message = decode_clear(data)
+        shown = self._asked.get(data[:8])
+        if shown is None or message.notify(NotifyType.TICKET_NACK) is None:
+            return
+        body = self._genuine(shown)
+        if body is None or abs(gateway.clock.wall_offset_s) > TICKET_SKEW_S / 2:
+            return
+        now_s = WALL_START_S + gateway.clock.true_s()
+        ends_s = min(body.expires_wall_s, body.auth_deadline_wall_s)
+        if not body.issued_wall_s - TICKET_SKEW_S / 4 <= now_s < ends_s - TICKET_SKEW_S:
+            return
+        key_id = shown[1:9]
+        gone = key_id not in self._ledger.rings[-1].tickets.index
+        if self.calm or gone or key_id in gateway.node.rings.ring.tickets.index:
+            self._find(f"{gateway.name} refused a valid ticket of chain {body.chain.hex()}")
+        else:
+            self.refusals += 1
+
+    def _genuine(self, octets: bytes) -> TicketBody | None:
+        """What a ticket holds, however old it is."""
+        try:
+            return ticket.open_ticket(
+                octets, AllKeys(self._ledger.rings), self._realm, 0.0, float("inf")
+            )
+        except (TicketRejected, WireError):
+            return None
+
+    def _ring(self, before: KeyRing, ring: KeyRing, members: dict[str, str]) -> None:
+        """A ring takes effect: a key that begins to seal is one that all in service open."""
+        sealing = sealing_id(ring)
+        if sealing == sealing_id(before):
+            return
+        for gateway in self._gateways:
+            here = gateway.ready and members.get(gateway.name) == gateway.incarnation
+            if here and sealing not in gateway.node.rings.ring.tickets.index:
+                self._find(f"key {sealing.hex()} began to seal before {gateway.name} had it")
+
+    def _find(self, what: str) -> None:
+        if len(self.findings) < 20:
+            self.findings.append(what)

@@ -1,0 +1,184 @@
+"""Reads along with the store: who owned what, what was durable when, which keys there ever were.
+
+Rules: it sits between every member's way and the store itself, so that nothing gets past it; it
+opens what is sealed with the cluster's own key-encryption key, and checks each commit in the step
+in which it takes effect. Findings are sentences.
+
+- A fence of a shard never comes back, and no shard is taken from a member that is there (I1).
+- A record is written by its shard's present owner alone, and for the SA that its chain names
+  (I1, I6).
+- No record's (key, counter) is used for two records (I4).
+- No key seals tickets before every member in service opens it; none goes while tickets under it may
+  be valid (I5).
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import msgspec
+
+from cluster import keyring
+from cluster.errors import Incompatible
+from cluster.keyring import KeyRing, KeyState
+from cluster.layout import Keys, MemberRecord, ShardRecord
+from cluster.records import RecordVault
+from cluster.seams import Clock
+from cluster.store import Changes, Delete, Entry, Lease, Put, Scan, Store, Txn, TxnResult
+from cluster.vault import Kek, open_sealed
+from proto.ike import record as records
+from tests.sim.seams import SeededRng
+
+RECORD_HEADER_OCTETS = 33
+"""Version, key, stream salt and counter of a sealed record: what fixes its IV."""
+
+CLOCKS_S = 60.0
+"""How far a member's date may be off: who drops a key goes by its own."""
+
+_shard = msgspec.json.Decoder(ShardRecord).decode
+_member = msgspec.json.Decoder(MemberRecord).decode
+
+
+class Ledger:
+    """A `Store` that hands everything on to another one."""
+
+    def __init__(self, inner: Store, cluster: str, kek: Kek, clock: Clock) -> None:
+        self._inner = inner
+        self._keys = Keys(cluster)
+        self._kek = kek
+        self._clock = clock
+        self._vault = RecordVault(lambda: self.rings[-1], clock, SeededRng(0, "nobody seals here"))
+        self._ivs: dict[bytes, bytes] = {}
+        self.findings: list[str] = []
+        self.on_ring: list[Callable[[KeyRing, KeyRing, dict[str, str]], None]] = []
+        """Told (former, new, members with their incarnations) as a ring takes effect."""
+        self.owners: dict[tuple[int, int], tuple[str, str]] = {}
+        """(shard, fence) → member and incarnation."""
+        self.fences: dict[int, ShardRecord] = {}
+        self.rings: list[KeyRing] = []
+        self.durable_replies: dict[bytes, None] = {}
+        """Digests of the responses that a record held."""
+        self.ended: dict[bytes, None] = {}
+        """The gateway's SPIs whose record was deleted."""
+        self.generations: dict[bytes, int] = {}
+        """Chain → its newest generation."""
+        self.values: list[bytes] = []
+        """Everything that was ever written, once."""
+        self.commits = 0
+
+    # -- the five verbs
+
+    async def get(self, key: bytes) -> Entry | None:
+        """See `Store.get`."""
+        return await self._inner.get(key)
+
+    async def scan(self, prefix: bytes) -> Scan:
+        """See `Store.scan`."""
+        return await self._inner.scan(prefix)
+
+    async def commit(self, txn: Txn) -> TxnResult:
+        """See `Store.commit`."""
+        result = await self._inner.commit(txn)
+        self.commits += 1
+        # the store in memory answers without waiting: nothing comes between these lines
+        for op in applied(txn, result):
+            await self._note(op)
+        return result
+
+    def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """See `Store.watch`."""
+        return self._inner.watch(prefix, from_revision)
+
+    async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
+        """See `Store.lease`."""
+        return await self._inner.lease(ttl_s, lease_id)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self._inner.close()
+
+    # -- what is written
+
+    async def _note(self, op: Put | Delete) -> None:
+        keys = self._keys
+        if op.key.startswith(keys.records):
+            await self._record(op)
+        elif isinstance(op, Delete):
+            return
+        elif op.key.startswith(keys.shards):
+            await self._claim(int(op.key[len(keys.shards) :], 16), _shard(op.value))
+        elif op.key == keys.ring:
+            await self._ring(op.value)
+        if isinstance(op, Put):
+            self.values.append(op.value)
+
+    async def _claim(self, shard: int, record: ShardRecord) -> None:
+        before = self.fences.get(shard, ShardRecord("", "", 0))
+        self.fences[shard] = record
+        if not record.owner:
+            if record.fence != before.fence:
+                self.findings.append(f"shard {shard} was given up under another fence")
+            return
+        if record.fence <= before.fence:
+            self.findings.append(f"shard {shard}: fence {record.fence} after {before.fence}")
+        self.owners.setdefault((shard, record.fence), (record.owner, record.incarnation))
+        entry = await self._inner.get(self._keys.member(before.owner))
+        there = "" if entry is None else _member(entry.value).incarnation
+        if before.owner and there == before.incarnation:
+            self.findings.append(
+                f"{record.owner} took shard {shard} from {before.owner}, which is there"
+            )
+
+    async def _record(self, op: Put | Delete) -> None:
+        shard, spi = (part.decode() for part in op.key.split(b"/")[-2:])
+        if isinstance(op, Delete):
+            self.ended[bytes.fromhex(spi)] = None
+            return
+        head, digest = op.value[:RECORD_HEADER_OCTETS], hashlib.sha256(op.key + op.value).digest()
+        if self._ivs.setdefault(head, digest) != digest:
+            self.findings.append(f"two records under one key and counter: {spi}")
+        try:
+            record = records.decode(self._vault.open_record(op.value, op.key))
+        except Incompatible as error:
+            self.findings.append(f"a record that nobody can read: {error}")
+            return
+        self.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
+        fence = self.fences.get(int(shard, 16), ShardRecord("", "", 0)).fence
+        if record.fence != fence:
+            self.findings.append(f"record {spi} was written under fence {record.fence} of {fence}")
+        session = await self._inner.get(self._keys.session(record.chain))
+        if session is None or session.value[:8] != record.spi_r:
+            self.findings.append(f"record {spi} was written for a chain that names another")
+        elif session.version != record.generation:
+            self.findings.append(
+                f"record {spi} is of generation {record.generation}, its chain of {session.version}"
+            )
+        self.generations[record.chain] = record.generation
+
+    async def _ring(self, value: bytes) -> None:
+        ring = keyring.decode(open_sealed(self._kek, value, self._keys.ring))
+        before = self.rings[-1] if self.rings else ring
+        self.rings.append(ring)
+        wall_s = self._clock.wall_s()
+        for key_id, key in before.tickets.index.items():
+            if key_id not in ring.tickets.index and key.opens_until_wall_s > wall_s + CLOCKS_S:
+                self.findings.append(f"ticket key {key_id.hex()} went before its time")
+        found = [_member(e.value) for e in (await self.scan(self._keys.members)).entries]
+        members = {member.name: member.incarnation for member in found}
+        for listener in self.on_ring:
+            listener(before, ring, members)
+
+
+def applied(txn: Txn, result: TxnResult) -> Iterator[Put | Delete]:
+    """The writes that a commit carried out, in order."""
+    branch = txn.success if result.succeeded else txn.failure
+    for op, response in zip(branch, result.responses, strict=True):
+        if isinstance(op, Txn) and isinstance(response, TxnResult):
+            yield from applied(op, response)
+        elif isinstance(op, Put | Delete):
+            yield op
+
+
+def sealing_id(ring: KeyRing) -> bytes:
+    """The ticket key that seals by `ring`."""
+    keys = (key.key_id for key in ring.tickets.keys if key.state is KeyState.SEALING)
+    return next(keys, b"")
