@@ -17,6 +17,7 @@ import msgspec
 
 from node.admin_view import ClusterStatus, KeyInfo, RotationStep, SessionInfo
 from node.admin_wire import decode_key, decode_session, decode_status, decode_step
+from node.identity import parse_address
 from proto.rpc import admin_pb2, admin_pb2_grpc
 
 CONNECT_TIMEOUT_S = 2.0
@@ -77,8 +78,8 @@ class AdminClient:
                 self._stub = admin_pb2_grpc.AdminStub(channel)
                 return self
             await channel.close(None)
-        where = ", ".join(self._addresses)
-        raise Unreachable(f"no member answers at {where} (is it running, and of this cluster?)")
+        where = ", ".join([f"{one} ({await _why_not(one)})" for one in self._addresses])
+        raise Unreachable(f"no member answers at {where}")
 
     async def __aexit__(
         self,
@@ -158,8 +159,7 @@ class AdminClient:
     async def read_keks(self) -> tuple[bytes, ...]:
         """The ids of the key-encryption keys that the member holds now. Raises AdminError."""
         try:
-            async for message in self._stub.RotateKeys(request, timeout=ROTATE_TIMEOUT_S):
-                yield decode_step(message)
+            reply = await self._stub.ReadKeks(admin_pb2.ReadKeksRequest(), timeout=LIST_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             _fail(error)
         return tuple(reply.kek_ids)
@@ -193,6 +193,20 @@ async def _ready(channel: grpc.aio.Channel) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _why_not(address: str) -> str:
+    """Why no channel to `address` came about; asked once it has failed, for people."""
+    host, port = parse_address(address)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return "no answer"
+    except OSError as error:
+        return (os.strerror(error.errno) if error.errno else str(error)).lower()
+    writer.close()
+    return "somebody listens, but certificates don't fit: another authority's, or out of their time"
 
 
 def _fail(error: grpc.aio.AioRpcError) -> NoReturn:

@@ -21,7 +21,7 @@ from proto.secret import Secret
 LOG_DEPTH_MAX = 4
 """How deep a value of a log line may be nested."""
 STRANGERS_LINES_MAX = 10
-"""Log lines a second about what anybody can cause with a datagram."""
+"""Log lines a second about what anybody can cause with a datagram, and as many about sessions."""
 EVENT_LINE_OCTETS_MAX = 4096
 """The longest recorded event: appending less than a page is one step for the kernel."""
 
@@ -100,7 +100,7 @@ def _json(line: object, **_: object) -> str:
 
 
 class SparseLog:
-    """A log for what strangers can cause: a few lines a second, and how many were left out."""
+    """A log for what comes in floods: a few lines a second, and how many were left out."""
 
     def __init__(self, log: Any, clock: Clock) -> None:
         self._log = log
@@ -108,6 +108,10 @@ class SparseLog:
         self._since_s = float("-inf")
         self._lines = 0
         self._left_out = 0
+
+    def apart(self) -> "SparseLog":
+        """Another one to the same log, that isn't silenced by the lines of this one."""
+        return SparseLog(self._log, self._clock)
 
     def info(self, message: str, **fields: object) -> None:
         """Log one line, or count it as `left_out` of the next one."""

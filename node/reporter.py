@@ -1,7 +1,9 @@
 """Turns the core's events into metrics, recorded events and log lines, for a gateway.
 
 Rules: the hot path counts and records; it logs only what an operator would want to read once (a
-refusal, an end), never a line per datagram: its log is a `SparseLog`. No event's secret leaves it.
+session that came, a refusal, an end), never a line per datagram, and in a storm a few lines a
+second: its logs are `SparseLog`s, and what strangers cause doesn't silence what sessions do. No
+event's secret leaves it.
 """
 
 from collections.abc import Callable
@@ -34,6 +36,7 @@ class Reporter:
         self._metrics = metrics
         self._events = events
         self._log = log
+        self._sessions = log.apart()
         self._replaced = replaced
         self._on: dict[type[Event], Callable[[Any], None]] = {
             Established: self._established,
@@ -62,12 +65,20 @@ class Reporter:
             how=how,
             identity=event.identity,
         )
+        self._sessions.info(
+            "session up",
+            how=how,
+            identity=event.identity,
+            spi=event.spi.hex(),
+            generation=event.generation,
+        )
         if event.replaced:
             self._replaced(event.chain, event.replaced)
 
     def _ended(self, event: Ended) -> None:
         self._metrics.sessions -= 1
         self._events.write("sa_ended", spi=event.spi, chain=event.chain, why=event.why)
+        self._sessions.info("session ended", spi=event.spi.hex(), why=event.why)
 
     def _failed(self, event: Failed) -> None:
         kind = self._metrics.resumptions if event.resumed else self._metrics.handshakes
@@ -77,9 +88,10 @@ class Reporter:
     def _refused(self, event: TicketRefused) -> None:
         self._metrics.resumptions.add(event.reason)
         self._events.write("ticket_refused", reason=event.reason)
+        self._log.info("ticket refused", reason=event.reason)
 
     def _unanswered(self, event: Unanswered) -> None:
-        self._log.info("peer does not answer", spi=event.spi.hex())
+        self._sessions.info("peer does not answer", spi=event.spi.hex())
 
     def _dropped(self, event: Dropped) -> None:
         self._metrics.dropped.add(event.reason)

@@ -157,7 +157,14 @@ def decode_drill(text: str, source: str) -> Drill:
 def _where(message: str) -> str:
     """msgspec's message with the key in front, as in a TOML file."""
     found = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message)
-    return f"{found[2]}: {found[1]}" if found else message
+    key, said = (found[2], found[1]) if found else ("", message)
+    for pattern, problem in (
+        (r"Object contains unknown field `(.*)`", "unknown key → see deploy/drills/README.md"),
+        (r"Object missing required field `(.*)`", "missing → a drill needs it"),
+    ):
+        if named := re.fullmatch(pattern, said):
+            return f"{key}.{named[1]}: {problem}".lstrip(".")
+    return f"{key}: {said}" if key else said
 
 
 def _ranges(drill: Drill) -> list[str]:

@@ -17,9 +17,8 @@ from cluster.vault import Kek
 from node.admin_client import AdminClient, AdminError, Unreachable, load_credentials
 from node.admin_view import ClusterStatus, RotationStep, SessionInfo
 from node.cli.failure import ExitCode, Failed
-from node.cli.files import kind_of
+from node.cli.files import KINDS, gateway_config, kind_of, operator_config
 from node.cli.output import Output, print_json, print_json_line, print_table, visible, when
-from node.config import load_gateway, load_operator
 from node.identity import format_address, load_kek, parse_address
 from node.toml_strict import ConfigError
 
@@ -45,6 +44,12 @@ def reach(config: Path | None, address: str, ca: str, cert: str, key: str) -> Re
         found = Reach((), "", "", "") if config is None else _from_file(config)
     except ConfigError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+    except OSError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{error.filename}: {error.strerror}"]) from None
+    if bool(cert) != bool(key):
+        given, missing = ("--cert", "--key") if cert else ("--key", "--cert")
+        right = f"{missing} too: a certificate and its key belong together"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{given} alone → {right}"])
     if address:
         try:
             parse_address(address)
@@ -86,7 +91,7 @@ def sessions_list(whom: Reach, output: Output) -> None:
         print_json(found)
     else:
         print_table(SESSION_COLUMNS, map(_session_row, found.sessions))
-        print(f"{len(found.sessions)} sessions")
+        print(f"{len(found.sessions)} session{'' if len(found.sessions) == 1 else 's'}")
     if found.unreachable:
         names = ", ".join(found.unreachable)
         raise Failed(ExitCode.REFUSED, [f"incomplete: {names} did not answer"])
@@ -140,7 +145,7 @@ def keys_list(whom: Reach, output: Output) -> None:
                 key.purpose,
                 key.state,
                 when(key.created_wall_s),
-                when(key.seal_until_wall_s),
+                "" if key.state == "opening" else when(key.seal_until_wall_s),
                 when(key.open_until_wall_s),
             )
             for key in found
@@ -198,12 +203,13 @@ def _steps(
 
 def _from_file(file: Path) -> Reach:
     kind = kind_of(file)
-    if kind == "client":
-        raise ConfigError([f"{file}: a client's file → an operator's or a gateway's"])
+    if kind not in ("operator", "gateway"):
+        right = "an operator's or a gateway's configuration"
+        raise ConfigError([f"{file}: {KINDS[kind]} → {right}"])
     if kind == "operator":
-        operator = load_operator(file)
+        operator = operator_config(file)
         return Reach(operator.addresses, operator.ca_file, operator.cert_file, operator.key_file)
-    member = load_gateway(file).member
+    member = gateway_config(file).member
     if not member.rpc_listen:
         raise ConfigError([f"{file}: member.rpc_listen: missing → ADDRESS:PORT, to be asked there"])
     host, port = parse_address(member.rpc_listen)
@@ -216,8 +222,8 @@ def _ask(whom: Reach, question: Callable[[AdminClient], Awaitable[T]]) -> T:
     """The answer of the first member that is there. Raises Failed."""
     if whom.member:
         print(
-            f"standfast: asking as {whom.member} itself, about itself only;"
-            " an operator's file asks about all",
+            f"standfast: asking with {whom.member}'s own certificate, which may only look, and only"
+            f" at {whom.member}'s own sessions; an operator's file may do everything",
             file=sys.stderr,
         )
 

@@ -1,13 +1,35 @@
 """`init` and `config check`: commands that only touch files."""
 
+import shutil
 from pathlib import Path
 
+from cluster.drill.plan import decode_drill
+from node.certificates import gateway_problems, operator_problems
 from node.cli.failure import ExitCode, Failed
 from node.cli.output import Output, print_json
-from node.config import load_client, load_gateway, load_operator
+from node.config import (
+    GatewayConfig,
+    OperatorConfig,
+    load_client,
+    load_gateway,
+    load_operator,
+)
+from node.identity import load_psks
 from node.sample import InitError, Ports, Sample, ports_from, write_sample
 from node.seams import OsClock, OsRng
-from node.toml_strict import ConfigError, read_toml
+from node.toml_strict import ConfigError, read_file, read_toml
+
+KINDS = {
+    "gateway": "a gateway's configuration",
+    "client": "a client's configuration",
+    "operator": "an operator's configuration",
+    "psk": "pre-shared keys",
+    "drill": "a drill",
+}
+"""What a file may be, and what it is called."""
+MARKS = {"operator": "operator", "client": "client", "psk": "psk", "fault": "drill"}
+"""A table that only one kind of file has; a gateway's have none of them."""
+GATEWAY_TABLES = ("cluster", "member", "ike")
 
 
 def init_sample(folder: Path, gateways: int, name: str, base_port: int, output: Output) -> int:
@@ -31,6 +53,8 @@ def init_sample(folder: Path, gateways: int, name: str, base_port: int, output: 
     print("  pki/  authority and certificates; move pki/ca.key away from a real cluster")
     print("  etcd.yml  one etcd for trying out; a real cluster has three")
     print("Next, each in a terminal of its own:")
+    if shutil.which("etcd") is None:
+        print("  (no etcd on PATH: in a clone, $(python tools/get_etcd.py) instead of etcd)")
     print(f"  etcd --config-file {root}/etcd.yml")
     for number in range(1, gateways + 1):
         print(f"  standfast gateway --config {root}/gw{number}.toml")
@@ -45,23 +69,61 @@ def check_config(file: Path, output: Output) -> int:
     kind = "gateway"
     try:
         kind = kind_of(file)
-        load = {"gateway": load_gateway, "client": load_client, "operator": load_operator}[kind]
-        load(file)
+        _check(file, kind)
     except ConfigError as error:
         problems = error.problems
+    except OSError as error:
+        problems = (f"{error.filename}: {error.strerror}",)
     if output is Output.JSON:
         print_json({"file": str(file), "kind": kind, "ok": not problems, "problems": problems})
     elif problems:
         raise Failed(ExitCode.REFUSED, problems)
     else:
-        print(f"{file}: a {kind}'s configuration, and it fits")
+        print(f"{file}: {KINDS[kind]}, and it fits")
     return ExitCode.REFUSED if problems else ExitCode.DONE
 
 
 def kind_of(file: Path) -> str:
-    """Whose configuration a file is, told by its tables. Raises ConfigError."""
+    """What a file is (one of KINDS), told by its tables. Raises ConfigError."""
     tables = read_toml(file)
-    for kind in ("operator", "client"):
-        if kind in tables:
+    for table, kind in MARKS.items():
+        if table in tables:
             return kind
+    if tables and not any(table in tables for table in GATEWAY_TABLES):
+        found = ", ".join(list(tables)[:3])
+        right = "[cluster], [member] and [ike] for a gateway; [client]; [operator]"
+        raise ConfigError([f"{file}: nothing known here, only {found} → {right}"])
     return "gateway"
+
+
+def gateway_config(file: Path) -> GatewayConfig:
+    """A gateway's configuration whose certificates fit it, too. Raises ConfigError, OSError."""
+    config = load_gateway(file)
+    if problems := gateway_problems(file, config, OsClock().wall_s()):
+        raise ConfigError(problems)
+    return config
+
+
+def operator_config(file: Path) -> OperatorConfig:
+    """An operator's configuration whose certificate fits it. Raises ConfigError, OSError."""
+    config = load_operator(file)
+    if problems := operator_problems(file, config, OsClock().wall_s()):
+        raise ConfigError(problems)
+    return config
+
+
+def _check(file: Path, kind: str) -> None:
+    """Load the file as what it is. Raises ConfigError, OSError."""
+    if kind == "gateway":
+        gateway_config(file)
+    elif kind == "client":
+        load_client(file)
+    elif kind == "operator":
+        operator_config(file)
+    elif kind == "psk":
+        load_psks(str(file))
+    else:
+        try:
+            decode_drill(read_file(file).decode(), str(file))
+        except ValueError as error:
+            raise ConfigError([str(error)]) from None

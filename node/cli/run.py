@@ -1,12 +1,17 @@
 """`gateway`, `client` and `drill run`: commands that stay."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+# gRPC's C core writes lines of its own among ours; what they say, ours say of store and members
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 from cluster.errors import ClusterError
 from node.cli.failure import ExitCode, Failed
-from node.config import LogConfig, load_client, load_gateway
+from node.cli.files import gateway_config
+from node.config import LogConfig, load_client
 from node.observe import configure_logging
 from node.toml_strict import ConfigError
 
@@ -14,9 +19,11 @@ from node.toml_strict import ConfigError
 def gateway(file: Path) -> int:
     """Run a gateway; the exit code."""
     try:
-        config = load_gateway(file)
+        config = gateway_config(file)
     except ConfigError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+    except OSError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{error.filename}: {error.strerror}"]) from None
     from node.process import run_gateway  # noqa: PLC0415  a client doesn't need it
 
     return _run(config.log, lambda: run_gateway(config))
@@ -48,6 +55,8 @@ def _run(log: LogConfig, main: Callable[[], Awaitable[int]]) -> int:
 
     try:
         return asyncio.run(run())
+    except ConfigError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
     except ClusterError as error:
         raise Failed(ExitCode.REFUSED, [str(error)]) from None
     except OSError as error:
@@ -55,5 +64,3 @@ def _run(log: LogConfig, main: Callable[[], Awaitable[int]]) -> int:
         raise Failed(ExitCode.COULD_NOT_RUN, [f"{what}{error.strerror or error}"]) from None
     except KeyboardInterrupt:
         return ExitCode.DONE
-    except ConfigError as error:
-        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None

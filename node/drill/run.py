@@ -64,7 +64,12 @@ def run_drill(
     out = console or Console()
     try:
         drill = decode_drill(file.read_text(), str(file))
-    except (OSError, UnicodeDecodeError, ValueError) as problem:
+        report_dir.mkdir(parents=True, exist_ok=True)  # before a minute's work, not after it
+    except OSError as problem:
+        why = (problem.strerror or str(problem)).lower()
+        _say(out, f"standfast: {problem.filename}: {why}", "red")
+        return COULD_NOT_RUN
+    except ValueError as problem:  # octets that aren't UTF-8 included
         _say(out, f"standfast: {problem}", "red")
         return COULD_NOT_RUN
     folder = Path(tempfile.mkdtemp(prefix=f"standfast-{drill.name}-"))

@@ -23,7 +23,10 @@ def test_the_project_has_drill_files() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("gateways = 3", "gateway = 3"), "topology: Object contains unknown field `gateway`"),
+        (
+            ("gateways = 3", "gateway = 3"),
+            "topology.gateway: unknown key → see deploy/drills/README.md",
+        ),
         (("gateways = 3", 'gateways = "3"'), "topology.gateways: Expected `int`, got `str`"),
         (("gateways = 3", "gateways = 0"), "topology.gateways: 0 → 1 to 16"),
         (("gateways = 3", "shards = 48"), "topology.shards: 48 → a power of two"),

@@ -102,13 +102,37 @@ def test_init_refuses_what_is_not_empty(folder: Path, capsys: pytest.CaptureFixt
     assert err == f"standfast: {folder} is not empty → {right}\n"
 
 
-def test_config_check_knows_the_three_kinds(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, kind in (("gw1", "gateway"), ("client", "client"), ("operator", "operator")):
+def test_config_check_knows_every_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, kind in (("gw1", "a gateway"), ("client", "a client"), ("operator", "an operator")):
         assert run("config", "check", folder / f"{name}.toml") == 0
         out = capsys.readouterr().out
-        assert out == f"{folder}/{name}.toml: a {kind}'s configuration, and it fits\n"
+        assert out == f"{folder}/{name}.toml: {kind}'s configuration, and it fits\n"
+    assert run("config", "check", folder / "psk.toml") == 0
+    assert capsys.readouterr().out == f"{folder}/psk.toml: pre-shared keys, and it fits\n"
+    drill = Path("deploy/drills/kill-one.toml")
+    assert run("config", "check", drill) == 0
+    assert capsys.readouterr().out == f"{drill}: a drill, and it fits\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x = 1\n", "nothing known here, only x → [cluster], [member] and [ike] for a gateway;"),
+        ("[[fault]]\n", "missing → a drill needs it"),
+        ("[[fault]]\nactoin = 1\n", "fault[0].actoin: unknown key → see deploy/drills/README.md"),
+        ("[[psk]]\n", "has mode 0644 → mode 0600"),
+    ],
+)
+def test_config_check_says_what_a_file_lacks_to_be_one(
+    tmp_path: Path, text: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(text)
+    file.chmod(0o644)
+    assert run("config", "check", file) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert line in err
 
 
 def test_config_check_prints_each_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,11 +168,16 @@ def test_a_bad_configuration_does_not_run(
     ("arguments", "line"),
     [
         (("status",), "standfast: whom to ask is missing → --config FILE"),
-        (("status", "--config", "client.toml"), "a client's file → an operator's or a gateway's"),
+        (("status", "--config", "client.toml"), "a client's configuration → an operator's or a ga"),
+        (("status", "--config", "operator.toml", "--cert", "x"), "--cert alone → --key too: a ce"),
+        (("status", "--config", "operator.toml", "--key", "x"), "--key alone → --cert too: a cer"),
         (("status", "--config", "none.toml"), "no such file or directory → a readable file"),
         (("status", "--config", "operator.toml", "--address", "x"), "--address: x → ADDRESS:PORT"),
         (("sessions", "show", "zz", "--config", "operator.toml"), "SPI: zz → 16 hex digits"),
-        (("status", "--config", "operator.toml"), "no member answers at 127.0.0.1:23041, 127.0.0"),
+        (
+            ("status", "--config", "operator.toml"),
+            "answers at 127.0.0.1:23041 (connection refused)",
+        ),
         (("status", "-o", "yaml"), "Invalid value for '-o'"),
         (("frobnicate",), "No such command 'frobnicate'"),
     ],
@@ -271,34 +300,6 @@ async def test_keys(served: Served) -> None:
     ]
 
 
-async def test_a_gateways_own_file_asks_about_that_gateway(served: Served) -> None:
-    served.view.others = {"gw2": "127.0.0.1:1"}
-    code, out, err = await served.ask("sessions", "list", config="gw1.toml")
-    assert code == 0
-    assert out.splitlines()[-1] == "3 sessions"
-    assert "asking as gw1 itself" in err
-    code, out, err = await served.ask("keys", "rotate", config="gw1.toml")
-    assert (code, out) == (1, "")
-    assert "an operator's certificate of sample is needed" in err
-    assert served.view.rotations == 0
-
-
-class Value(msgspec.Struct, frozen=True):
-    octets: bytes
-    inner: tuple[dict[str, bytes], ...]
-
-
-def test_json_shows_octets_as_hex(capsys: pytest.CaptureFixture[str]) -> None:
-    print_json(Value(b"\x01\xff", ({"a": b"\x02"},)))
-    assert json.loads(capsys.readouterr().out) == {"octets": "01ff", "inner": [{"a": "02"}]}
-
-
-def test_a_table_is_not_cut_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(("A", "N"), [("x" * 150, 1), ("[red]y", 22)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].rstrip() == f"{'x' * 150}   1"
-    assert lines[2].startswith("[red]y ")
-    print_table(("IDENTITY",), [("fqdn:\x1b[2J\r\u202ex",)])
 async def test_keys_are_changed_by_an_operators_word(served: Served, tmp_path: Path) -> None:
     served.view.go_on.set()
     code, out, _ = await served.ask("keys", "cancel")
@@ -333,6 +334,45 @@ async def test_keys_are_changed_by_an_operators_word(served: Served, tmp_path: P
     ]
 
 
+async def test_a_gateways_own_file_asks_about_that_gateway(served: Served) -> None:
+    served.view.others = {"gw2": "127.0.0.1:1"}
+    code, out, err = await served.ask("sessions", "list", config="gw1.toml")
+    assert code == 0
+    assert out.splitlines()[-1] == "3 sessions"
+    assert "asking with gw1's own certificate" in err
+    code, out, err = await served.ask("keys", "rotate", config="gw1.toml")
+    assert (code, out) == (1, "")
+    assert "an operator's certificate of sample is needed" in err
+    assert served.view.rotations == 0
+
+
+async def test_another_authoritys_member_is_told_from_nobody(
+    served: Served, tmp_path: Path
+) -> None:
+    assert run("init", tmp_path / "other", "--base-port", 24000) == 0
+    others = [str(tmp_path / "other" / "pki" / f"operator.{end}") for end in ("crt", "key")]
+    code, out, err = await served.ask("status", "--cert", others[0], "--key", others[1])
+    assert (code, out) == (2, "")
+    assert "23041 (somebody listens, but certificates don't fit" in err
+    assert "23042 (connection refused)" in err
+
+
+class Value(msgspec.Struct, frozen=True):
+    octets: bytes
+    inner: tuple[dict[str, bytes], ...]
+
+
+def test_json_shows_octets_as_hex(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json(Value(b"\x01\xff", ({"a": b"\x02"},)))
+    assert json.loads(capsys.readouterr().out) == {"octets": "01ff", "inner": [{"a": "02"}]}
+
+
+def test_a_table_is_not_cut_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A", "N"), [("x" * 150, 1), ("[red]y", 22)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].rstrip() == f"{'x' * 150}   1"
+    assert lines[2].startswith("[red]y ")
+    print_table(("IDENTITY",), [("fqdn:\x1b[2J\r\u202ex",)])
     assert "fqdn:\\x1b[2J\\r\\u202ex" in capsys.readouterr().out
     assert when(0) == ""
     assert when(1_800_000_000) == "2027-01-15 08:00:00Z"

@@ -173,7 +173,7 @@ def test_shards_are_counted_per_gateway_and_anew_after_a_restart(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "No such file"), ("name = 1", "Expected `str`, got `int`"), ("[[", "not TOML")],
+    [(None, "no such file"), ("name = 1", "Expected `str`, got `int`"), ("[[", "not TOML")],
 )
 def test_a_drill_file_that_is_none_could_not_be_run(
     tmp_path: Path, text: str | None, said: str
@@ -186,3 +186,12 @@ def test_a_drill_file_that_is_none_could_not_be_run(
     assert code == 2
     assert said in out.getvalue()
     assert not (tmp_path / "report").exists()
+
+
+def test_a_report_that_could_not_be_written_is_said_before_the_drill(tmp_path: Path) -> None:
+    taken = tmp_path / "report"
+    taken.write_text("a file, where a folder is to be")
+    out = StringIO()
+    code = run_drill(Path("deploy/drills/kill-one.toml"), taken, Console(file=out, width=200))
+    assert code == 2
+    assert out.getvalue() == f"standfast: {taken}: file exists\n"
