@@ -20,7 +20,7 @@ from node.credentials import PskTable
 from node.kernel import NullKernel
 from node.lane import Lane
 from node.metrics import Metrics
-from node.observe import EventLog
+from node.observe import EventLog, SparseLog
 from node.reporter import Reporter
 from node.seams import OsClock, OsRng
 from node.shell import Shell
@@ -70,9 +70,8 @@ class UdpGateway:
         psks = PskTable((("rfc822:*@example.com", Secret(bytes.fromhex(start.psk_hex))),))
         endpoint = Endpoint(settings, rng, psks, BenchSpis(), ring, ring.cookies)
         self.sockets = UdpSockets((("127.0.0.1", 0),), self._receive)
-        reporter = Reporter(
-            Metrics(), EventLog("", "bench", clock), structlog.get_logger("bench"), _replaced
-        )
+        log = SparseLog(structlog.get_logger("bench"), clock)
+        reporter = Reporter(Metrics(), EventLog("", "bench", clock), log, _replaced)
         lane = Lane(endpoint, SettledAtOnce(), NullKernel(), self.sockets, clock, reporter)
         self._shell = Shell(endpoint, lane, clock)
 
