@@ -306,16 +306,15 @@ def find_ticket_key(ring: KeyRing, prefix: str) -> bytes:
     Raises Conflict.
     """
     ids = [key.key_id for key in ring.tickets.keys] + [key.key_id for key in ring.revoked]
-    found = [key_id for key_id in ids if key_id.hex().startswith(prefix)]
-    if len(found) == 1 and prefix:
+    found = [key_id for key_id in ids if prefix and key_id.hex().startswith(prefix)]
+    if len(found) == 1:
         return found[0]
+    if found:
+        raise Conflict(f"{len(found)} ticket keys begin with {prefix!r}: give more of its id")
     others = (ring.records, ring.cookie_keys, ring.qcd)
-    if any(key.key_id.hex().startswith(prefix) for one in others for key in one.keys):
-        raise Conflict(
-            f"{prefix!r} is no ticket key: others aren't revoked, rotating replaces them"
-        )
-    many = f"{len(found)} ticket keys begin with" if found else "there is no ticket key"
-    raise Conflict(f"{many} {prefix!r}: see the list of keys")
+    if prefix and any(k.key_id.hex().startswith(prefix) for one in others for k in one.keys):
+        raise Conflict(f"{prefix!r} is no ticket key: rotating replaces the other kinds")
+    raise Conflict(f"there is no ticket key {prefix!r}: see the list of keys")
 
 
 def revoke(ring: KeyRing, key_id: bytes, wall_s: float, policy: RingPolicy) -> KeyRing:

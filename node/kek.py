@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -25,6 +26,7 @@ WORDS_SHOWN_MAX = 80
 """How much of a failed command's complaint is shown."""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Where systemd puts a service's credentials (systemd.exec, LoadCredential=)."""
+Environ = Mapping[str, str]
 KINDS = ("file", "credential", "command")
 
 
@@ -66,7 +68,7 @@ def kek_sources(config: KekConfig) -> tuple[KekSource, ...]:
     return tuple(found)
 
 
-def check_keks(config: KekConfig, problems: Problems) -> None:
+def check_keks(config: KekConfig, problems: Problems, environ: Environ = os.environ) -> None:
     """Note what is wrong with the sources; commands are looked up and not run."""
     sources = kek_sources(config)
     for prefix, optional in (("kek_", False), ("kek_next_", True)):
@@ -81,19 +83,19 @@ def check_keks(config: KekConfig, problems: Problems) -> None:
             if source.kind == "command":
                 _check_program(source)
             else:
-                _read(source)
+                _read(source, environ)
         except ConfigError as error:
             problems.lines += [
                 f"{problems.path}: cluster.{source.key}: {line}" for line in error.problems
             ]
 
 
-def read_keks(config: KekConfig) -> Keks:
+def read_keks(config: KekConfig, environ: Environ = os.environ) -> Keks:
     """The key-encryption keys, read now; a command may take its time. Raises ConfigError."""
     found: list[Kek] = []
     for source in kek_sources(config):
         try:
-            secret = _read(source)
+            secret = _read(source, environ)
         except ConfigError as error:
             lines = [f"cluster.{source.key}: {line}" for line in error.problems]
             raise ConfigError(lines) from None
@@ -104,20 +106,20 @@ def read_keks(config: KekConfig) -> Keks:
     return Keks(found)
 
 
-def _read(source: KekSource) -> Secret | None:
+def _read(source: KekSource, environ: Environ) -> Secret | None:
     """None: the next key isn't there yet."""
     if not isinstance(source.value, str):
         return _run(source.value)
-    path = source.value if source.kind == "file" else _credential(source.value)
+    path = source.value if source.kind == "file" else _credential(source.value, environ)
     if source.optional and not os.path.exists(path):
         return None
     return load_kek(path)
 
 
-def _credential(name: str) -> str:
+def _credential(name: str, environ: Environ) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
         raise ConfigError([f"{show(name)} → the name of a systemd credential"])
-    folder = os.environ.get(CREDENTIALS)
+    folder = environ.get(CREDENTIALS)
     if not folder:
         right = f"LoadCredential={name}:… in the service's unit"
         raise ConfigError(
