@@ -128,10 +128,11 @@ client-transport-security:
 def _gateway_toml(sample: Sample, number: int, name: str) -> str:
     ports = sample.ports
     return f"""\
+# Every key there is: docs/configuration.md
 [cluster]
 name = "{sample.name}"        # also the realm that tickets are bound to
 kek_file = "kek"              # key-encryption key: 32 octets as hex, mode 0600
-shards = {sample.shards}                   # used once, when the cluster is made
+shards = {sample.shards}                   # used once, when the cluster is made, then ignored
 
 [store]
 kind = "etcd"                 # or "memory": one gateway alone, nothing is shared
@@ -145,11 +146,11 @@ name = "{name}"
 host = "host-{number}"               # failure domain: mirrors are kept on another one
 data_dir = "data/{name}"
 rpc_listen = "127.0.0.1:{ports.rpc + number}"
-lease_ttl_s = 5
+lease_ttl_s = 5               # so long after its death others may claim its shards
 keep_alive_s = 1.0
 heartbeat_interval_s = 0.2
 suspect_after_s = 1.0
-mirrors = 1
+mirrors = 1                   # members that hold copies of its records
 
 [ike]
 listen = ["127.0.0.1:{ports.ike + number}"]
@@ -157,7 +158,7 @@ identity = "fqdn:vpn.example.com"
 psk_file = "psk.toml"
 proposals = ["aes256gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519"]
 child_proposals = ["aes256gcm16"]
-ticket_lifetime_s = 3600
+ticket_lifetime_s = 3600      # how long a client may take to come back with its ticket
 
 [metrics]
 listen = "127.0.0.1:{ports.metrics + number}"
@@ -176,11 +177,11 @@ def _client_toml(sample: Sample) -> str:
 identity = "rfc822:alice@example.com"
 remote_identity = "fqdn:vpn.example.com"
 psk_file = "client-psk.toml"
-gateways = [{gateways}]
+gateways = [{gateways}]  # tried in this order
 ticket_file = "tickets/alice"  # kept at mode 0600; with it a restart resumes
-liveness_interval_s = 1.0
-retransmit_initial_s = 0.5
-retransmit_factor = 1.5
+liveness_interval_s = 1.0      # pause before it asks again whether its gateway lives
+retransmit_initial_s = 0.5     # no answer: again after 0.5, 0.75 and 1.1 s; four in all,
+retransmit_factor = 1.5        # and after 1.7 s more the gateway counts as dead
 retransmit_tries = 4
 
 [log]
