@@ -17,7 +17,7 @@ from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
 from cluster.link import Forward, Heartbeat, Mirror, MirrorAck, PeerLink, Return, Superseded
-from cluster.member import MemberSettings, Membership
+from cluster.member import NORMAL, MemberSettings, Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
@@ -258,7 +258,8 @@ class Node:
         try:
             released = await self.ownership.release_all() if self.ready else 0
             await self.membership.leave()
-            self.seams.log.info("left the cluster", shards_given_up=released)
+            what = "left the cluster" if self.ready else "ended before it had joined"
+            self.seams.log.info(what, shards_given_up=released)
         except ClusterError as error:
             self.seams.log.warning("left without the store's knowledge", why=str(error))
         if hasattr(self, "gateway"):
@@ -355,7 +356,8 @@ class Node:
 
     def _member_state(self, state: str, store_ok: bool) -> None:
         self.events.write("store_state", state="ok" if store_ok else "unavailable")
-        self.seams.log.warning("state", state=state, store="ok" if store_ok else "unavailable")
+        say = self.seams.log.info if store_ok and state == NORMAL else self.seams.log.warning
+        say("state", state=state, store="ok" if store_ok else "unavailable")
 
     def _journal_state(self, state: JournalState) -> None:
         self.seams.log.warning("journal", state=state.value, pending=self.journal.pending)
