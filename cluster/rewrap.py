@@ -64,14 +64,14 @@ class Rewrap:
         silent = [name for name in names if name not in held]
         if silent:
             raise ClusterError(
-                f"nothing was changed: {', '.join(silent)} did not say which key-encryption keys "
-                "it holds"
+                f"nothing was changed: {', '.join(silent)}: no answer when asked for the "
+                "key-encryption keys held there"
             )
         without = [name for name in names if kek_id not in held[name]]
         if without or not names:
             raise WrongKek(
-                f"nothing was changed: {', '.join(without) or 'nobody'} does not hold the "
-                f"key-encryption key {kek_id.hex()}: give it as kek_next_file first"
+                f"nothing was changed: {', '.join(without) or 'no live member'}: without the "
+                f"key-encryption key {kek_id.hex()}, to be given as kek_next_file first"
             )
 
     async def _seal_anew(self, kek_id: bytes) -> tuple[int, list[str]]:

@@ -241,6 +241,20 @@ def test_each_rotation_has_one_winner() -> None:
     play(story)
 
 
+def test_what_another_has_just_announced_is_left_to_it() -> None:
+    async def story(world: World) -> None:
+        await world.start(2)
+        one, two = world.members["gw1"], world.members["gw2"]
+        announced = await one.rotations.announce(lambda _ring, _wall_s: True)
+        assert announced is not None
+        assert await two.rotations.announce(lambda _ring, _wall_s: False) is None
+        taken = await two.rotations.announce(lambda _ring, _wall_s: True)
+        assert taken is not None
+        assert taken.ring.tickets.announced == announced.ring.tickets.announced
+
+    play(story)
+
+
 def test_a_rotation_left_half_way_is_taken_up_by_another() -> None:
     async def story(world: World) -> None:
         await world.start(3)
