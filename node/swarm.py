@@ -96,7 +96,7 @@ class Swarm:
     async def connect(self) -> None:
         """Start them all, a few at a time."""
         under_way: list[Client] = []
-        for number, client in enumerate(self._clients):
+        for client in self._clients:
             while len(under_way) >= self._config.connect_parallel:
                 await asyncio.sleep(POLL_S)
                 under_way = [c for c in under_way if not c.session.established]

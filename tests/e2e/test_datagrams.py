@@ -136,7 +136,9 @@ async def test_hostile_datagrams_leave_no_trace(cluster: Cluster) -> None:
         for name, count in after.items()
         if name.startswith("standfast_datagrams_dropped_total")
     }
-    for reason in ("malformed", "unknown_spi", "message_id"):
-        assert dropped[f'standfast_datagrams_dropped_total{{reason="{reason}"}}'] > 0, dropped
+    # a replay is old, or not the last request octet for octet: which one, the timing decides
+    for reasons in (("malformed",), ("unknown_spi",), ("message_id", "integrity")):
+        labels = [f'standfast_datagrams_dropped_total{{reason="{reason}"}}' for reason in reasons]
+        assert sum(dropped.get(label, 0) for label in labels) > 0, dropped
     assert "Traceback" not in cluster.gateways["gw1"].log
     assert cluster.gateways["gw1"].child.running
