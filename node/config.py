@@ -146,9 +146,9 @@ class IkeConfig(msgspec.Struct, frozen=True):
 class KeysConfig(msgspec.Struct, frozen=True):
     """How the ring's keys are replaced; the same in every gateway's file."""
 
-    rotate: Annotated[
-        Literal["schedule", "manual"], Meta(description='"schedule" or "manual"')
-    ] = "schedule"
+    rotate: Annotated[Literal["schedule", "manual"], Meta(description='"schedule" or "manual"')] = (
+        "schedule"
+    )
     ticket_key_sealing_s: Seconds = 86_400.0
     """A ticket key seals no longer than this; with a schedule it is replaced after about half."""
     ticket_key_opening_s: Annotated[

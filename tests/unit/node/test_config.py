@@ -152,7 +152,7 @@ GOLDEN = [
     (
         "[metrics]",
         "[keys]\nticket_key_opening_s = 89999\n[metrics]",
-        "keys.ticket_key_opening_s: 89999.0 → at least 90000 (ticket_key_sealing_s and ike.ticket_l",
+        "keys.ticket_key_opening_s: 89999.0 → at least 90000 (ticket_key_sealing_s and ike.tick",
     ),
     (
         "[metrics]",
