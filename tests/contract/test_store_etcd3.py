@@ -198,30 +198,65 @@ async def test_what_the_loop_does_not_fetch_is_bounded_and_asked_for_again(
     await store.close()
 
 
-async def test_a_watch_that_etcd_cancels_without_a_word_is_asked_for_again() -> None:
-    """And so is one whose stream breaks, from its last event on; it wants a leader."""
-    gone = rpc_pb2.WatchResponse(canceled=True, cancel_reason="etcdserver: mvcc: whatever")
-    scripts = [
-        [answer(50, created=True), answer(50, 10, 12), gone],
-        [answer(60, created=True), answer(60, 12, 15)],
-        [answer(70, created=True), answer(70), answer(70, 15, 75)],
-    ]
-    service = ScriptedWatch(scripts)
-    server = grpc.aio.server()
+class SilentAfterwards(ScriptedWatch):
+    """Leaves every stream open when its script is over, as etcd does with one it has cancelled."""
+
+    async def Watch(  # noqa: N802 - the service's name for it
+        self, requests: AsyncIterator[rpc_pb2.WatchRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[rpc_pb2.WatchResponse]:
+        request = await anext(requests)
+        script = self.scripts[len(self.asked)]
+        self.asked.append(request.create_request.start_revision)
+        for response in script:
+            yield response
+        await asyncio.Event().wait()
+
+
+async def found_by(service: ScriptedWatch, count: int) -> list[int]:
+    """The revisions of the first `count` changes from revision 10 on."""
+    # or it would end the connection because of our pings, and so the silence
+    server = grpc.aio.server(options=[("grpc.http2.max_ping_strikes", 0)])
     rpc_pb2_grpc.add_WatchServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     store = Etcd3Store(EtcdOptions((f"127.0.0.1:{port}",)), OsClock(), OsThreads())
     found: list[int] = []
-    async with asyncio.timeout(HANG_S):
-        async for changes in store.watch(b"/", 10):
-            found += [change.entry.mod_revision for change in changes.changes]
-            if len(found) == 4:
-                break
-    await store.close()
-    await server.stop(None)
-    assert found == [10, 12, 15, 75]
-    assert service.asked == [9, 12, 15]
+    try:
+        async with asyncio.timeout(HANG_S):
+            async for changes in store.watch(b"/", 10):
+                found += [change.entry.mod_revision for change in changes.changes]
+                if len(found) >= count:
+                    break
+    finally:
+        await store.close()
+        await server.stop(None)
+    return found
+
+
+async def test_a_watch_that_etcd_cancels_without_a_word_is_asked_for_again() -> None:
+    gone = rpc_pb2.WatchResponse(canceled=True, cancel_reason="etcdserver: permission denied")
+    refused = rpc_pb2.WatchResponse(created=True, canceled=True, watch_id=-1)
+    service = SilentAfterwards(
+        [
+            [answer(50, created=True), answer(50, 10, 12), gone],
+            [refused],
+            [answer(60, created=True), answer(60, 12, 15)],
+        ]
+    )
+    assert await found_by(service, 3) == [10, 12, 15]
+    assert service.asked == [9, 12, 12]
+
+
+async def test_a_watch_whose_stream_breaks_goes_on_at_its_last_event_or_progress() -> None:
+    service = ScriptedWatch(
+        [
+            [answer(50, created=True), answer(50, 10, 12)],
+            [answer(60, created=True), answer(60, 12, 15), answer(70)],
+            [answer(80, created=True), answer(80, 75)],
+        ]
+    )
+    assert await found_by(service, 4) == [10, 12, 15, 75]
+    assert service.asked == [9, 12, 70]
     assert {headers["hasleader"] for headers in service.headers} == {"true"}
 
 
