@@ -148,8 +148,9 @@ class Rotations:
         try:
             active = await self._keeper.change(lambda ring, now: self._activated(ring, key, now))
         except Unavailable as error:
+            everywhere = "" if reports.lag else " and installed everywhere"
             raise Unavailable(
-                f"key {name} is announced and installed everywhere, but not activated: {error}"
+                f"key {name} is announced{everywhere}, but not activated: {error}"
             ) from None
         by = f", installed before by {', '.join(reports.done)}" if reports.done else ""
         progress(f"activated: key {name}, ring revision {active.revision}{by}")

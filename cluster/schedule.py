@@ -9,7 +9,6 @@ decided on the ring as it stands in the store. RFC 5723 6.2, 9.5.
 """
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 
@@ -41,7 +40,6 @@ class ScheduleHooks(msgspec.Struct, frozen=True):
     """Who is told what; each is called from the event loop and doesn't raise."""
 
     progress: Progress = quietly
-    on_rotated: Callable[[], None] = lambda: None
     on_trouble: Progress = quietly
     """One line: a try failed, or a key nears its end without a successor."""
 
@@ -135,7 +133,6 @@ class Schedule:
         if rotation.waiting_for:
             names = ", ".join(rotation.waiting_for)
             self._hooks.progress(f"sealing; not reported yet by {names}")
-        self._hooks.on_rotated()
 
     def _draw(self, ring: KeyRing) -> None:
         """A new moment within the jitter for each sealing key."""

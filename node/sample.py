@@ -132,6 +132,7 @@ def _gateway_toml(sample: Sample, number: int, name: str) -> str:
 [cluster]
 name = "{sample.name}"        # also the realm that tickets are bound to
 kek_file = "kek"              # key-encryption key: 32 octets as hex, mode 0600
+kek_next_file = "kek.next"    # where the next one is put, to change it; not there yet
 shards = {sample.shards}                   # used once, when the cluster is made, then ignored
 
 [store]

@@ -70,15 +70,15 @@ class Member:
         self.rotations = rotations
         self.schedule = Schedule(
             keeper=self.keeper, rotations=rotations, clock=self.clock, rng=rng, policy=POLICY,
-            hooks=ScheduleHooks(on_rotated=self._count, on_trouble=self.troubles.append),
+            hooks=ScheduleHooks(self._progress, self.troubles.append),
         )  # fmt: skip
 
     def _report(self) -> None:
         self.world.reported[self.name] = self.keeper.revision
         self.world.look()
 
-    def _count(self) -> None:
-        self.rotated += 1
+    def _progress(self, line: str) -> None:
+        self.rotated += line.startswith("activated")
 
     def _spawn(self, coro: object, _name: str) -> asyncio.Task[object]:
         self.tasks.append(asyncio.ensure_future(coro))  # type: ignore[call-overload]
