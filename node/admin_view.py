@@ -24,7 +24,9 @@ class MemberInfo(msgspec.Struct, frozen=True):
     host: str = ""
     incarnation: str = ""
     state: str = ""
-    """`live`, `suspected`; for the member that answers its own named state."""
+    """Its named state as it says itself (`normal`, `isolated`); of another member also `unheard`
+    (no heartbeat yet) and `suspected` (none for too long).
+    """
     ike_addresses: tuple[str, ...] = ()
     rpc_address: str = ""
     shards: int = 0

@@ -119,7 +119,9 @@ class View:
         mine = name == node.config.member.name
         seen = None if mine else node.heartbeats.seen(name)
         sessions = node.sessions() if mine else (0 if seen is None else seen.beat.sessions)
-        state = "suspected" if name in node.heartbeats.suspected else "live"
+        state = "unheard" if seen is None else seen.beat.state
+        if name in node.heartbeats.suspected:
+            state = "suspected"
         return MemberInfo(
             name=name,
             host=record.host,
