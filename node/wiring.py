@@ -27,6 +27,7 @@ from cluster.shards import SpiCodec
 from cluster.state import StateKeeper
 from cluster.store import Store
 from cluster.vault import Keks
+from node.audit import Audit
 from node.config import GatewayConfig, IkeConfig, keep_alive_timeout_s
 from node.credentials import PskTable
 from node.gateway import Gateway
@@ -154,6 +155,7 @@ class Node:
         spawn(self.mirrors.run(), "mirrors")
         self.journal.start(spawn)
         spawn(self._gauges(), "gauges")
+        spawn(self._audit().run(), "audit")
         self.ready = True
         self.seams.log.info("joined", member=self.config.member.name, shards=self.codec.shards)
 
@@ -225,6 +227,15 @@ class Node:
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
             me=config.member.name, closed=self._closed,
         )  # fmt: skip
+
+    def _audit(self) -> Audit:
+        return Audit(
+            self.seams.store,
+            self.keys,
+            shard_of=self.codec.shard_of,
+            established=lambda: [core for core, _ in self.gateway.endpoint.established()],
+            drop=lambda spi: self._drop(spi, "resumed elsewhere"),
+        )
 
     def _listen(self) -> None:
         """Who is told what."""

@@ -288,6 +288,9 @@ async def rotate(storm: Storm) -> None:
         gateway.supervisor.spawn(carry_out(), "rotate keys")
 
     gateway.process.context.run(begin)
+    for _ in range(30):  # tickets are sealed all the while
+        storm.random.choice(world.clients).ask_for_a_ticket()
+        await asyncio.sleep(storm.random.random() * 0.05)
 
 
 async def end_a_session(storm: Storm) -> None:

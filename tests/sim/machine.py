@@ -314,6 +314,14 @@ class SimClient:
         self.reports.append((kind, fields))
         self._trace.event("report", self.name, kind, str(fields.get("gateway", "")))
 
+    def ask_for_a_ticket(self) -> None:
+        """Have the present SA bring a fresh ticket, unless it is busy."""
+        shell = self._client._shell
+        outcome = shell.endpoint.request_ticket(self.session.spi, shell.now())
+        if outcome is not None:
+            shell.lane.carry_out(outcome)
+            shell.rearm()
+
     def stop(self) -> None:
         """No more timers."""
         self._client.stop()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from node.audit import CYCLE_S
 from tests.sim.loop import SimLoop, Stuck, run
 from tests.sim.net import Weather
 from tests.sim.storm import storm, storm_size
@@ -82,6 +83,40 @@ async def one_ticket_twice(world: World) -> None:
     ways = sorted(str(client.all("established")[0]["how"]) for client in pair)
     if ways != ["full", "resumed"]:
         world.findings.append(f"one ticket gave {ways}")
+    await asyncio.sleep(1)
+    world.check_one_sa_each()
+
+
+async def winner_dies(world: World) -> None:
+    """A ticket was copied, and the gateway that takes the copy dies between its commit and its
+    answer: nobody tells the first SA's owner, who finds out by itself that the chain left it.
+    """
+    await world.begin()
+    await world.connect_all()
+    await asyncio.sleep(1)
+    original = world.clients[0]
+    ticket = original.tickets.load()
+    if ticket is None:
+        world.findings.append("no ticket was issued")
+        return
+    former = original.spi_r
+    at = (world.gateways.index(world.gateway(world.holders(original)[0])) + 1) % len(world.gateways)
+    winner = world.gateways[at]
+    winner.store.after_commit = winner.cut_down
+    thief = world.client(len(world.clients), identity=0)
+    thief.tickets.save_copy(ticket)
+    thief.session.start(at)
+    await world.until(lambda: not winner.alive, 10, "the copy was not taken")
+    thief.vanish()
+    await world.until(
+        lambda: all(former not in gateway.established() for gateway in world.live()),
+        2 * CYCLE_S,
+        "an SA that its chain doesn't name is held",
+    )
+    await world.until(world.all_served, RECOVER_S, "not every client was served again")
+    await asyncio.sleep(1)
+    world.check_one_sa_each()
+    await world.check_records()
 
 
 async def store_away(world: World) -> None:
@@ -173,11 +208,14 @@ async def answers_lost(world: World) -> None:
     for client in world.clients:
         if client.all("ticket_refused"):
             world.findings.append(f"{client.name}: a valid ticket was refused")
+        if any(failed["why"] != "no answer" for failed in client.all("failed")):
+            world.findings.append(f"{client.name}: {client.all('failed')}")
 
 
 SCENARIOS = {
     "kill-one": Scenario(kill_one),
     "one-ticket-twice": Scenario(one_ticket_twice, size=Size(clients=4)),
+    "winner-dies": Scenario(winner_dies, size=Size(clients=4), weather=Weather()),
     "store-away": Scenario(store_away, size=Size(clients=8)),
     "restart-one": Scenario(restart_one, size=Size(clients=10)),
     "owner-cut-off": Scenario(owner_cut_off, size=Size(clients=10)),

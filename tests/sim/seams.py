@@ -17,7 +17,8 @@ class SimClock:
     """One node's clocks: virtual time, seen through the node's own errors.
 
     `boot_offset_s`: every machine has booted at another time. `wall_offset_s`: its idea of the
-    date is off by that much. `drift`: both run fast by that share (50e-6 is a common quartz).
+    date is off by that much. `drift`: the first runs fast by that share (50e-6 is a common quartz);
+    the date is kept by somebody.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class SimClock:
 
     def wall_s(self) -> float:
         """Seconds since 1970 as this node believes; steps when a test changes the offset."""
-        return WALL_START_S + self._loop.time() * (1 + self.drift) + self.wall_offset_s
+        return WALL_START_S + self._loop.time() + self.wall_offset_s
 
     def now(self) -> Now:
         """Both, as the core takes them."""

@@ -187,6 +187,10 @@ class World:
 
     # -- what there is --------------------------------------------------------------------------
 
+    def gateway(self, name: str) -> SimGateway:
+        """The gateway of that name."""
+        return next(gateway for gateway in self.gateways if gateway.name == name)
+
     def live(self) -> list[SimGateway]:
         """The gateways that run."""
         return [gateway for gateway in self.gateways if gateway.alive]
@@ -228,7 +232,14 @@ class World:
         """What is looked at when a run is over: wire, tickets, tasks."""
         tickets = TicketChecker()
         for gateway in self.gateways:
+            revision = 0
             for event in gateway.recorded():
+                if event.kind == "started":
+                    revision = 0
+                if event.kind == "ring_installed":
+                    if event.revision <= revision:
+                        self.findings.append(f"{gateway.name} installed an older ring")
+                    revision = event.revision
                 if event.kind == "sa_established":
                     tickets.established(
                         gateway.name, bytes.fromhex(event.chain), event.generation,

@@ -1,0 +1,74 @@
+"""Compares the SAs that are held here with the store, a few shards at a time.
+
+Rules: a chain has one live SA, the one that it names (DESIGN: what lives where). Whoever resumes a
+session tells the former SA's owner so, once; if that is lost, or its sender dies, the owner finds
+out here. An SA goes only if its chain names another; a record that is missing for any other reason
+(it has just ended, the store was restored) decides nothing.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+
+from cluster.errors import Unavailable
+from cluster.layout import Keys
+from cluster.store import Store
+from proto.ike.core import SaCore
+
+CYCLE_S = 60.0
+"""In this time every shard with sessions is looked at once."""
+STEP_S = 1.0
+SPI_OCTETS = 8
+
+
+class Audit:
+    """See the module; `run` never returns."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        *,
+        shard_of: Callable[[bytes], int],
+        established: Callable[[], Iterable[SaCore]],
+        drop: Callable[[bytes], None],
+    ) -> None:
+        """`drop(spi)`: the SA's chain names another."""
+        self._store = store
+        self._keys = keys
+        self._shard_of = shard_of
+        self._established = established
+        self._drop = drop
+
+    async def run(self) -> None:
+        """Go round for ever, evenly; a store that is away costs a round nothing but its results."""
+        while True:
+            held = self._by_shard()
+            at_once = max(1, math.ceil(len(held) * STEP_S / CYCLE_S))
+            began = 0
+            for shard, sessions in held.items():
+                await self._look(shard, sessions)
+                began += 1
+                if began % at_once == 0:
+                    await asyncio.sleep(STEP_S)
+            await asyncio.sleep(max(STEP_S, CYCLE_S - began // at_once * STEP_S))
+
+    def _by_shard(self) -> dict[int, dict[bytes, bytes]]:
+        """SPI → chain of what is established, and so was durable before any scan that follows."""
+        held: dict[int, dict[bytes, bytes]] = {}
+        for core in self._established():
+            held.setdefault(self._shard_of(core.spi), {})[core.spi] = core.chain
+        return dict(sorted(held.items()))
+
+    async def _look(self, shard: int, sessions: dict[bytes, bytes]) -> None:
+        try:
+            records = await self._store.scan(self._keys.shard_records(shard))
+            stored = {entry.key.rpartition(b"/")[2]: None for entry in records.entries}
+            for spi, chain in sessions.items():
+                if spi.hex().encode() in stored:
+                    continue
+                session = await self._store.get(self._keys.session(chain))
+                if session is not None and session.value[:SPI_OCTETS] != spi:
+                    self._drop(spi)
+        except Unavailable:
+            return
