@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup drill test check format stubs bench sim clean clean-all etcd
+.PHONY: help setup drill test check format stubs bench sim mutants clean clean-all etcd
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: setup  ## CPU and rate per handshake and resumption; bench/results.json
 
 sim: $(INSTALLED)  ## the whole cluster on virtual time: make sim SEEDS=1-20
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+mutants: $(INSTALLED)  ## break the cluster in one line at a time; every break must be found
+	$(BIN)/python -m tests.mutants
 
 clean:  ## remove caches, runs and reports
 	rm -rf report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

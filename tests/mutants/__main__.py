@@ -1,0 +1,128 @@
+"""Breaks the cluster on purpose, one line at a time, and sees that it is found out: `make mutants`.
+
+Each `*.patch` beside this file begins with a sentence of what it breaks and a line `Killed by:`
+with either `sim <scenario> <seeds>` or `pytest <arguments>`.
+
+Rules: a mutant counts as killed only if its killer passes on the tree as it is, and then fails, and
+fails in the way of a finding (exit code 1), not of a tree that doesn't run. A patch that no longer
+applies fails. The tree itself is never touched: mutants live in a copy.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("proto", "cluster", "node", "tests", "pyproject.toml")
+KILLED_BY = "Killed by: "
+FOUND = 1
+"""Exit code of a test run, and of the simulator, that found something wrong."""
+KILLER_S_MAX = 900
+
+
+class Mutant(NamedTuple):
+    """One deliberate fault."""
+
+    name: str
+    what: str
+    killer: str
+    patch: Path
+
+
+def mutants(folder: Path) -> list[Mutant]:
+    """Every mutant of `folder`, by name. Raises ValueError for one without a sentence or killer."""
+    found = []
+    for path in sorted(folder.glob("*.patch")):
+        what, killer, *_ = path.read_text().splitlines()
+        if not what or not killer.startswith(KILLED_BY):
+            raise ValueError(f"{path.name}: a sentence and a line '{KILLED_BY}…' come first")
+        found.append(Mutant(path.stem, what, killer.removeprefix(KILLED_BY), path))
+    return found
+
+
+def command(killer: str) -> list[str]:
+    """How a killer is run."""
+    kind, *rest = killer.split()
+    if kind == "sim":
+        scenario, seeds = rest
+        return ["-m", "tests.sim", "--scenario", scenario, "--seeds", seeds, "--first"]
+    if kind == "pytest":
+        return ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *rest]
+    raise ValueError(f"{killer}: neither 'sim' nor 'pytest'")
+
+
+def run_killer(tree: Path, killer: str) -> int:
+    """Its exit code in `tree`; a run without end counts as 1: something stands still."""
+    # no compiled files: a mutant and the line it replaces may have one length and one second
+    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ended = subprocess.run(
+            [sys.executable, *command(killer)],
+            cwd=tree,
+            env=env,
+            capture_output=True,
+            timeout=KILLER_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return FOUND
+    return ended.returncode
+
+
+def apply(tree: Path, patch: Path, *options: str) -> bool:
+    """Whether the patch could be applied."""
+    git = shutil.which("git") or "git"
+    asked = [git, "apply", "-C1", *options, str(patch)]
+    return subprocess.run(asked, cwd=tree, capture_output=True, check=False).returncode == 0
+
+
+def judge(tree: Path, mutant: Mutant, passing: dict[str, bool]) -> str:
+    """Empty if the mutant was killed, else what is wrong."""
+    killer = mutant.killer
+    if killer not in passing:
+        passing[killer] = run_killer(tree, killer) == 0
+    if not passing[killer]:
+        return "its killer fails without it"
+    if not apply(tree, mutant.patch):
+        return "the patch doesn't apply any more"
+    code = run_killer(tree, killer)
+    if not apply(tree, mutant.patch, "--reverse"):
+        raise RuntimeError(f"{mutant.name}: can't be taken back")
+    if code == 0:
+        return "survived"
+    return "" if code == FOUND else f"the killer ended with {code}: it can't run"
+
+
+def main(arguments: list[str], folder: Path = Path(__file__).parent, root: Path = ROOT) -> int:
+    """The command: a line per mutant, then the totals."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="only these")
+    chosen = parser.parse_args(arguments).names
+    passed = failed = 0
+    passing: dict[str, bool] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch)
+        for name in COPIED:
+            if (root / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(root / name, tree / name, ignore=ignored)
+            elif (root / name).exists():
+                shutil.copy(root / name, tree / name)
+        for mutant in mutants(folder):
+            if chosen and mutant.name not in chosen:
+                continue
+            wrong = judge(tree, mutant, passing)
+            passed, failed = passed + (not wrong), failed + bool(wrong)
+            verdict = f"ALIVE, {wrong}" if wrong else "killed"
+            print(f"{mutant.name:28} {verdict:8} {mutant.killer}: {mutant.what}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
