@@ -4,6 +4,12 @@
 again.
 """
 
+import msgspec
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for octets that it can't decode: text that is no UTF-8 and lists that are
+nested too deep have exceptions of their own."""
+
 
 class ClusterError(Exception):
     """Base of the family; each message is one line a person can act on."""

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 from msgspec.structs import replace
 
-from cluster.errors import ClusterError, Conflict, Incompatible
+from cluster.errors import UNREADABLE, ClusterError, Conflict, Incompatible
 from cluster.seams import Rng
 from proto.secret import Secret
 
@@ -227,7 +227,7 @@ def decode(octets: bytes) -> KeyRing:
             )
         sets = {name: KeySet(_KEYS_DECODER.decode(form.pop(name))) for name in _SETS}
         revoked = _REVOKED_DECODER.decode(form.pop(_REVOKED, _NONE))
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise Incompatible(f"the key ring can't be read: {error}") from None
     for name, keys in sets.items():
         _check(name, keys)

@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 import msgspec
 
+from cluster.frames import decode_frame, encode_frame
 from cluster.identity import MEMBER, Identity, peer_identity, server_name
 from cluster.link import Forward, Frame
 from cluster.seams import Spawn
@@ -132,8 +133,6 @@ class GrpcLink:
         self._spawn = spawn
         self._settings = settings or LinkSettings()
         self._peers: dict[str, _Peer] = {}
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Frame).decode
         self._handler: Callable[[str, Frame], None] | None = None
         self._streams: dict[str, int] = {}
         """The newest stream of each sender."""
@@ -173,7 +172,7 @@ class GrpcLink:
         if peer is None or not peer.connected:
             self._dropped += 1
             return False
-        data = self._encode(frame)
+        data = encode_frame(frame)
         settings = self._settings
         forward = isinstance(frame, Forward)
         room = settings.forward_frames_max if forward else settings.queue_frames_max
@@ -323,9 +322,8 @@ class GrpcLink:
         while True:
             sender, frames = await self._inbound.get()
             for data in frames:
-                try:
-                    frame = self._decode(data)
-                except msgspec.DecodeError:
+                frame = decode_frame(data)
+                if frame is None:
                     self._unknown += 1
                     continue
                 self._received += 1

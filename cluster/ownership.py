@@ -30,7 +30,7 @@ from cluster.claims import (
     transaction,
     vacancy,
 )
-from cluster.errors import Incompatible, Unavailable, Unknown
+from cluster.errors import UNREADABLE, Incompatible, Unavailable, Unknown
 from cluster.follow import follow
 from cluster.heartbeat import Heartbeats
 from cluster.layout import Keys, ShardRecord
@@ -39,6 +39,14 @@ from cluster.seams import Clock, Rng, Spawn
 from cluster.store import Entry, Store, TxnResult
 
 _decode = msgspec.json.Decoder(ShardRecord).decode
+
+
+def decode_shard(value: bytes) -> ShardRecord | None:
+    """The record in `value`; None if a later release wrote what this one can't read."""
+    try:
+        return _decode(value)
+    except UNREADABLE:
+        return None
 
 
 class OwnershipSettings(msgspec.Struct, frozen=True):
@@ -305,9 +313,13 @@ class Ownership:
     def _changed(self, key: bytes, entry: Entry | None, revision: int) -> None:
         try:
             shard = int(key[len(self._keys.shards) :], 16)
-            record = _decode(entry.value) if entry is not None else None
-        except (ValueError, msgspec.DecodeError):
+        except ValueError:
             return
+        record = None
+        if entry is not None:
+            record = decode_shard(entry.value)
+            if record is None:
+                return
         if not 0 <= shard < self.shards:
             return
         if record is not None:

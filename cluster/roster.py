@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from cluster.errors import UNREADABLE
 from cluster.follow import follow
 from cluster.layout import Keys, MemberRecord
 from cluster.store import Entry, Store
@@ -29,7 +30,7 @@ def decode_member(value: bytes) -> MemberRecord | None:
     """The record in `value`; None if a later release wrote what this one can't read."""
     try:
         return _decode(value)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

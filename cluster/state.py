@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from cluster.errors import Incompatible, Unknown
+from cluster.errors import UNREADABLE, Incompatible, Unknown
 from cluster.follow import follow
 from cluster.layout import FORMAT, ClusterState, Keys
 from cluster.seams import Clock
@@ -28,7 +28,7 @@ def decode_state(value: bytes) -> ClusterState:
     """Raises Incompatible if another release or a foreign hand wrote it."""
     try:
         state = _decode(value)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Incompatible(f"cluster state can't be read ({error}): update this member") from error
     if state.format > FORMAT:
         raise Incompatible(

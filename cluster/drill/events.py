@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from cluster.errors import UNREADABLE
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """What happened, when, to whom. Which of the optional fields are set depends on `kind`."""
@@ -50,7 +52,7 @@ def decode_line(line: bytes) -> Event | None:
     """The event in one line; None if it isn't one."""
     try:
         return _DECODER.decode(line)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

@@ -10,6 +10,8 @@ import re
 
 import msgspec
 
+from cluster.errors import UNREADABLE
+
 GATEWAYS_MAX = 16
 ETCD_MEMBERS_MAX = 5
 CLIENTS_MAX = 9999
@@ -147,7 +149,7 @@ def decode_drill(text: str, source: str) -> Drill:
         drill = msgspec.toml.decode(text, type=Drill)
     except msgspec.ValidationError as problem:
         raise ValueError(f"{source}: {_where(str(problem))}") from None
-    except (msgspec.DecodeError, ValueError) as problem:
+    except (*UNREADABLE, ValueError) as problem:
         raise ValueError(f"{source}: not TOML: {problem}") from None
     for complaint in (*_ranges(drill), *_faults(drill)):
         raise ValueError(f"{source}: {complaint}")

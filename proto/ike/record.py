@@ -11,6 +11,7 @@ import msgspec
 from proto.ike.core import SaCore
 from proto.ike.effects import Address, Path
 from proto.ike.errors import Misuse, WireError
+from proto.ike.wire import UNREADABLE
 
 FORMAT = 1
 
@@ -130,7 +131,7 @@ def decode(octets: bytes) -> Record:
     """The record in `octets`. Raises WireError where it is none, or of a format we can't read."""
     try:
         record = _DECODER.decode(octets)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise WireError(f"not an IKE SA record: {error}") from None
     if record.format != FORMAT:
         raise WireError(f"IKE SA record of format {record.format}, not {FORMAT}")

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proto.ike.errors import TicketReason, TicketRejected
 from proto.ike.seams import Rng
+from proto.ike.wire import UNREADABLE
 from proto.secret import Secret
 
 FORMAT = 1
@@ -138,7 +139,7 @@ def open_ticket(
         raise TicketRejected(TicketReason.FORGED) from None
     try:
         body = _decoder.decode(plaintext)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise TicketRejected(TicketReason.MALFORMED) from None
     if now_wall_s > min(body.expires_wall_s, body.auth_deadline_wall_s) + skew_s:
         raise TicketRejected(TicketReason.EXPIRED)
@@ -183,5 +184,5 @@ class ClientTicket(msgspec.Struct, frozen=True):
         """Raises TicketRejected MALFORMED when `data` isn't what `encode` wrote."""
         try:
             return msgspec.json.decode(data, type=cls, dec_hook=_to_secret)
-        except (msgspec.DecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             raise TicketRejected(TicketReason.MALFORMED) from None

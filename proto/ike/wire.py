@@ -1,6 +1,12 @@
 """A cursor over octets that somebody sent: each step checks first and raises WireError alone."""
 
+import msgspec
+
 from proto.ike.errors import WireError
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for octets that it can't decode: text that is no UTF-8 and lists that are
+nested too deep have exceptions of their own."""
 
 
 class Reader:
