@@ -37,12 +37,13 @@ drill: setup  ## kill one of three gateways under 300 clients; verdict, ./report
 test: setup  ## every test
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED)  ## lint, format, types, import contracts, generated stubs
+check: $(INSTALLED)  ## lint, format, types, import contracts, what is generated
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/gen_stubs.py --check
+	$(BIN)/python tools/rfc_rows.py --check
 
 format: $(INSTALLED)  ## put the source into the one format that `check` accepts
 	$(BIN)/ruff check --fix-only --select I .
