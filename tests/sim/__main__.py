@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from tests.sim.scenarios import SCENARIOS, Result, run_seed
 
 TRACES = Path("runs/sim")
@@ -76,4 +78,6 @@ def main(
 
 
 if __name__ == "__main__":
+    # what a task died of is a finding; its traceback would bury the others
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     sys.exit(main(sys.argv[1:]))

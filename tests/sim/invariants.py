@@ -69,7 +69,8 @@ class Invariants:
         self._ledger = ledger
         self._realm = cluster.encode()
         self._gateways: list[SimGateway] = []
-        self._heard: dict[bytes, None] = {}
+        self.heard: dict[bytes, None] = {}
+        """Digests of everything that gateways said."""
         self._speakers: dict[tuple[bytes, int, int], str] = {}
         self._holders: dict[tuple[bytes, int], bytes] = {}
         self._salts: dict[bytes, bytes] = {}
@@ -117,9 +118,9 @@ class Invariants:
     def spoke(self, gateway: SimGateway, data: bytes) -> None:
         """`data` leaves `gateway`; the first to say something is whose voice it is."""
         digest = hashlib.sha256(data).digest()
-        if digest in self._heard or len(data) < HEADER_OCTETS:
+        if digest in self.heard or len(data) < HEADER_OCTETS:
             return
-        self._heard[digest] = None
+        self.heard[digest] = None
         self._bounds(gateway)
         if data[16] == PayloadType.SK:
             self._voice(gateway, data)

@@ -1,0 +1,119 @@
+"""Each invariant finds what it is there to find; the mutants try them against broken gateways."""
+
+import asyncio
+import hashlib
+
+import msgspec
+
+from cluster.layout import Keys, MemberRecord, ShardRecord
+from cluster.store import Compare, Delete, Put, Target, Txn
+from cluster.store_memory import MemoryStore
+from proto.ike.ticket import ClientTicket
+from proto.secret import Secret
+from tests.sim.ledger import Ledger, applied
+from tests.sim.loop import SimLoop, run
+from tests.sim.machine import CLUSTER, KEK
+from tests.sim.net import Weather
+from tests.sim.scenarios import Scenario, run_scenario
+from tests.sim.seams import SimClock
+from tests.sim.world import PSK_HEX, Size, World
+
+KEYS = Keys(CLUSTER)
+SMALL = Size(gateways=1, clients=1)
+
+
+def _shard(owner: str, fence: int) -> Put:
+    return Put(KEYS.shard(3), msgspec.json.encode(ShardRecord(owner, f"life of {owner}", fence)))
+
+
+def _member(name: str) -> Put:
+    record = MemberRecord(name, f"life of {name}", "", "", "", (), 0, 0.0, "")
+    return Put(KEYS.member(name), msgspec.json.encode(record))
+
+
+def _ledger_finds(*commits: tuple[Put | Delete, ...]) -> list[str]:
+    async def main(loop: SimLoop):
+        ledger = Ledger(MemoryStore(SimClock(loop)), CLUSTER, KEK, SimClock(loop))
+        for writes in commits:
+            await ledger.commit(Txn(success=writes))
+        return ledger.findings
+
+    return run(main)
+
+
+def test_i1_a_shard_is_claimed_from_nobody_and_from_who_is_gone():
+    gone = Delete(KEYS.member("gw1"))
+    assert _ledger_finds((_member("gw1"), _shard("gw1", 1)), (gone,), (_shard("gw2", 2),)) == []
+    assert _ledger_finds((_shard("gw1", 1),), (_shard("", 1),), (_shard("gw2", 2),)) == []
+
+
+def test_i1_a_fence_that_does_not_rise_is_found():
+    assert _ledger_finds((_shard("gw1", 2),), (_shard("gw2", 2),)) == ["shard 3: fence 2 after 2"]
+
+
+def test_i1_a_shard_taken_from_a_member_that_is_there_is_found():
+    (finding,) = _ledger_finds((_member("gw1"), _shard("gw1", 1)), (_shard("gw2", 2),))
+    assert finding == "gw2 took shard 3 from gw1, which is there"
+
+
+def test_what_a_commit_wrote_is_read_from_the_branch_it_took():
+    async def main(loop: SimLoop):
+        store = MemoryStore(SimClock(loop))
+        nested = Txn((Compare(b"a", Target.VERSION, 1),), (Put(b"x", b""),), (Put(b"y", b""),))
+        txn = Txn(success=(Put(b"b", b""), nested))
+        return list(applied(txn, await store.commit(txn)))
+
+    assert [op.key for op in run(main)] == [b"b", b"y"]
+
+
+def _play(sabotage) -> tuple[str, ...]:
+    async def play(world: World) -> None:
+        await world.begin()
+        await world.connect_all()
+        await asyncio.sleep(1)
+        await sabotage(world)
+
+    return run_scenario(Scenario(play, size=SMALL, weather=Weather()), 1).findings
+
+
+def test_nothing_is_found_where_nothing_is_wrong():
+    async def nothing(world: World) -> None:
+        assert world.ledger.durable_replies
+
+    assert _play(nothing) == ()
+
+
+def test_i2_an_answer_that_no_record_holds_is_found():
+    async def forget(world: World) -> None:
+        (gateway,), (client,) = world.gateways, world.clients
+        reply = next(d for d in world.invariants.heard if d in world.ledger.durable_replies)
+        assert len(reply) == hashlib.sha256().digest_size
+        spi_i = client.all("established")[-1]["spi_i"]
+        head = spi_i + client.spi_r + bytes([46, 0x20, 35, 0x20])
+        iv = bytes([0, 0, 1]) + bytes(5)
+        gateway.spoke(gateway, head + bytes(4) + bytes(8) + iv + bytes(24))
+
+    (finding,) = _play(forget)
+    assert "answered IKE_AUTH" in finding
+    assert "before it was durable" in finding
+
+
+def test_i5_a_ticket_under_a_key_that_does_not_seal_is_found():
+    async def save(world: World) -> None:
+        stray = b"\x01" + b"\xee" * 8 + bytes(60)
+        ticket = ClientTicket(stray, 0.0, (0, 0, 0, 0, 0), Secret(bytes(32)), 0, b"", 0, b"", "")
+        world.invariants.ticket_saved(ticket)
+
+    assert _play(save) == (f"a ticket was sealed under key {'ee' * 8}, which is gone",)
+
+
+def test_i7_a_secret_in_store_log_or_events_is_found():
+    async def leak(world: World) -> None:
+        (gateway,) = world.gateways
+        await world.ledger.commit(Txn(success=(Put(b"leak", KEK.secret.octets),)))
+        gateway.log.info("look", key=PSK_HEX)
+        gateway.node.events.write("look", key=world.ledger.rings[-1].qcd.keys[0].secret.octets)
+
+    findings = _play(leak)
+    assert findings[:2] == ("the PSK stands in the logs", "the KEK stands in the store")
+    assert findings[2].endswith("of the ring stands in the events")
