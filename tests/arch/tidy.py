@@ -23,7 +23,14 @@ SUPERVISOR = "node/supervisor.py"
 ENTRY_POINTS = ("node.cli", "tests.arch.tidy")
 """Modules that need no importer: what pyproject.toml names, besides every __main__ and test."""
 
-MAY_PRINT = ("node/cli", "tools/", "bench/", "tests/sim/__main__.py", "tests/sim/script_")
+MAY_PRINT = (
+    "node/cli",
+    "tools/",
+    "bench/",
+    "tests/fuzz/__main__.py",
+    "tests/sim/__main__.py",
+    "tests/sim/script_",
+)
 
 Words = dict[str, str]
 

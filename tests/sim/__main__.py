@@ -8,6 +8,7 @@ keeping quiet; a seed that failed goes into `tests/sim/seeds.txt`.
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,12 +54,14 @@ def main(
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), action="append")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--first", action="store_true", help="stop at the first that fails")
+    parser.add_argument("--minutes", type=float, help="begin no run after that; what fits, fits")
     chosen = parser.parse_args(arguments)
+    end_s = time.monotonic() + 60 * chosen.minutes if chosen.minutes else float("inf")
     passed = failed = 0
     virtual_s = 0.0
     for name in chosen.scenario or SCENARIOS:
         for seed in chosen.seeds:
-            if failed and chosen.first:
+            if (failed and chosen.first) or time.monotonic() > end_s:
                 break
             result = play(name, seed, keep=chosen.trace)
             virtual_s += result.virtual_s

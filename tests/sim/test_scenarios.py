@@ -140,5 +140,20 @@ def test_the_command_names_each_failing_seed_and_counts(capsys: pytest.CaptureFi
     assert capsys.readouterr().out.splitlines()[:2] == ["a line", "a line"]
 
 
+def test_the_command_stops_when_asked_to_at_the_first_failure_or_when_time_is_up(
+    capsys: pytest.CaptureFixture[str],
+):
+    def play(scenario: str, seed: int, *, keep: bool) -> Result:
+        return Result(("broken",) if seed == 2 else (), "", 0, 0.0, ())
+
+    def keep(scenario: str, seed: int, lines: tuple[str, ...]) -> Path:
+        return Path("a/trace")
+
+    assert main(["--seeds", "1-9", "--scenario", "storm", "--first"], play, keep) == 1
+    assert capsys.readouterr().out.endswith("1 passed, 1 failed\n")
+    assert main(["--seeds", "1-9", "--scenario", "storm", "--minutes", "1e-9"], play, keep) == 0
+    assert capsys.readouterr().out.endswith("0 passed, 0 failed\n")
+
+
 def test_seeds_are_ranges_and_lists():
     assert parse_seeds("1-3,7") == [1, 2, 3, 7]
