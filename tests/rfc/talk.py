@@ -91,6 +91,21 @@ def gateway_core(pair: Pair, client: Initiator) -> SaCore:
     return pair.gateway.core(client.spi_r)
 
 
+def without(client: Initiator, *kinds: int) -> list[Payload]:
+    """The IKE_AUTH payloads, some left out."""
+    return [(kind, body) for kind, body in client.auth_payloads() if kind not in kinds]
+
+
+def changed(client: Initiator, kind: int, body: bytes) -> list[Payload]:
+    """The IKE_AUTH payloads, one with another body."""
+    return [(k, body if k == kind else b) for k, b in client.auth_payloads()]
+
+
+def unspent(pair: Pair, client: Initiator) -> None:
+    """The ticket still makes an SA."""
+    resume(pair, Initiator(client.old, client.form), "afterwards")
+
+
 # -- our client at the independent gateway --------------------------------------------------------
 OPAQUE = b"as opaque a ticket as any: " + bytes(range(40))
 

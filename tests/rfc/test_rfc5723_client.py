@@ -328,3 +328,62 @@ def test_r16_r20_a_ticket_too_long_for_one_datagram_is_shown_whole() -> None:
     kinds = [kind for kind, _ in called.gateway.see(called.client.sent[0].data).payloads]
     assert kinds[:2] == [NONCE, NOTIFY]
     assert IDR not in kinds
+
+
+@pytest.mark.parametrize(
+    ("exchange", "flags", "message_id"),
+    [(34, 0x20, 0), (35, 0x20, 0), (38, 0x20, 1), (38, 0x28, 0), (38, 0x00, 0)],
+)
+def test_r16_r29_only_the_exchange_itself_is_an_answer(
+    exchange: int, flags: int, message_id: int
+) -> None:
+    """Nr under another exchange type, Message ID or flags is passed over; the right one counts."""
+    called = Called()
+    called.gateway.see(called.last())
+    wrong = bytearray(called.gateway.answer(fresh("wrong", 8), fresh("wrong nr")))
+    wrong[18:20] = bytes((exchange, flags))
+    wrong[20:24] = message_id.to_bytes(4, "big")
+    called.tell(bytes(wrong))
+    assert len(called.client.sent) == 1
+    called.establish()
+    assert len(called.client.of(Established)) == 1
+
+
+def test_r4_a_refused_new_ticket_is_no_refusal_of_the_one_that_was_shown() -> None:
+    """TICKET_NACK inside SK: the SA is up, and nothing new to keep."""
+    called = Called()
+    called.establish(notify(TICKET_NACK))
+    assert len(called.client.of(Established)) == 1
+    assert called.client.of(TicketRefused) == called.client.of(TicketReceived) == []
+    called.pair.run(1)
+    assert called.client.core(called.spi).state is State.ESTABLISHED
+
+
+def test_r6_r7_without_a_child_the_sa_and_its_ticket_are_taken() -> None:
+    """NO_PROPOSAL_CHOSEN beside a right AUTH: the exchange succeeded, so the ticket is kept."""
+    called = Called()
+    called.accept_ticket()
+    answer = [(k, b) for k, b in called.gateway.auth_payloads() if k in (IDR, AUTH)]
+    called.tell(called.gateway.say([*answer, notify(14), ticket(b"the next")]))
+    assert called.client.core(called.spi).children == ()
+    assert stored(called) == [b"the next"]
+
+
+def test_r68_an_unprotected_refusal_of_ike_auth_is_not_believed() -> None:
+    """AUTHENTICATION_FAILED that nobody sealed: the sealed answer after it is taken."""
+    called = Called()
+    called.accept_ticket()
+    forged = bytearray(independent.clear(called.gateway.ends, 35, 0x20, [notify(24)]))
+    forged[20:24] = (1).to_bytes(4, "big")
+    called.tell(bytes(forged))
+    called.tell(called.gateway.say(called.gateway.auth_payloads()))
+    assert len(called.client.of(Established)) == 1
+
+
+def test_r7_a_sealed_refusal_ends_it_and_its_ticket_is_not_kept() -> None:
+    """AUTHENTICATION_FAILED inside SK with a ticket beside it: no SA and nothing to keep."""
+    called = Called()
+    called.accept_ticket()
+    called.tell(called.gateway.say([notify(24), ticket(b"poison")]))
+    assert len(called.client.of(Failed)) == 1
+    assert stored(called) == []
