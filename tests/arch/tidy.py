@@ -28,6 +28,7 @@ MAY_PRINT = (
     "tools/",
     "bench/",
     "tests/fuzz/__main__.py",
+    "tests/mutants/__main__.py",
     "tests/sim/__main__.py",
     "tests/sim/script_",
 )
