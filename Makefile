@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 SEEDS ?= 1-20
+SECONDS ?= 120
+TARGET ?=
 DRILL ?= deploy/drills/kill-one.toml
 REPORT ?= report
 
@@ -12,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup drill test check format stubs bench sim mutants clean clean-all etcd
+.PHONY: help setup drill test check format stubs bench sim fuzz mutants clean clean-all etcd
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,9 @@ bench: setup  ## CPU and rate per handshake and resumption; bench/results.json
 
 sim: $(INSTALLED)  ## the whole cluster on virtual time: make sim SEEDS=1-20
 	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+
+fuzz: $(INSTALLED)  ## every decoder and whole endpoints: make fuzz SECONDS=120 [TARGET=name]
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --target "$(TARGET)"
 
 mutants: $(INSTALLED)  ## break the cluster in one line at a time; every break must be found
 	$(BIN)/python -m tests.mutants
