@@ -77,6 +77,12 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     expires_wall_s: float
     op_id: bytes = b""
     """16 octets that no other operation has; made by the journal if empty."""
+    identity: str = ""
+    """Whose session it is: for revocations, never stored."""
+    authenticated_wall_s: float = 0.0
+    """When the session's original authentication was."""
+    issued_wall_s: float | None = None
+    """When the ticket that is redeemed was issued (REDEEM)."""
 
 
 class Pending:

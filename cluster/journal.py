@@ -10,7 +10,7 @@ future and no lock per operation. What a batch looks like: `cluster.batch`.
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -80,8 +80,11 @@ class JournalHooks(msgspec.Struct, frozen=True):
     on_state: Callable[[JournalState], None] | None = None
     on_latency: Callable[[float], None] | None = None
     """Seconds from `submit` to the end, per operation that reached the store."""
-    on_watermark: Callable[[Entry | None], None] | None = None
-    """A new revocation watermark, to be obeyed before the next batch is sent."""
+    obey: Callable[[Entry | None], Awaitable[None]] | None = None
+    """A new revocation watermark: no batch is sent until this has returned. Raises ClusterError:
+    it is tried again."""
+    revoked: Callable[[Op], bool] | None = None
+    """Does a revocation that is known now forbid this?"""
 
 
 class InstalledState(Protocol):
@@ -214,8 +217,9 @@ class Journal:
         ready = self._ready
         while ready and len(batch) < BATCH_OPS_MAX:
             pending = ready[0]
-            if self._is_void(pending):
-                self._end(ready.popleft(), Outcome.FENCED)
+            void = self._void(pending)
+            if void is not None:
+                self._end(ready.popleft(), void)
                 continue
             if pending.sealed is None:
                 self._seal(pending)
@@ -258,12 +262,12 @@ class Journal:
             lane.lease_id = await self._buckets.grant(self._clock.wall_s() + LANE_KEPT_S)
             installed = Installed(self._cluster.revision, self._watermark)
             result = await self._store.commit(batch_txn(self._keys, installed, lane, tuple(ops)))
+            if not result.succeeded:
+                return await self._reread(lane, result)
         except ClusterError as error:
             if isinstance(error, LeaseLost):
                 self._buckets.forget()
             return _Attempt.UNAVAILABLE
-        if not result.succeeded:
-            return self._reread(lane, result)
         lane.revision = result.revision
         self.batches += 1
         self._settle(batch, result)
@@ -278,15 +282,15 @@ class Journal:
             return 0
         return await self._buckets.grant(pending.op.expires_wall_s)
 
-    def _reread(self, lane: Lane, result: TxnResult) -> "_Attempt":
+    async def _reread(self, lane: Lane, result: TxnResult) -> "_Attempt":
         """Take in what the batch's compares found: nothing of the batch was carried out."""
         state, watermark, own = entry(result, 0), entry(result, 1), entry(result, 2)
         lane.revision = own.mod_revision if own is not None else 0
         revision = watermark.mod_revision if watermark is not None else 0
         if revision != self._watermark:
-            self._watermark = revision
-            if self._hooks.on_watermark is not None:
-                self._hooks.on_watermark(watermark)
+            if self._hooks.obey is not None:
+                await self._hooks.obey(watermark)
+            self._watermark = revision  # not before: nothing may be committed past a rule unread
         if state is None or state.mod_revision != self._cluster.revision:
             return _Attempt.HELD
         return _Attempt.AGAIN
@@ -320,20 +324,27 @@ class Journal:
             shard, spi = op.replaces
             mirror(shard, MirrorEntry(spi, op.chain, generation, b""))
 
-    def _is_void(self, pending: Pending) -> bool:
-        return (
+    def _void(self, pending: Pending) -> Outcome | None:
+        """How it must end unsent; None: it may be sent."""
+        if (
             self._shard_revision(pending.op.shard) != pending.shard_revision
             or self._cluster.state.epoch != pending.epoch
-        )
+        ):
+            return Outcome.FENCED
+        revoked = self._hooks.revoked
+        if revoked is not None and pending.op.kind in _BEGINS and revoked(pending.op):
+            return Outcome.SUPERSEDED
+        return None
 
     def _still_owned(self, batch: list[Pending]) -> list[Pending]:
         """`batch` without what became void since; those are ended."""
         kept = []
         for pending in batch:
-            if self._is_void(pending):
-                self._end(pending, Outcome.FENCED)
-            else:
+            void = self._void(pending)
+            if void is None:
                 kept.append(pending)
+            else:
+                self._end(pending, void)
         return kept
 
     def _sweep(self) -> None:
@@ -378,3 +389,5 @@ _STATES = {
     _Attempt.HELD: JournalState.HELD,
 }
 _PUTS_NOTHING = (OpKind.END, OpKind.REVOKE)
+_BEGINS = (OpKind.CREATE, OpKind.REDEEM)
+"""What a revocation forbids. An SA that stands is ended by its owner, with `REVOKE`."""

@@ -5,7 +5,8 @@
   state                  ClusterState                    JSON
   spi-key                sealed under the KEK            octets; never changes
   ring                   KeyRing sealed under the KEK    octets
-  watermark              revocation watermark            JSON
+  watermark              id of the newest revocation     text
+  revocation/<id>        Rule (`cluster.revocation`)     JSON, under an expiry bucket's lease
   member/<name>          MemberRecord                    JSON, under the member's lease
   shard/<hhhh>           ShardRecord                     JSON, under no lease
   session/<chain>        SPI(8) ‖ operation id(16)       octets, under an expiry bucket's lease
@@ -80,6 +81,7 @@ class Keys:
         self.spi_key = self.root + b"spi-key"
         self.ring = self.root + b"ring"
         self.watermark = self.root + b"watermark"
+        self.revocations = self.root + b"revocation/"
         self.members = self.root + b"member/"
         self.shards = self.root + b"shard/"
         self.sessions = self.root + b"session/"
@@ -89,6 +91,10 @@ class Keys:
     def member(self, name: str) -> bytes:
         """The key of member `name`."""
         return self.members + name.encode()
+
+    def revocation(self, rule_id: str) -> bytes:
+        """The key of one revocation rule."""
+        return self.revocations + rule_id.encode()
 
     def shard(self, shard: int) -> bytes:
         """The key of a shard's owner and fence."""

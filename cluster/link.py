@@ -74,7 +74,24 @@ class Superseded(msgspec.Struct, frozen=True, tag="superseded", tag_field="kind"
     spi: bytes
 
 
-Frame = Heartbeat | Mirror | MirrorAck | Forward | Return | Superseded
+class Spent(msgspec.Struct, frozen=True, tag="spent", tag_field="kind"):
+    """Tickets spent since the last such frame; see `cluster.spent`."""
+
+    form: int
+    window: int
+    tickets: tuple[bytes, ...]
+    """16 octets each."""
+
+
+class SpentFilter(msgspec.Struct, frozen=True, tag="spent-filter", tag_field="kind"):
+    """All the tickets of one window that the sender knows to be spent, as a Bloom filter."""
+
+    form: int
+    window: int
+    octets: bytes
+
+
+Frame = Heartbeat | Mirror | MirrorAck | Forward | Return | Superseded | Spent | SpentFilter
 
 
 class PeerLink(Protocol):

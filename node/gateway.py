@@ -2,10 +2,11 @@
 
 Rules: a datagram crosses this file once, in one direction: receive, carry out. It never waits; a
 datagram for a shard owned elsewhere is forwarded once to its owner; a ticket under a key unknown
-here is looked at again after one look at the ring. (Everything asynchronous: `node.wiring`.)
+here is looked at again after one look at the ring, one that may have been used after one read of
+its chain. (Everything asynchronous: `node.wiring`.)
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from cluster.link import Forward, PeerLink, Return
 from cluster.ownership import Ownership
@@ -19,9 +20,13 @@ from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import ExchangeType
 from proto.ike.events import Dropped
+from proto.ike.ticket import TicketBody
 
 LOOK_UPS_MAX = 256
 """Datagrams that may wait for one look at the ring; beyond it they are answered without."""
+CONFIRMS_MAX = 64
+"""Reads in flight for tickets that may have been used; beyond it they are served, and the session
+chain decides at IKE_AUTH."""
 FORWARD_OCTETS_MAX = 16_384
 """The largest datagram that is forwarded; no message of a peer's is near it."""
 FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
@@ -47,8 +52,11 @@ class Gateway(Shell):
         metrics: Metrics,
         me: str,
         closed: Callable[[], str],
+        confirm: Callable[[bytes, int], Awaitable[bool]] | None = None,
     ) -> None:
-        """`closed`: why no session may begin now, in a word; first requests are then dropped."""
+        """`closed`: why no session may begin now, in a word; first requests are then dropped.
+        `confirm`: was a ticket used, by its chain and generation.
+        """
         super().__init__(endpoint, lane, clock)
         self._codec = codec
         self._ownership = ownership
@@ -59,6 +67,8 @@ class Gateway(Shell):
         self._me = me
         self._closed = closed
         self._looking: list[tuple[bytes, Path]] = []
+        self._confirm = confirm
+        self._confirming: dict[tuple[bytes, int], None] = {}
         self.draining = False
         """Going down: no new sessions."""
 
@@ -74,6 +84,8 @@ class Gateway(Shell):
         outcome = self.endpoint.receive(data, path, self.now())
         if outcome.look_up:
             self._look_up(data, path)
+        elif outcome.confirm is not None:
+            self._ask(outcome.confirm, data, path)
         elif outcome.events and type(outcome.events[0]) is Dropped:
             self._dropped(outcome.events[0].reason, data, path)
         else:
@@ -101,9 +113,9 @@ class Gateway(Shell):
         """A datagram that arrived at another member's socket."""
         self.on_datagram(frame.data, Path(frame.local, frame.remote, sender))
 
-    def terminate(self, spi: bytes) -> bool:
+    def terminate(self, spi: bytes, why: str = "terminated by an operator") -> bool:
         """Delete an established SA, tell its peer, void its tickets; False: it isn't here."""
-        outcome = self.endpoint.terminate(spi, True, "terminated by an operator", self.now())
+        outcome = self.endpoint.terminate(spi, True, why, self.now())
         if outcome is None:
             return False
         self.lane.carry_out(outcome)
@@ -131,6 +143,34 @@ class Gateway(Shell):
         for data, path in waiting:
             self._again(data, path)
 
-    def _again(self, data: bytes, path: Path) -> None:
-        self.lane.carry_out(self.endpoint.receive(data, path, self.now(), ring_is_fresh=True))
+    def _again(self, data: bytes, path: Path, used: bool | None = None) -> None:
+        outcome = self.endpoint.receive(data, path, self.now(), True, used)
+        if outcome.confirm is not None:
+            self._ask(outcome.confirm, data, path)
+            return
+        self.lane.carry_out(outcome)
         self.rearm()
+
+    def _ask(self, ticket: TicketBody, data: bytes, path: Path) -> None:
+        """One read of the chain of a ticket that may have been used, then the datagram again."""
+        asked = (ticket.chain, ticket.generation)
+        if asked in self._confirming:
+            self._metrics.dropped.add("confirming")  # a repeat: the first one will be answered
+        elif self._confirm is None or len(self._confirming) >= CONFIRMS_MAX:
+            self._again(data, path, used=False)
+        else:
+            self._confirming[asked] = None
+            self._spawn(self._confirmed(self._confirm, asked, data, path), "confirm-used")
+
+    async def _confirmed(
+        self,
+        confirm: Callable[[bytes, int], Awaitable[bool]],
+        asked: tuple[bytes, int],
+        data: bytes,
+        path: Path,
+    ) -> None:
+        try:
+            used = await confirm(*asked)
+        finally:
+            del self._confirming[asked]
+        self._again(data, path, used)

@@ -13,6 +13,7 @@ from cluster.journal import Outcome as Ended
 from cluster.seams import Clock
 from cluster.shards import SpiCodec
 from node.kernel import Kernel
+from node.refusals import ClusterRefusals
 from node.udp import Sockets
 from proto.ike.effects import Datagram, Now, Outcome, Persist, PersistKind, Settlement
 from proto.ike.endpoint import Endpoint
@@ -43,15 +44,23 @@ class Commits(Protocol):
 class JournalCommits:
     """The cluster's journal as the core's durable store: SPIs become shards, kinds become kinds."""
 
-    def __init__(self, journal: Journal, codec: SpiCodec) -> None:
+    def __init__(
+        self, journal: Journal, codec: SpiCodec, refusals: ClusterRefusals | None = None
+    ) -> None:
+        """`refusals` is told what the writes spend."""
         self._journal = journal
         self._codec = codec
+        self._refusals = refusals
 
     def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
         """Queue it; a full queue fences the SA at once: its peer will come again."""
         replaces = None
         if persist.replaces:
             replaces = (self._codec.shard_of(persist.replaces), persist.replaces)
+        ticket, refusals = persist.redeems, self._refusals
+        began_s = persist.auth_deadline_wall_s
+        if refusals is not None:
+            began_s = refusals.authenticated_wall_s(began_s)
         op = Op(
             kind=KINDS[persist.kind],
             chain=persist.chain,
@@ -61,8 +70,17 @@ class JournalCommits:
             record=persist.record,
             replaces=replaces,
             expires_wall_s=persist.expires_wall_s,
+            identity=persist.identity,
+            authenticated_wall_s=began_s,
+            issued_wall_s=None if ticket is None else ticket.issued_wall_s,
         )
-        if not self._journal.submit(op, lambda ended: done(SETTLEMENTS[ended])):
+
+        def ended(outcome: Ended) -> None:
+            if refusals is not None and outcome is not Ended.FENCED:
+                refusals.written(persist)
+            done(SETTLEMENTS[outcome])
+
+        if not self._journal.submit(op, ended):
             done(Settlement.FENCED)
 
 

@@ -37,6 +37,7 @@ from node.keys import KeyParts, KeySeams
 from node.lane import JournalCommits, Lane
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
+from node.refusals import ClusterRefusals
 from node.reporter import Reporter
 from node.spis import ShardSpis
 from node.toml_strict import ConfigError
@@ -122,6 +123,7 @@ class Node:
             ),
         )  # fmt: skip
         self.dispatch = Dispatch(seams.link)
+        self.refusals: ClusterRefusals
         self.codec: SpiCodec
         self.ownership: Ownership
         self.journal: Journal
@@ -142,6 +144,11 @@ class Node:
         await self._patiently(self.rings.load_or_create)
         spi_key = await self._patiently(self.rings.load_or_create_spi_key)
         self.codec = SpiCodec(spi_key, self.state.state.shards)
+        self._core_settings = endpoint_settings(
+            self.config.cluster.name, self.config.ike, self.state.state.epoch
+        )
+        self.refusals = ClusterRefusals(self, spi_key, self._core_settings)
+        await self._patiently(self.refusals.rules.refresh)
         self._build_cluster()
         self._build_gateway()
         self._listen()
@@ -153,6 +160,7 @@ class Node:
         spawn(self.heartbeats.run(), "heartbeats")
         await self.ownership.start()
         spawn(self.mirrors.run(), "mirrors")
+        self.refusals.start(spawn)
         self.journal.start(spawn)
         spawn(self._gauges(), "gauges")
         spawn(self._audit().run(), "audit")
@@ -198,6 +206,8 @@ class Node:
                 mirror=self.mirrors.offer if member.mirrors else None,
                 on_state=self._journal_state,
                 on_latency=self.metrics.commit.add,
+                obey=self.refusals.rules.obey,
+                revoked=self.refusals.forbids,
             ),
         )
 
@@ -209,23 +219,24 @@ class Node:
         ring = self.rings.ring
         self._spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch)
         endpoint = Endpoint(
-            endpoint_settings(config.cluster.name, config.ike, self.state.state.epoch),
+            self._core_settings,
             seams.rng,
             PskTable(load_psks(config.ike.psk_file)),
             self._spis,
             ring,
             ring.cookies,
+            self.refusals,
         )
         sparse = SparseLog(seams.log, seams.clock)
         reporter = Reporter(self.metrics, self.events, sparse, self._replaced)
         lane = Lane(
-            endpoint, JournalCommits(self.journal, self.codec), seams.kernel, self.sockets,
-            seams.clock, reporter, self._send_back,
+            endpoint, JournalCommits(self.journal, self.codec, self.refusals), seams.kernel,
+            self.sockets, seams.clock, reporter, self._send_back,
         )  # fmt: skip
         self.gateway = Gateway(
             endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
-            me=config.member.name, closed=self._closed,
+            me=config.member.name, closed=self._closed, confirm=self.refusals.spent.confirm,
         )  # fmt: skip
 
     def _audit(self) -> Audit:
@@ -246,6 +257,7 @@ class Node:
         on(Forward, self.gateway.on_forward)
         on(Return, lambda _sender, frame: self._return(frame))
         on(Superseded, lambda _sender, frame: self._superseded(frame))
+        self.refusals.listen()
         roster, write = self.membership.roster, self.events.write
         roster.on_joined.append(lambda name: write("member_joined", member=name))
         roster.on_gone.append(self._declared_dead)

@@ -17,6 +17,7 @@ from proto.ike.effects import KernelOp, Now, Path, PersistKind
 from proto.ike.events import Event
 from proto.ike.kdf import SaKeys
 from proto.ike.payloads import IdPayload, Payload, TrafficSelector
+from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, Suite
 from proto.ike.ticket import ClientTicket, TicketBody, TicketKeys
@@ -217,3 +218,4 @@ class Context(msgspec.Struct, gc=False):
     cookies: CookieSecrets
     raw: bytes = b""
     """The datagram as it came."""
+    refusals: Refusals = NO_REFUSALS

@@ -14,6 +14,7 @@ from proto.ike.events import Dropped, Event
 from proto.ike.kdf import split_keymat
 from proto.ike.payloads import TrafficSelector
 from proto.ike.suite import ChildSuite
+from proto.ike.ticket import TicketBody
 from proto.secret import Secret
 
 Address = tuple[str, int]
@@ -75,6 +76,12 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     """The gateway's SPI of the SA that this one replaces (REDEEM), or empty."""
     expires_wall_s: float
     """When neither the SA nor any ticket of the chain can be valid any more."""
+    identity: str = ""
+    """Whose session it is; compared with revocations, never stored."""
+    auth_deadline_wall_s: float = 0.0
+    """When the original authentication ends, which tells when it was."""
+    redeems: TicketBody | None = None
+    """The ticket that is used up (REDEEM)."""
 
     def __repr__(self) -> str:
         return f"<Persist {self.kind.value} {self.spi.hex()} {self.chain.hex()}/{self.generation}>"
@@ -139,6 +146,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A ticket key identity that isn't known here: look at the ring once, then present the datagram
     again.
     """
+    confirm: TicketBody | None = None
+    """A ticket that may have been used: ask the session chain, then present the datagram again."""
 
 
 def ignored(reason: str) -> Outcome:

@@ -29,6 +29,7 @@ from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, encode_clear, peek
 from proto.ike.payloads import NotifyPayload
+from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.sa import NEVER, IkeSa, dropped
 from proto.ike.seams import Rng
 from proto.ike.ticket import ClientTicket, TicketKeys
@@ -50,10 +51,12 @@ class Endpoint:
         spis: SpiSpace,
         tickets: TicketKeys,
         cookies: CookieSecrets,
+        refusals: Refusals = NO_REFUSALS,
     ) -> None:
         self.settings = settings
         self.tickets = tickets
         self.cookies = cookies
+        self.refusals = refusals
         self._rng = rng
         self._credentials = credentials
         self._spis = spis
@@ -64,9 +67,16 @@ class Endpoint:
 
     # -- what arrives ---------------------------------------------------------------------------
 
-    def receive(self, data: bytes, path: Path, now: Now, ring_is_fresh: bool = False) -> Outcome:
+    def receive(
+        self,
+        data: bytes,
+        path: Path,
+        now: Now,
+        ring_is_fresh: bool = False,
+        used: bool | None = None,
+    ) -> Outcome:
         """One datagram. `ring_is_fresh`: this is the second time, after the look that `look_up`
-        asked for.
+        asked for. `used`: what the chain said of the ticket that `confirm` named.
         """
         try:
             header = peek(data)
@@ -78,7 +88,7 @@ class Endpoint:
         sa = self._sas.get(header.spi_r if header.from_initiator else header.spi_i)
         if sa is None or sa.core.initiator is header.from_initiator:
             if header.exchange in FIRST_EXCHANGES and header.from_initiator:
-                return self._first(header, ring_is_fresh, ctx)
+                return self._first(header, responder.Looked(ring_is_fresh, used), ctx)
             return ignored("unknown_spi")
         if header.is_response:
             outcome = sa.on_response(header, ctx)
@@ -89,7 +99,7 @@ class Endpoint:
         self._arm(sa)
         return outcome
 
-    def _first(self, header: Header, ring_is_fresh: bool, ctx: Context) -> Outcome:
+    def _first(self, header: Header, looked: responder.Looked, ctx: Context) -> Outcome:
         """A request that has no SA yet (RFC 7296 1.2, RFC 5723 4.3.2)."""
         if header.is_response or header.message_id or header.spi_r != responder.NO_SPI:
             return ignored("unknown_spi")
@@ -98,7 +108,7 @@ class Endpoint:
             repeated = self._half_open.find(key)
             if repeated is not None:
                 return repeated.repeat_first(ctx)
-            step = responder.answer(message, self._half_open, ring_is_fresh, ctx)
+            step = responder.answer(message, self._half_open, looked, ctx)
         except WireError:
             return ignored("malformed")
         if isinstance(step, Outcome):
@@ -219,7 +229,7 @@ class Endpoint:
     def _context(self, path: Path, now: Now, raw: bytes = b"") -> Context:
         return Context(
             now, path, self._rng, self.settings, self._credentials, self._spis,
-            self.tickets, self.cookies, raw,
+            self.tickets, self.cookies, raw, self.refusals,
         )  # fmt: skip
 
     def _on_sa(

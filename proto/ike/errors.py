@@ -45,6 +45,10 @@ class TicketReason(enum.Enum):
     """Client: the gateway said TICKET_NACK."""
     EPOCH = "epoch"
     """It belongs to a state of the store that an operator gave up."""
+    REVOKED = "revoked"
+    """An operator revoked it, its session, or all of its bearer's sessions."""
+    REUSED = "reused"
+    """Its session chain has moved on: it was redeemed, or made void."""
 
 
 class TicketRejected(IkeError):

@@ -6,6 +6,8 @@ convinced us; the half-open table is bounded. Malformed octets get silence, a ti
 open gets TICKET_NACK at once.
 """
 
+from typing import NamedTuple
+
 from proto.ike.core import Context, Step
 from proto.ike.effects import Datagram, Outcome, ignored
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
@@ -15,9 +17,18 @@ from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.refusals import Used
 from proto.ike.ticket import KEY_ID
 
 NO_SPI = bytes(8)
+
+
+class Looked(NamedTuple):
+    """What was asked of others since the datagram was presented first."""
+
+    ring_is_fresh: bool = False
+    used: bool | None = None
+    """Was the ticket used already? None: nobody asked."""
 
 
 def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
@@ -31,16 +42,14 @@ def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
     return message, header.spi_i + nonce.data
 
 
-def answer(
-    message: Message, half_open: HalfOpen, ring_is_fresh: bool, ctx: Context
-) -> Step | Outcome:
+def answer(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) -> Step | Outcome:
     """The new half-open SA's Step, or a stateless Outcome."""
     for payload in message.payloads:
         if payload.__class__ is UnknownPayload and payload.critical:
             critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
             return refuse(message, (NotifyPayload(critical, bytes((payload.type,))),), ctx)
     if message.header.exchange == ExchangeType.IKE_SESSION_RESUME:
-        return _resume(message, half_open, ring_is_fresh, ctx)
+        return _resume(message, half_open, looked, ctx)
     return _init(message, half_open, ctx)
 
 
@@ -61,13 +70,19 @@ def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Outcome
         return refuse(message, (NotifyPayload(error.notify, error.data),), ctx, failed)
 
 
-def _resume(
-    message: Message, half_open: HalfOpen, ring_is_fresh: bool, ctx: Context
-) -> Step | Outcome:
+def _resume(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) -> Step | Outcome:
     try:
         body = ike_session_resume.open_ticket(message, ctx)
+        if looked.used is None:
+            used = ctx.refusals.used(body)
+            if used is Used.MAYBE:
+                return Outcome(confirm=body)
+            if used is Used.YES:
+                raise TicketRejected(TicketReason.REUSED)
+        elif looked.used:
+            raise TicketRejected(TicketReason.REUSED)
     except TicketRejected as rejected:
-        if rejected.reason is TicketReason.UNKNOWN_KEY and not ring_is_fresh:
+        if rejected.reason is TicketReason.UNKNOWN_KEY and not looked.ring_is_fresh:
             shown = message.notify(NotifyType.TICKET_OPAQUE)
             if shown is not None:
                 return Outcome(look_up=shown.data[KEY_ID])

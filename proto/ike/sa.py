@@ -27,6 +27,7 @@ from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unan
 from proto.ike.exchanges import REQUESTS, RESPONSES, Row, ike_auth, informational
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
+from proto.ike.ticket import TicketBody
 
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
@@ -310,7 +311,12 @@ class IkeSa:
         return Persist(
             kind, core.chain, generation, core.spi, octets,
             core.replaces if kind is PersistKind.REDEEM else b"", core.expires_wall_s,
+            core.identity, core.auth_deadline_wall_s, self._redeemed(kind),
         )  # fmt: skip
+
+    def _redeemed(self, kind: PersistKind) -> TicketBody | None:
+        handshake = self.core.handshake
+        return handshake.ticket if kind is PersistKind.REDEEM and handshake is not None else None
 
     def _advance(self, core: SaCore, reply: bytes, ctx: Context) -> None:
         """The request is answered: move the window and the state."""

@@ -189,8 +189,12 @@ class Invariants:
         ends_s = min(body.expires_wall_s, body.auth_deadline_wall_s)
         if not body.issued_wall_s - TICKET_SKEW_S / 4 <= now_s < ends_s - TICKET_SKEW_S:
             return
+        ledger = self._ledger
+        spent = ledger.generations.get(body.chain) != body.generation
+        if spent or body.chain in ledger.void_chains:
+            return  # refused early, by its chain
         key_id = shown[1:9]
-        gone = key_id not in self._ledger.rings[-1].tickets.index
+        gone = key_id not in ledger.rings[-1].tickets.index
         if self.calm or gone or key_id in gateway.node.rings.ring.tickets.index:
             self._find(f"{gateway.name} refused a valid ticket of chain {body.chain.hex()}")
         else:

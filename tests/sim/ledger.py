@@ -61,6 +61,8 @@ class Ledger:
         """The gateway's SPIs whose record was deleted."""
         self.generations: dict[bytes, int] = {}
         """Chain → its newest generation."""
+        self.void_chains: dict[bytes, None] = {}
+        """Chains that were deleted: none of their tickets is good."""
         self.values: list[bytes] = []
         """Everything that was ever written, once."""
         self.commits = 0
@@ -103,6 +105,8 @@ class Ledger:
         if op.key.startswith(keys.records):
             await self._record(op)
         elif isinstance(op, Delete):
+            if op.key.startswith(keys.sessions):
+                self.void_chains[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
             return
         elif op.key.startswith(keys.shards):
             await self._claim(int(op.key[len(keys.shards) :], 16), _shard(op.value))

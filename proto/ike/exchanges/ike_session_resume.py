@@ -46,6 +46,8 @@ def open_ticket(message: Message, ctx: Context) -> TicketBody:
     idi = IdPayload(PayloadType.IDi, body.idi_type, body.idi)
     if ctx.credentials.psk(idi) is None or Suite(*body.suite) not in settings.suites:
         raise TicketRejected(TicketReason.POLICY)
+    if ctx.refusals.revoked(body):
+        raise TicketRejected(TicketReason.REVOKED)
     return body
 
 

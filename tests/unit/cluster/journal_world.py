@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cluster.errors import Unavailable
 from cluster.journal import Journal, JournalHooks, JournalState, Op, OpKind, Outcome
 from cluster.keyring import RingPolicy, new_ring
 from cluster.layout import Keys
@@ -67,6 +68,9 @@ class Member:
         self.mirrored: list[tuple[int, MirrorEntry]] = []
         self.latencies: list[float] = []
         self.watermarks: list[Entry | None] = []
+        self.deaf = False
+        self.banned: tuple[bytes, ...] = ()
+        """Chains that are revoked, as the rules say that `obey` reads."""
         self.outcomes: list[Outcome] = []
         self.cluster = FixedState(world.state_revision)
         self.owned: dict[int, int] = dict(world.shards)
@@ -83,11 +87,20 @@ class Member:
                 mirror=lambda shard, entry: self.mirrored.append((shard, entry)),
                 on_state=self.states.append,
                 on_latency=self.latencies.append,
-                on_watermark=self.watermarks.append,
+                obey=self.obey,
+                revoked=self.revoked,
             ),
             **options,
         )
         self.journal.start(world.spawn)
+
+    async def obey(self, watermark: Entry | None) -> None:
+        if self.deaf:
+            raise Unavailable("the rules can't be read")
+        self.watermarks.append(watermark)
+
+    def revoked(self, op: Op) -> bool:
+        return bool(self.watermarks) and op.chain in self.banned
 
     def post(self, *ops: Op) -> list[Outcome]:
         """Submit in one go; the list fills as they end."""

@@ -267,3 +267,39 @@ def test_a_redemption_is_one_nested_transaction_of_two_compares_and_three_operat
         assert inner.failure == (Get(KEYS.session(chain(1))), Get(KEYS.shard(SHARD)))
 
     play(story)
+
+
+def test_a_lagging_member_commits_nothing_that_a_revocation_forbids() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        member.banned = (chain(1), chain(2))
+        await world.put(KEYS.watermark, b"revoked")
+        ends = member.post(redeem(1, 1, 9, 1), create(2), create(3))
+        await member.journal.drained()
+        assert sorted(end.value for end in ends) == ["committed", "superseded", "superseded"]
+        assert [await world.generation(n) for n in (1, 2, 3)] == [1, 0, 1]
+        # its own end, and what an SA that stands writes until then, is no beginning
+        assert await member.do(other(OpKind.WRITE, 1, 1, b"last")) is COMMITTED
+        assert await member.do(other(OpKind.REVOKE, 1, 1)) is COMMITTED
+
+    play(story)
+
+
+def test_while_the_rules_cannot_be_read_nothing_is_committed() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        member.deaf = True
+        member.banned = (chain(2),)
+        await world.put(KEYS.watermark, b"revoked")
+        ends = member.post(create(2), create(3))
+        await asyncio.sleep(5)
+        assert ends == []
+        assert await world.generation(3) == 0
+        member.deaf = False
+        await member.journal.drained()
+        assert sorted(end.value for end in ends) == ["committed", "superseded"]
+        assert await world.generation(2) == 0
+
+    play(story)

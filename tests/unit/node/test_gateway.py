@@ -29,7 +29,14 @@ class Core:
     def __init__(self) -> None:
         self.fresh = 0
 
-    def receive(self, data: bytes, path: Path, now: Now, ring_is_fresh: bool = False) -> Outcome:
+    def receive(
+        self,
+        data: bytes,
+        path: Path,
+        now: Now,
+        ring_is_fresh: bool = False,
+        used: bool | None = None,
+    ) -> Outcome:
         """A first request asks for a look; everything else has an unknown SPI."""
         if data[18] != ExchangeType.IKE_SESSION_RESUME:
             return ignored("unknown_spi")

@@ -1,0 +1,119 @@
+"""What the cluster knows against tickets, for the core; what its writes spend, for the cluster.
+
+Rules: the core asks once per resumption, so the way here is short. An SA whose session is revoked
+is ended with a Delete, and its chain with it. (Rules: `cluster.revocation`; filters:
+`cluster.spent`.)
+"""
+
+from typing import TYPE_CHECKING
+
+from cluster.batch import Op
+from cluster.link import Spent, SpentFilter
+from cluster.revocation import Revocations, Session
+from cluster.seams import Spawn
+from cluster.spent import SpentTickets
+from proto.ike.core import Settings
+from proto.ike.effects import Persist, PersistKind
+from proto.ike.refusals import Used
+from proto.ike.ticket import TicketBody
+from proto.secret import Secret
+
+if TYPE_CHECKING:
+    from node.wiring import Node
+
+WHY = "revoked by an operator"
+
+
+class ClusterRefusals:
+    """Implements `proto.ike.refusals.Refusals`."""
+
+    def __init__(self, node: "Node", spi_key: Secret, settings: Settings) -> None:
+        """`node`: its gateway needn't have been built yet. `settings`: the core's."""
+        seams = node.seams
+        self._node = node
+        self.rules = Revocations(seams.store, node.keys, seams.clock, seams.rng, spi_key)
+        self.rules.on_rules.append(self._end)
+        self.spent = SpentTickets(seams.store, node.keys, seams.clock, seams.link, self._others)
+        self._authentication_lifetime_s = settings.authentication_lifetime_s
+        self.ticket_lifetime_s = settings.ticket_lifetime_s
+
+    def listen(self) -> None:
+        """Have the other members' frames, and those who come told."""
+        spent, node = self.spent, self._node
+        node.dispatch.on(Spent, spent.receive)
+        node.dispatch.on(SpentFilter, spent.receive_filter)
+        node.membership.roster.on_joined.append(spent.owe)
+        node.heartbeats.on_unsuspected.append(spent.owe)
+
+    def start(self, spawn: Spawn) -> None:
+        """Follow the rules and tell what is spent; the rules were read before."""
+        spawn(self.rules.run(), "revocations")
+        spawn(self.spent.run(), "spent-tickets")
+
+    # -- for the core
+
+    def revoked(self, body: TicketBody) -> bool:
+        """See `Refusals.revoked`."""
+        if not self.rules.active:
+            return False
+        began_s = self.authenticated_wall_s(body.auth_deadline_wall_s)
+        return self.rules.covers(Session(body.chain, body.identity, began_s, body.issued_wall_s))
+
+    def used(self, body: TicketBody) -> Used:
+        """See `Refusals.used`."""
+        spent, chain, generation = self.spent, body.chain, body.generation
+        if not spent.used(chain, generation, body.expires_wall_s):
+            return Used.NO
+        return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
+
+    # -- for the journal
+
+    def forbids(self, op: Op) -> bool:
+        """For `JournalHooks.revoked`: may this session begin or go on no more?
+
+        An authentication is compared without the slack for clocks: who has just proven himself
+        anew, after the revocation, is let in.
+        """
+        if not self.rules.active:
+            return False
+        skew = {"skew_s": 0.0} if op.issued_wall_s is None else {}
+        return self.rules.covers(
+            Session(op.chain, op.identity, op.authenticated_wall_s, op.issued_wall_s, **skew)
+        )
+
+    def authenticated_wall_s(self, auth_deadline_wall_s: float) -> float:
+        """When the original authentication was, from when it ends."""
+        return auth_deadline_wall_s - self._authentication_lifetime_s
+
+    def written(self, persist: Persist) -> None:
+        """A write has ended, the chain's generation with it: its tickets are spent."""
+        if persist.redeems is not None:
+            ticket = persist.redeems
+            self.spent.add(ticket.chain, ticket.generation, ticket.expires_wall_s)
+        elif persist.kind is PersistKind.REVOKE:
+            self.spent.add_until(persist.chain, persist.generation, self.ticket_lifetime_s)
+
+    # -- for the gateway
+
+    def _end(self) -> None:
+        """Rules were added: the SAs that they are about end, and their peers are told."""
+        gateway = getattr(self._node, "gateway", None)
+        if gateway is None:
+            return
+        revoked = [
+            core.spi
+            for core, _path in gateway.endpoint.established()
+            if self.rules.covers(
+                Session(
+                    core.chain,
+                    core.identity,
+                    self.authenticated_wall_s(core.auth_deadline_wall_s),
+                )
+            )
+        ]
+        for spi in revoked:
+            gateway.terminate(spi, WHY)
+
+    def _others(self) -> list[str]:
+        me = self._node.config.member.name
+        return [name for name in self._node.membership.members if name != me]

@@ -1,0 +1,207 @@
+"""Revocation rules: what each covers, when others learn of it, and what is readable at rest."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from cluster.errors import Conflict, Unknown
+from cluster.layout import Keys
+from cluster.revocation import ATTEMPTS_MAX, RULES_MAX, SKEW_S, Revocations, Session
+from cluster.store import Delete, Put, Txn
+from proto.secret import Secret
+from tests.sim.loop import run
+from tests.unit.cluster.fakes import T0, Fault, FaultyStore, LoopClock, SeededRng
+
+KEYS = Keys("sample")
+HOUR_S = 3600.0
+CHAIN, OTHER = b"c" * 16, b"d" * 16
+ALICE, BOB = "rfc822:alice@example.com", "rfc822:bob@example.com"
+
+
+class World:
+    """One store, and members that know its rules."""
+
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.store = FaultyStore(self.clock)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def member(
+        self, name: str, *, following: bool = True, key: bytes = bytes(range(32))
+    ) -> Revocations:
+        rules = Revocations(self.store, KEYS, self.clock, SeededRng(1, name), Secret(key))
+        if following:
+            self.tasks.append(asyncio.ensure_future(rules.run()))
+        return rules
+
+    def ticket(
+        self, chain: bytes = CHAIN, identity: str = ALICE, began_s: float = T0, issued_s: float = T0
+    ) -> Session:
+        return Session(chain, identity, began_s, issued_s)
+
+
+def play(story: Callable[[World], Awaitable[None]]) -> None:
+    async def whole(_loop: object) -> None:
+        world = World()
+        await asyncio.sleep(100)
+        await story(world)
+        for task in world.tasks:
+            task.cancel()
+
+    run(whole)
+
+
+def test_a_rule_about_a_session_reaches_every_member_within_a_second() -> None:
+    async def story(world: World) -> None:
+        one, two = world.member("gw1"), world.member("gw2")
+        told: list[bool] = []
+        two.on_rules.append(lambda: told.append(two.covers(world.ticket())))
+        await asyncio.sleep(1)
+        await one.revoke_session(CHAIN, HOUR_S)
+        assert one.covers(world.ticket())
+        await asyncio.sleep(1)
+        assert two.covers(world.ticket())
+        assert told == [True]
+        assert two.covers(Session(CHAIN, BOB, T0 + 10**6))
+        assert not two.covers(world.ticket(OTHER))
+
+    play(story)
+
+
+def test_a_rule_about_an_identity_spares_whoever_proves_it_anew() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        now_s = world.clock.wall_s()
+        await rules.revoke_identity(ALICE, HOUR_S)
+        assert rules.covers(world.ticket(began_s=now_s - 1, issued_s=now_s + 10**6))
+        assert rules.covers(world.ticket(began_s=now_s + SKEW_S))
+        assert not rules.covers(world.ticket(began_s=now_s + SKEW_S + 1))
+        assert not rules.covers(Session(CHAIN, ALICE, now_s + 1, skew_s=0.0))
+        assert not rules.covers(world.ticket(identity=BOB, began_s=now_s - 1))
+
+    play(story)
+
+
+def test_a_rule_by_issue_time_is_about_tickets_alone() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        before_s = world.clock.wall_s() - 10
+        await rules.revoke_issued_before(before_s, HOUR_S)
+        assert rules.covers(world.ticket(issued_s=before_s - 0.1))
+        assert not rules.covers(world.ticket(issued_s=before_s))
+        assert not rules.covers(Session(CHAIN, ALICE, T0))
+        with pytest.raises(Conflict, match="a time that has passed"):
+            await rules.revoke_issued_before(world.clock.wall_s() + 60, HOUR_S)
+
+    play(story)
+
+
+def test_nothing_at_rest_names_a_person() -> None:
+    async def story(world: World) -> None:
+        one, two = world.member("gw1"), world.member("gw2")
+        await one.revoke_identity(ALICE, HOUR_S)
+        entries = (await world.store.scan(b"")).entries
+        stored = b"".join(entry.key + entry.value for entry in entries)
+        assert KEYS.revocations in stored
+        assert b"alice" not in stored
+        assert one.identity_hash(ALICE) == two.identity_hash(ALICE)
+        stranger = world.member("gw3", key=bytes(32))
+        assert stranger.identity_hash(ALICE) != one.identity_hash(ALICE)
+
+    play(story)
+
+
+def test_the_watermark_moves_with_each_rule_and_obeying_reads_it() -> None:
+    async def story(world: World) -> None:
+        one, two = world.member("gw1"), world.member("gw2", following=False)
+        marks = []
+        for chain in (CHAIN, OTHER):
+            await one.revoke_session(chain, HOUR_S)
+            mark = await world.store.get(KEYS.watermark)
+            assert mark is not None
+            marks.append(mark.mod_revision)
+            rule = await world.store.get(KEYS.revocation(mark.value.decode()))
+            assert rule is not None
+            assert rule.mod_revision == mark.mod_revision  # one transaction
+        assert marks[0] < marks[1]
+        assert not two.covers(world.ticket())
+        await two.obey(None)
+        assert two.covers(world.ticket())
+        assert two.covers(world.ticket(OTHER))
+
+    play(story)
+
+
+def test_a_rule_goes_with_the_last_ticket_it_could_concern() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        await rules.revoke_session(CHAIN, HOUR_S)
+        (found,) = (await world.store.scan(KEYS.revocations)).entries
+        assert found.lease_id
+        await asyncio.sleep(HOUR_S)
+        assert rules.covers(world.ticket())
+        await asyncio.sleep(2 * HOUR_S)
+        assert (await world.store.scan(KEYS.revocations)).entries == ()
+        await asyncio.sleep(1)
+        assert not rules.covers(world.ticket())
+        assert not rules.active
+
+    play(story)
+
+
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_LOST, Fault.LEASE_LOST])
+def test_an_unknown_outcome_ends_in_exactly_one_rule(fault: Fault) -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        world.store.faults.append(fault)
+        rule_id = await rules.revoke_session(CHAIN, HOUR_S)
+        (found,) = (await world.store.scan(KEYS.revocations)).entries
+        assert found.key == KEYS.revocation(rule_id)
+        assert [known for known, _ in rules.rules()] == [rule_id]
+
+    play(story)
+
+
+def test_an_operator_is_told_when_nobody_knows() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        world.store.faults.extend([Fault.UNKNOWN_LOST] * ATTEMPTS_MAX)
+        with pytest.raises(Unknown, match="see the list of revocations"):
+            await rules.revoke_session(CHAIN, HOUR_S)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"\xff", b"{}", b'{"kind":"colour","about":"","before_wall_s":0,'
+     b'"created_wall_s":0,"expires_wall_s":0}',
+     b'{"kind":"session","about":"xyz","before_wall_s":0,"created_wall_s":0,"expires_wall_s":0}'],
+)  # fmt: skip
+def test_a_rule_of_another_release_refuses_every_ticket_and_ends_no_sa(value: bytes) -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        key = KEYS.revocation("00")
+        await world.store.commit(Txn((), (Put(key, value),)))
+        await asyncio.sleep(1)
+        assert rules.covers(world.ticket())
+        assert not rules.covers(Session(CHAIN, ALICE, T0))
+        await world.store.commit(Txn((), (Delete(key),)))
+        await asyncio.sleep(1)
+        assert not rules.covers(world.ticket())
+
+    play(story)
+
+
+def test_the_number_of_rules_is_bounded() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1", following=False)
+        for n in range(RULES_MAX // 100 + 1):
+            puts = tuple(Put(KEYS.revocation(f"{n}-{m}"), b"") for m in range(100))
+            await world.store.commit(Txn((), puts))
+        await rules.refresh()
+        with pytest.raises(Conflict, match="in force"):
+            await rules.revoke_session(CHAIN, HOUR_S)
+
+    play(story)
