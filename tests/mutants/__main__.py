@@ -77,7 +77,7 @@ def run_killer(tree: Path, killer: str) -> int:
 def apply(tree: Path, patch: Path, *options: str) -> bool:
     """Whether the patch could be applied."""
     git = shutil.which("git") or "git"
-    asked = [git, "apply", "-C1", *options, str(patch)]
+    asked = [git, "apply", "-C0", *options, str(patch)]
     return subprocess.run(asked, cwd=tree, capture_output=True, check=False).returncode == 0
 
 
