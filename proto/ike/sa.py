@@ -176,10 +176,16 @@ class IkeSa:
         return self._answered(asked, step, ctx)
 
     def repeat_first(self, ctx: Context) -> Outcome:
-        """The answer to the first request, the same octets each time (RFC 7296 2.1)."""
+        """The answer to the first request, the same octets each time (RFC 7296 2.1).
+
+        Only to the same octets: a shorter request with its SPI and nonce, from another address,
+        would buy a stranger a longer answer there.
+        """
         handshake = self.core.handshake
         if handshake is None:
             raise Misuse("a first answer after the handshake")
+        if ctx.raw != handshake.message_1:
+            return ignored("malformed")
         return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
 
     def settle(self, settlement: Settlement, ctx: Context) -> Outcome | None:

@@ -137,6 +137,20 @@ def test_a_stranger_who_heard_a_request_can_have_no_answer_repeated_for_octets_o
     pair.agree(spi)
 
 
+def test_a_stranger_buys_no_first_answer_with_a_nonce_and_an_spi_alone() -> None:
+    pair = Pair()  # RFC 7296 2.1
+    pair.deliver = lambda side, datagram: LOST
+    pair.start()
+    whole = pair.client.sent[0].data
+    answer = pair.inject(pair.gateway, whole).send[0].data
+    nonce = decode_clear(whole).find(NoncePayload)
+    assert nonce is not None
+    short = encode_clear(whole[:8], bytes(8), ExchangeType.IKE_SA_INIT, 8, 0, [nonce])
+    assert pair.inject(pair.gateway, short, ("198.51.100.9", 500)).send == ()
+    assert pair.inject(pair.gateway, whole).send[0].data == answer
+    assert pair.gateway.endpoint.half_open == 1
+
+
 def test_a_repeat_in_smaller_fragments_is_answered_at_its_first_one_alone() -> None:
     pair = Pair(replace(SETTINGS, liveness_interval_s=0))  # RFC 7383 2.6.1
     spi = pair.connect()
