@@ -107,7 +107,7 @@ def run(name: str, seconds: int) -> Run:
 
 def what_happened(log: str) -> str:
     """The exception in a child's output, or its end where there is none."""
-    said = re.search(r"=== Uncaught Python exception: ===.*?(?=\n==\d+==|\Z)", log, re.DOTALL)
+    said = re.search(r"=== Uncaught Python exception: ===.*?(?=\n\n|\Z)", log, re.DOTALL)
     return said[0][-WORDS_MAX:] if said else log[-WORDS_MAX:]
 
 

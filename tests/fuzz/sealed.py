@@ -160,6 +160,7 @@ def body(data: bytes) -> None:
         opened = None
     if opened is not None:
         assert opened.issued_wall_s - 60 <= WALL_S <= opened.expires_wall_s + 60
+        assert opened.auth_deadline_wall_s + 60 >= WALL_S
         assert len(octets) <= TICKET_MAX
     outcome = gateway().receive(request(octets), Path(GATEWAY, CLIENT), Now(100.0, WALL_S))
     assert len(outcome.send) == 1
