@@ -12,6 +12,7 @@ import msgspec
 
 from cluster.errors import UNREADABLE
 
+NUMBER_MAX = 1e300
 GATEWAYS_MAX = 16
 ETCD_MEMBERS_MAX = 5
 CLIENTS_MAX = 9999
@@ -61,8 +62,8 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Set in the configuration of one gateway: name → section → key → value."""
 
     def names(self) -> tuple[str, ...]:
-        """The gateways' names: gw1, gw2, …"""
-        return tuple(f"gw{n}" for n in range(1, self.gateways + 1))
+        """The gateways' names: gw1, gw2, …; no more than there may be."""
+        return tuple(f"gw{n}" for n in range(1, min(self.gateways, GATEWAYS_MAX) + 1))
 
 
 class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +170,11 @@ def _where(message: str) -> str:
     return f"{key}: {said}" if key else said
 
 
+def _number(given: float) -> str:
+    """As `:g` has it; a whole number that no float can hold, as a large one."""
+    return f"{max(-NUMBER_MAX, min(given, NUMBER_MAX)):g}"
+
+
 def _ranges(drill: Drill) -> list[str]:
     topology, load, limits = drill.topology, drill.load, drill.limits
     checks: list[tuple[str, float, float, float]] = [
@@ -189,7 +195,7 @@ def _ranges(drill: Drill) -> list[str]:
         ("limits.settle_s", limits.settle_s, 0, 600),
     ]
     problems = [
-        f"{key}: {given:g} → {low:g} to {high:g}"
+        f"{key}: {_number(given)} → {low:g} to {high:g}"
         for key, given, low, high in checks
         if not low <= given <= high
     ]
