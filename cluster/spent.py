@@ -44,7 +44,8 @@ CONFIRMED_MAX = 4096
 """Spent tickets remembered for sure: one that is shown again and again costs no more reads."""
 _NUMBER_LEN = 16
 _ODD = 0x5851_F42D_4C95_7F2D_1405_7B7E_F767_814F
-_LOW = (1 << 127) - 1
+_HALF = 1 << 127
+_LOW = _HALF - 1
 _HEADER_LEN = 8
 """Of a filter's octets: what precedes the bits, the same in all of one form."""
 
@@ -53,7 +54,7 @@ def number(chain: bytes, generation: int) -> int:
     """What stands for a ticket in a filter, 128 bits signed. `chain` is 16 random octets of ours,
     which are hash enough.
     """
-    return int.from_bytes(chain, "big", signed=True) ^ (generation * _ODD & _LOW)
+    return (int.from_bytes(chain, "big") ^ (generation * _ODD & _LOW)) - _HALF
 
 
 class SpentTickets:
@@ -112,7 +113,15 @@ class SpentTickets:
 
     def add(self, chain: bytes, generation: int, expires_wall_s: float) -> None:
         """A ticket was redeemed, here."""
-        self._spend(int(expires_wall_s // WINDOW_S), number(chain, generation))
+        window, ticket = int(expires_wall_s // WINDOW_S), number(chain, generation)
+        spent, untold = self._filters.get(window), self._untold.get(window)
+        if spent is None or untold is None or self._untold_count >= UNTOLD_MAX:
+            self._spend(window, ticket)
+        elif self._counts[window] < TICKETS_MAX:  # the hot path, without a call
+            spent.add(ticket)
+            self._counts[window] += 1
+            untold.append(ticket)
+            self._untold_count += 1
 
     def add_until(self, chain: bytes, generation: int, lifetime_s: float) -> None:
         """All tickets of a chain's generation are void: whenever they expire, within `lifetime_s`

@@ -26,7 +26,14 @@ from node.admin_view import (
     SessionInfo,
     key_infos,
 )
-from node.admin_wire import encode_key, encode_session, encode_status, encode_step
+from node.admin_wire import (
+    decode_revoke,
+    encode_key,
+    encode_revocation,
+    encode_session,
+    encode_status,
+    encode_step,
+)
 from proto.rpc import admin_pb2, admin_pb2_grpc
 
 __all__ = [
@@ -203,6 +210,24 @@ class AdminService(admin_pb2_grpc.AdminServicer):
 
         async for step in self._steps(rewrap, context):
             yield step
+
+    async def Revoke(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.RevokeRequest, context: Context
+    ) -> admin_pb2.RevokeReply:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+        try:
+            return admin_pb2.RevokeReply(id=await self._view.revoke(decode_revoke(request)))
+        except ClusterError as error:
+            return await _refuse(error, context)
+
+    async def ListRevocations(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.ListRevocationsRequest, context: Context
+    ) -> admin_pb2.ListRevocationsReply:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+        found = [encode_revocation(one) for one in self._view.revocations()]
+        return admin_pb2.ListRevocationsReply(revocations=found)
 
     async def _keks_held(self) -> dict[str, Sequence[bytes]]:
         """Which key-encryption keys each member that answers holds."""

@@ -15,8 +15,22 @@ import grpc
 import grpc.aio
 import msgspec
 
-from node.admin_view import ClusterStatus, KeyInfo, RotationStep, SessionInfo
-from node.admin_wire import decode_key, decode_session, decode_status, decode_step
+from node.admin_view import (
+    ClusterStatus,
+    KeyInfo,
+    RevocationInfo,
+    Revoke,
+    RotationStep,
+    SessionInfo,
+)
+from node.admin_wire import (
+    decode_key,
+    decode_revocation,
+    decode_session,
+    decode_status,
+    decode_step,
+    encode_revoke,
+)
 from node.identity import parse_address
 from proto.rpc import admin_pb2, admin_pb2_grpc
 
@@ -163,6 +177,23 @@ class AdminClient:
         except grpc.aio.AioRpcError as error:
             _fail(error)
         return tuple(reply.kek_ids)
+
+    async def revoke(self, what: Revoke) -> str:
+        """Make sessions and tickets void everywhere; the revocation's id. Raises AdminError."""
+        try:
+            reply = await self._stub.Revoke(encode_revoke(what), timeout=LIST_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return str(reply.id)
+
+    async def revocations(self) -> tuple[RevocationInfo, ...]:
+        """The revocations in force. Raises AdminError."""
+        request = admin_pb2.ListRevocationsRequest()
+        try:
+            reply = await self._stub.ListRevocations(request, timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return tuple(decode_revocation(message) for message in reply.revocations)
 
     def rewrap(self, kek_id: bytes) -> AsyncIterator[RotationStep]:
         """Change the key-encryption key to that of id `kek_id`, step by step. Raises AdminError."""

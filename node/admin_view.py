@@ -97,6 +97,30 @@ class RotationStep(msgspec.Struct, frozen=True):
     """What was done or is waited for, for people."""
 
 
+class RevocationInfo(msgspec.Struct, frozen=True):
+    """One revocation in force."""
+
+    id: str
+    kind: str
+    """`session`, `identity` or `issued-before`."""
+    about: str
+    """A session's chain or an identity's keyed hash, hex; nobody can say whose that is."""
+    before_wall_s: float
+    created_wall_s: float
+    expires_wall_s: float
+    """When it has become unnecessary."""
+
+
+class Revoke(msgspec.Struct, frozen=True):
+    """What is to be revoked."""
+
+    kind: str
+    """`session`, `identity` or `issued-before`; only its field below counts."""
+    chain: bytes = b""
+    identity: str = ""
+    before_wall_s: float = 0.0
+
+
 class NodeView(Protocol):
     """What the administration asks of the process. Implementer: `node.view.View`."""
 
@@ -155,6 +179,17 @@ class NodeView(Protocol):
 
         `held_by`: asks every member which it holds. Raises ClusterError.
         """
+        ...
+
+    async def revoke(self, what: Revoke) -> str:
+        """Make sessions and tickets void at every live member; the revocation's id.
+
+        Raises ClusterError.
+        """
+        ...
+
+    def revocations(self) -> Sequence[RevocationInfo]:
+        """The revocations in force, oldest first."""
         ...
 
     def peers(self) -> Mapping[str, str]:

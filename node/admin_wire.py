@@ -9,7 +9,15 @@ from typing import TypeVar
 import msgspec
 from google.protobuf.message import Message
 
-from node.admin_view import ClusterStatus, KeyInfo, MemberInfo, RotationStep, SessionInfo
+from node.admin_view import (
+    ClusterStatus,
+    KeyInfo,
+    MemberInfo,
+    RevocationInfo,
+    Revoke,
+    RotationStep,
+    SessionInfo,
+)
 from proto.rpc import admin_pb2
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -58,6 +66,26 @@ def encode_step(step: RotationStep) -> admin_pb2.RotationStep:
 def decode_step(message: admin_pb2.RotationStep) -> RotationStep:
     """The message as a step of a rotation."""
     return _decode(RotationStep, message)
+
+
+def encode_revoke(what: Revoke) -> admin_pb2.RevokeRequest:
+    """What is to be revoked as a message."""
+    return admin_pb2.RevokeRequest(**msgspec.structs.asdict(what))
+
+
+def decode_revoke(message: admin_pb2.RevokeRequest) -> Revoke:
+    """The message as what is to be revoked."""
+    return _decode(Revoke, message)
+
+
+def encode_revocation(revocation: RevocationInfo) -> admin_pb2.Revocation:
+    """A revocation as a message."""
+    return admin_pb2.Revocation(**msgspec.structs.asdict(revocation))
+
+
+def decode_revocation(message: admin_pb2.Revocation) -> RevocationInfo:
+    """The message as a revocation."""
+    return _decode(RevocationInfo, message)
 
 
 def _decode(cls: type[S], message: Message) -> S:

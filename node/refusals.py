@@ -8,12 +8,16 @@ is ended with a Delete, and its chain with it. (Rules: `cluster.revocation`; fil
 from typing import TYPE_CHECKING
 
 from cluster.batch import Op
+from cluster.errors import Conflict
 from cluster.link import Spent, SpentFilter
-from cluster.revocation import Revocations, Session
+from cluster.revocation import Revocations, RuleKind, Session
 from cluster.seams import Spawn
 from cluster.spent import SpentTickets
+from node.admin_view import Revoke
 from proto.ike.core import Settings
 from proto.ike.effects import Persist, PersistKind
+from proto.ike.exchanges.ike_auth import CHAIN_OCTETS
+from proto.ike.identity import format_identity, parse_identity
 from proto.ike.refusals import Used
 from proto.ike.ticket import TicketBody
 from proto.secret import Secret
@@ -94,6 +98,25 @@ class ClusterRefusals:
             self.spent.add_until(persist.chain, persist.generation, self.ticket_lifetime_s)
 
     # -- for the gateway
+
+    # -- for the operator
+
+    async def revoke(self, what: Revoke) -> str:
+        """Make it void everywhere; the rule's id. Raises ClusterError."""
+        # a ticket can't outlive its key, so this holds for members with other files too
+        keys = self._node.rings.ring.tickets.keys
+        lifetime_s = max(self.ticket_lifetime_s, *(key.opening_period_s for key in keys))
+        if what.kind == RuleKind.SESSION.value and len(what.chain) == CHAIN_OCTETS:
+            return await self.rules.revoke_session(what.chain, lifetime_s)
+        if what.kind == RuleKind.IDENTITY.value:
+            try:
+                identity = format_identity(parse_identity(what.identity))
+            except ValueError as error:
+                raise Conflict(f"identity: {what.identity} → {error}") from None
+            return await self.rules.revoke_identity(identity, lifetime_s)
+        if what.kind == RuleKind.ISSUED_BEFORE.value:
+            return await self.rules.revoke_issued_before(what.before_wall_s, lifetime_s)
+        raise Conflict("revoke what? → a session's chain (16 octets), an identity, or a time")
 
     def _end(self) -> None:
         """Rules were added: the SAs that they are about end, and their peers are told."""

@@ -12,6 +12,8 @@ from node.admin_view import (
     ClusterStatus,
     KeyInfo,
     MemberInfo,
+    RevocationInfo,
+    Revoke,
     SessionInfo,
     key_infos,
 )
@@ -106,6 +108,24 @@ class View:
     async def rewrap(self, kek_id: bytes, held_by: HeldBy, progress: Callable[[str], None]) -> None:
         """Change the key-encryption key. Raises ClusterError."""
         await self._node.key_parts.rewrap.run(kek_id, held_by, ROTATION_TIMEOUT_S, progress)
+
+    async def revoke(self, what: Revoke) -> str:
+        """Make sessions and tickets void at every live member. Raises ClusterError."""
+        return await self._node.refusals.revoke(what)
+
+    def revocations(self) -> Sequence[RevocationInfo]:
+        """The revocations in force, oldest first."""
+        return [
+            RevocationInfo(
+                rule_id,
+                rule.kind,
+                rule.about,
+                rule.before_wall_s,
+                rule.created_wall_s,
+                rule.expires_wall_s,
+            )
+            for rule_id, rule in self._node.refusals.rules.rules()
+        ]
 
     def peers(self) -> Mapping[str, str]:
         """The other live members: name → rpc address."""

@@ -68,7 +68,7 @@ def reach(config: Path | None, address: str, ca: str, cert: str, key: str) -> Re
 
 def status(whom: Reach, output: Output) -> None:
     """Print the cluster."""
-    found = _ask(whom, lambda client: client.status())
+    found = ask(whom, lambda client: client.status())
     if output is Output.JSON:
         print_json(found)
         return
@@ -86,7 +86,7 @@ def status(whom: Reach, output: Output) -> None:
 
 def sessions_list(whom: Reach, output: Output) -> None:
     """Print the sessions of all members."""
-    found = _ask(whom, lambda client: client.sessions(local_only=bool(whom.member)))
+    found = ask(whom, lambda client: client.sessions(local_only=bool(whom.member)))
     if output is Output.JSON:
         print_json(found)
     else:
@@ -100,7 +100,7 @@ def sessions_list(whom: Reach, output: Output) -> None:
 def sessions_show(whom: Reach, spi: str, output: Output) -> None:
     """Print one session."""
     octets = _spi(spi)
-    found = _ask(whom, lambda client: client.show(octets, local_only=bool(whom.member)))
+    found = ask(whom, lambda client: client.show(octets, local_only=bool(whom.member)))
     if output is Output.JSON:
         print_json(found)
         return
@@ -124,7 +124,7 @@ def sessions_show(whom: Reach, spi: str, output: Output) -> None:
 def sessions_terminate(whom: Reach, spi: str, output: Output) -> None:
     """End one session."""
     octets = _spi(spi)
-    owner = _ask(whom, lambda client: client.terminate(octets, local_only=bool(whom.member)))
+    owner = ask(whom, lambda client: client.terminate(octets, local_only=bool(whom.member)))
     if output is Output.JSON:
         print_json({"spi": spi, "member": owner})
     else:
@@ -133,7 +133,7 @@ def sessions_terminate(whom: Reach, spi: str, output: Output) -> None:
 
 def keys_list(whom: Reach, output: Output) -> None:
     """Print the keys of the ring."""
-    found = _ask(whom, lambda client: client.keys())
+    found = ask(whom, lambda client: client.keys())
     if output is Output.JSON:
         print_json({"keys": found})
         return
@@ -160,7 +160,7 @@ def keys_rotate(whom: Reach, output: Output, *, force: bool) -> None:
 
 def keys_cancel(whom: Reach, output: Output) -> None:
     """Take back a rotation that has not got through."""
-    key = _ask(whom, lambda client: client.cancel_rotation())
+    key = ask(whom, lambda client: client.cancel_rotation())
     if output is Output.JSON:
         print_json({"cancelled": key})
     else:
@@ -198,7 +198,7 @@ def _steps(
             else:
                 print(step.line, flush=True)
 
-    _ask(whom, show)
+    ask(whom, show)
 
 
 def _from_file(file: Path) -> Reach:
@@ -218,7 +218,7 @@ def _from_file(file: Path) -> Reach:
     return Reach((address,), member.ca_file, member.cert_file, member.key_file, member.name)
 
 
-def _ask(whom: Reach, question: Callable[[AdminClient], Awaitable[T]]) -> T:
+def ask(whom: Reach, question: Callable[[AdminClient], Awaitable[T]]) -> T:
     """The answer of the first member that is there. Raises Failed."""
     if whom.member:
         print(
@@ -227,13 +227,13 @@ def _ask(whom: Reach, question: Callable[[AdminClient], Awaitable[T]]) -> T:
             file=sys.stderr,
         )
 
-    async def ask() -> T:
+    async def answer() -> T:
         credentials = load_credentials(whom.ca_file, whom.cert_file, whom.key_file)
         async with AdminClient(whom.addresses, credentials) as client:
             return await question(client)
 
     try:
-        return asyncio.run(ask())
+        return asyncio.run(answer())
     except Unreachable as error:
         raise Failed(ExitCode.COULD_NOT_RUN, [str(error)]) from None
     except AdminError as error:

@@ -33,6 +33,10 @@ app.add_typer(config_app, name="config")
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(keys_app, name="keys")
 app.add_typer(drill_app, name="drill")
+revoke_app = typer.Typer(no_args_is_help=True, help="Make sessions and tickets void, everywhere.")
+revocations_app = typer.Typer(no_args_is_help=True, help="What was made void.")
+app.add_typer(revoke_app, name="revoke")
+app.add_typer(revocations_app, name="revocations")
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 ConfigOption = Annotated[
@@ -291,6 +295,85 @@ def keys_rewrap(
     from node.cli import admin
 
     admin.keys_rewrap(admin.reach(config, address, ca, cert, key), new_kek, output)
+
+
+@revoke_app.command("session")
+def revoke_session(
+    chain: Annotated[
+        str, typer.Argument(metavar="CHAIN", help="The chain, as sessions show tells it.")
+    ],
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Revoke a session.
+
+    Its SA ends wherever it is, and no ticket of it works any more.
+    """
+    from node.cli import admin, revoke
+
+    revoke.session(admin.reach(config, address, ca, cert, key), chain, output)
+
+
+@revoke_app.command("identity")
+def revoke_identity(
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="kind:text, as the list of sessions shows it.")
+    ],
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Revoke all sessions of an identity.
+
+    Those authenticated until now. To keep it out, take its pre-shared key away too.
+    """
+    from node.cli import admin, revoke
+
+    revoke.identity(admin.reach(config, address, ca, cert, key), identity, output)
+
+
+@revoke_app.command("issued-before")
+def revoke_issued_before(
+    time: Annotated[str, typer.Argument(metavar="TIME", help="Like 2026-01-31T12:00:00Z.")],
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Revoke all tickets issued before TIME.
+
+    Running sessions go on; whose ticket is older does a full handshake next time.
+    """
+    from node.cli import admin, revoke
+
+    revoke.issued_before(admin.reach(config, address, ca, cert, key), time, output)
+
+
+@revocations_app.command("list")
+def revocations_list(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the revocations in force.
+
+    An identity is shown as its keyed hash: whose it is isn't kept anywhere.
+    """
+    from node.cli import admin, revoke
+
+    revoke.listed(admin.reach(config, address, ca, cert, key), output)
 
 
 @drill_app.command("run")

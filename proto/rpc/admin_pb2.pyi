@@ -182,6 +182,50 @@ class RewrapKeysRequest(_message.Message):
     kek_id: bytes
     def __init__(self, kek_id: _Optional[bytes] = ...) -> None: ...
 
+class RevokeRequest(_message.Message):
+    __slots__ = ("kind", "chain", "identity", "before_wall_s")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    chain: bytes
+    identity: str
+    before_wall_s: float
+    def __init__(self, kind: _Optional[str] = ..., chain: _Optional[bytes] = ..., identity: _Optional[str] = ..., before_wall_s: _Optional[float] = ...) -> None: ...
+
+class RevokeReply(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ListRevocationsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRevocationsReply(_message.Message):
+    __slots__ = ("revocations",)
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    revocations: _containers.RepeatedCompositeFieldContainer[Revocation]
+    def __init__(self, revocations: _Optional[_Iterable[_Union[Revocation, _Mapping]]] = ...) -> None: ...
+
+class Revocation(_message.Message):
+    __slots__ = ("id", "kind", "about", "before_wall_s", "created_wall_s", "expires_wall_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    CREATED_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: str
+    about: str
+    before_wall_s: float
+    created_wall_s: float
+    expires_wall_s: float
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., about: _Optional[str] = ..., before_wall_s: _Optional[float] = ..., created_wall_s: _Optional[float] = ..., expires_wall_s: _Optional[float] = ...) -> None: ...
+
 class RotationStep(_message.Message):
     __slots__ = ("line",)
     LINE_FIELD_NUMBER: _ClassVar[int]

@@ -84,6 +84,16 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.RewrapKeysRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
                 _registered_method=True)
+        self.Revoke = channel.unary_unary(
+                '/standfast.admin.v1.Admin/Revoke',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.RevokeRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.RevokeReply.FromString,
+                _registered_method=True)
+        self.ListRevocations = channel.unary_unary(
+                '/standfast.admin.v1.Admin/ListRevocations',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsReply.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -162,6 +172,20 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Revoke(self, request, context):
+        """Makes sessions and tickets void at every live member; ABORTED if that can't be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevocations(self, request, context):
+        """The revocations in force. They name no person, for the store doesn't know any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +238,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.RewrapKeys,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.RewrapKeysRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
+            ),
+            'Revoke': grpc.unary_unary_rpc_method_handler(
+                    servicer.Revoke,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.RevokeRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.RevokeReply.SerializeToString,
+            ),
+            'ListRevocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevocations,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -486,6 +520,60 @@ class Admin(object):
             '/standfast.admin.v1.Admin/RewrapKeys',
             proto_dot_rpc_dot_admin__pb2.RewrapKeysRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Revoke(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/Revoke',
+            proto_dot_rpc_dot_admin__pb2.RevokeRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.RevokeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/ListRevocations',
+            proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.ListRevocationsReply.FromString,
             options,
             channel_credentials,
             insecure,

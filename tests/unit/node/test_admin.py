@@ -24,6 +24,7 @@ from node.admin import (
     key_infos,
 )
 from node.admin_client import AdminClient, AdminError, NotFound, Unreachable, load_credentials
+from node.admin_view import RevocationInfo, Revoke
 from node.admin_wire import (
     decode_key,
     decode_session,
@@ -132,6 +133,15 @@ class FakeView:
         held = await held_by()
         self.asked.append(("rewrap", kek_id))
         progress(f"held by {sorted(name for name in held if kek_id in held[name])}")
+
+    async def revoke(self, what: Revoke) -> str:
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append(("void", what))
+        return "0102"
+
+    def revocations(self) -> Sequence[RevocationInfo]:
+        return [RevocationInfo("0102", "session", "aa", 0.0, NOW, NOW + 1)]
 
     def peers(self) -> Mapping[str, str]:
         return self.others
@@ -470,6 +480,7 @@ async def test_a_member_is_known_by_its_name_and_not_its_address(cluster: Cluste
         (MemberInfo, admin_pb2.Member),
         (SessionInfo, admin_pb2.Session),
         (KeyInfo, admin_pb2.Key),
+        (RevocationInfo, admin_pb2.Revocation),
         (RotationStep, admin_pb2.RotationStep),
     ],
     ids=lambda cls: cls.__name__,

@@ -1,0 +1,73 @@
+"""`revoke` and `revocations`: what an operator declares void, and what is in force."""
+
+import datetime
+
+from node.admin_view import Revoke
+from node.cli.admin import Reach, ask
+from node.cli.failure import ExitCode, Failed
+from node.cli.output import Output, print_json, print_table, when
+from proto.ike.identity import parse_identity
+
+CHAIN_OCTETS = 16
+
+
+def session(whom: Reach, chain: str, output: Output) -> None:
+    """Revoke one session by its chain."""
+    try:
+        octets = bytes.fromhex(chain)
+    except ValueError:
+        octets = b""
+    if len(octets) != CHAIN_OCTETS:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"CHAIN: {chain} → 32 hex digits"])
+    _revoke(whom, Revoke("session", chain=octets), output)
+
+
+def identity(whom: Reach, text: str, output: Output) -> None:
+    """Revoke what an identity has now."""
+    try:
+        parse_identity(text)
+    except ValueError as error:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"ID: {text} → {error}"]) from None
+    _revoke(whom, Revoke("identity", identity=text), output)
+
+
+def issued_before(whom: Reach, text: str, output: Output) -> None:
+    """Revoke the tickets issued before a time."""
+    try:
+        at = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        right = "a date and time with its zone, like 2026-01-31T12:00:00Z"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"TIME: {text} → {right}"])
+    _revoke(whom, Revoke("issued-before", before_wall_s=at.timestamp()), output)
+
+
+def listed(whom: Reach, output: Output) -> None:
+    """Print what is in force."""
+    found = ask(whom, lambda client: client.revocations())
+    if output is Output.JSON:
+        print_json({"revocations": found})
+        return
+    print_table(
+        ("REVOCATION", "BY", "WHAT", "UNTIL THEN", "MADE", "NEEDED UNTIL"),
+        (
+            (
+                one.id,
+                one.kind,
+                one.about,
+                when(one.before_wall_s),
+                when(one.created_wall_s),
+                when(one.expires_wall_s),
+            )
+            for one in found
+        ),
+    )
+
+
+def _revoke(whom: Reach, what: Revoke, output: Output) -> None:
+    made = ask(whom, lambda client: client.revoke(what))
+    if output is Output.JSON:
+        print_json({"revocation": made})
+    else:
+        print(f"revoked: {made}")
