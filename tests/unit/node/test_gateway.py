@@ -8,14 +8,16 @@ from cluster.link import Forward, Frame, PeerLink
 from cluster.ownership import Ownership
 from cluster.rotation import RingKeeper
 from cluster.shards import SPI_KEY_LEN, SpiCodec
-from node.gateway import FORWARD_OCTETS_MAX, LOOK_UPS_MAX, Gateway
+from node.gateway import CONFIRMS_MAX, FORWARD_OCTETS_MAX, LOOK_UPS_MAX, Gateway
 from node.kernel import NullKernel
 from node.lane import Lane, NoCommits
 from node.metrics import Metrics
 from node.seams import OsClock
+from proto.ike.core import replace
 from proto.ike.effects import Now, Outcome, Path, ignored
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import ExchangeType
+from proto.ike.ticket import TicketBody
 from proto.secret import Secret
 from tests.unit.node.test_shell import WAY, Nowhere
 
@@ -28,6 +30,9 @@ class Core:
 
     def __init__(self) -> None:
         self.fresh = 0
+        self.doubtful: TicketBody | None = None
+        """What every ticket holds, where each may have been used."""
+        self.answers: list[bool | None] = []
 
     def receive(
         self,
@@ -40,6 +45,10 @@ class Core:
         """A first request asks for a look; everything else has an unknown SPI."""
         if data[18] != ExchangeType.IKE_SESSION_RESUME:
             return ignored("unknown_spi")
+        if self.doubtful is not None:
+            self.answers.append(used)
+            ticket = replace(self.doubtful, generation=data[-1])
+            return Outcome(confirm=ticket) if used is None else Outcome()
         self.fresh += ring_is_fresh
         return Outcome() if ring_is_fresh else Outcome(look_up=b"k" * 8)
 
@@ -85,6 +94,8 @@ class Gate(Gateway):
     def __init__(self) -> None:
         self.core, self.around, self.figures = Core(), Around(), Metrics()
         self.why = ""
+        self.reads: list[tuple[bytes, int]] = []
+        self.read_ended = asyncio.Event()
         endpoint, clock = cast(Endpoint, self.core), OsClock()
         lane = Lane(endpoint, NoCommits(), NullKernel(), Nowhere(), clock, lambda event: None)
         super().__init__(
@@ -99,7 +110,14 @@ class Gate(Gateway):
             metrics=self.figures,
             me="gw1",
             closed=lambda: self.why,
+            confirm=self.read,
         )
+
+    async def read(self, chain: bytes, generation: int) -> bool:
+        """A read of the session chain that takes as long as the test wants."""
+        self.reads.append((chain, generation))
+        await self.read_ended.wait()
+        return generation % 2 == 0
 
 
 def datagram(exchange: int, shard: int, octets: int = 28) -> bytes:
@@ -119,6 +137,38 @@ async def test_tickets_under_an_unknown_key_share_one_look_and_are_bounded() -> 
     gate.around.look_ended.set()
     await asyncio.gather(*gate.around.tasks)
     assert gate.core.fresh == LOOK_UPS_MAX + 10
+
+
+TICKET = TicketBody(
+    b"", b"c" * 16, 0, 0, 0.0, 0.0, 0.0, b"", b"", 3, b"a", 2, b"b", "", "psk", (0, 0, 0, 0, 0), b""
+)
+
+
+async def test_a_ticket_that_may_have_been_used_costs_one_read_and_repeats_none() -> None:
+    gate = Gate()
+    gate.core.doubtful = TICKET
+    resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
+    for generation in (1, 2, 1, 2):
+        gate.on_datagram(resume[:-1] + bytes((generation,)), WAY)
+    await asyncio.sleep(0)
+    assert gate.reads == [(TICKET.chain, 1), (TICKET.chain, 2)]
+    assert gate.figures.dropped.by == {"confirming": 2}
+    gate.read_ended.set()
+    await asyncio.gather(*gate.around.tasks)
+    assert gate.core.answers == [None] * 4 + [False, True]
+
+
+async def test_reads_for_tickets_that_may_have_been_used_are_bounded() -> None:
+    gate = Gate()
+    gate.core.doubtful = TICKET
+    resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
+    for generation in range(CONFIRMS_MAX + 3):
+        gate.on_datagram(resume[:-1] + bytes((generation,)), WAY)
+    await asyncio.sleep(0)
+    assert len(gate.reads) == CONFIRMS_MAX
+    assert gate.core.answers.count(False) == 3  # served: the chain decides at IKE_AUTH
+    gate.read_ended.set()
+    await asyncio.gather(*gate.around.tasks)
 
 
 def test_a_datagram_for_another_members_shard_goes_there_once_if_it_is_of_a_sane_size() -> None:
