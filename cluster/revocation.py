@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from cluster.errors import Conflict, LeaseLost, Unknown
+from cluster.errors import UNREADABLE, Conflict, LeaseLost, Unknown
 from cluster.expiry import ExpiryBuckets
 from cluster.follow import follow
 from cluster.layout import Keys
@@ -244,7 +244,7 @@ def decode_rule(value: bytes) -> Rule:
         RuleKind(rule.kind)
         if rule.kind == RuleKind.SESSION.value:
             bytes.fromhex(rule.about)
-    except (msgspec.DecodeError, ValueError):
+    except (*UNREADABLE, ValueError):
         return Rule(RuleKind.UNREADABLE.value, "", 0.0, 0.0, 0.0)
     return rule
 

@@ -20,10 +20,13 @@ from cluster.link import (
     MirrorAck,
     MirrorEntry,
     Return,
+    Spent,
+    SpentFilter,
     Superseded,
 )
 from cluster.ownership import decode_shard
 from cluster.records import RecordVault
+from cluster.revocation import RuleKind, decode_rule
 from cluster.roster import decode_member
 from cluster.state import decode_state
 from cluster.store import Compare, Delete, Entry, Get, Put, Txn, TxnResult
@@ -58,6 +61,7 @@ def frame(data: bytes) -> None:
 def values(data: bytes) -> None:
     """Each reader of the store's readable values says no in its own way, or has a value."""
     member, shard = decode_member(data), decode_shard(data)
+    assert RuleKind(decode_rule(data).kind)
     assert member is None or isinstance(member, MemberRecord)
     assert shard is None or isinstance(shard, ShardRecord)
     try:
@@ -165,6 +169,8 @@ def _frame_seeds() -> list[bytes]:
         Forward(b"datagram", ADDRESS, ADDRESS),
         Return(b"datagram", ADDRESS, ADDRESS),
         Superseded(bytes(16), b"spi-of-8"),
+        Spent(1, 7, (bytes(16), b"n" * 16)),
+        SpentFilter(1, 7, b"filter"),
     )
     return [encode_frame(one) for one in frames]
 
