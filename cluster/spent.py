@@ -187,7 +187,8 @@ class SpentTickets:
         spent = self._filter(frame.window)
         if spent is not None:
             spent.update(Bloom.load_bytes(octets, operator.index))
-            self._counts[frame.window] = int(spent.approx_items)
+            # a filter with every bit set holds infinitely many, by that estimate
+            self._counts[frame.window] = int(min(spent.approx_items, TICKETS_MAX))
 
     async def run(self) -> None:
         """Tell the others, for ever."""

@@ -218,6 +218,24 @@ def test_frames_of_another_form_or_shape_are_left_alone() -> None:
     play(story)
 
 
+def test_a_filter_with_every_bit_set_is_a_full_one() -> None:
+    async def story(world: World) -> None:
+        one, _ = world.member("gw1"), world.member("gw2")
+        window = int(SOON_S // WINDOW_S)
+        one.add(world.chain(), 1, SOON_S)
+        one.owe("gw2")
+        await asyncio.sleep(1)
+        whole = next(f for f in world.wires["gw1"].sent if isinstance(f, SpentFilter))
+        head = 8  # how many bits an item sets
+        full = whole.octets[:head] + b"\xff" * (len(whole.octets) - head)
+        three, chain = world.member("gw3"), world.chain()
+        three.receive_filter("gw1", SpentFilter(1, window, full))
+        three.add(chain, 1, SOON_S)
+        assert three.used(chain, 1, SOON_S)
+
+    play(story)
+
+
 def test_a_storm_is_told_in_frames_of_bounded_size() -> None:
     async def story(world: World) -> None:
         one, two = world.member("gw1"), world.member("gw2")
