@@ -21,6 +21,9 @@ WITHOUT_STATE = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
 """Several members may answer these, and a request may come again with a cookie."""
 
 
+PROTECTED = (PayloadType.SK, PayloadType.SKF)
+
+
 class WireChecker:
     """Reads every datagram that is sent."""
 
@@ -33,6 +36,8 @@ class WireChecker:
         """One datagram leaves `path.local`."""
         if len(data) < HEADER_LEN or data[18] in WITHOUT_STATE:
             return
+        if data[16] not in PROTECTED:
+            return  # INVALID_MAJOR_VERSION and its like: nobody's word, and no SA's (RFC 7296 1.5)
         digest = hashlib.sha256(data).digest()
         spis, flags, message_id = data[:16], data[19], data[20:24]
         from_initiator, is_response = bool(flags & FLAG_INITIATOR), bool(flags & FLAG_RESPONSE)

@@ -60,6 +60,12 @@ def test_exchanges_without_state_may_be_answered_twice(exchange: int):
     assert _findings((first, GW1), (second, GW2)) == []
 
 
+def test_an_unprotected_refusal_is_no_sas_word():
+    clear = bytearray(_message(2, b"no"))
+    clear[16] = PayloadType.NOTIFY
+    assert _findings((_message(1, b"yes"), GW1), (bytes(clear), GW2)) == []
+
+
 def test_one_ticket_that_gave_two_sas_is_found():
     checker = TicketChecker()
     checker.established("gw1", bytes(16), 2, b"spi one!")
