@@ -10,7 +10,7 @@ that installed the next ring a moment earlier seals with it. A key opens for at 
 ticket lifetime after anybody's last seal (RFC 5723 6.2): while some member may not have installed
 its successor, that is the end of its sealing window. Written forward-compatibly: unknown fields
 of the ring are kept when it is written again; a new field *per key* needs a new version.
-`KeyRing` satisfies `proto.ike.ticket.TicketKeys` by its shape. Traps: requirements i.5 and i.6.
+`KeyRing` satisfies `proto.ike.ticket.TicketKeys` by its shape.
 """
 
 import enum

@@ -1,4 +1,4 @@
-"""Every key and every readable value of the store, in one place (DESIGN: what lives where).
+"""Every key and every readable value of the store, in one place (ADR 0002).
 
 ```
 /standfast/<cluster>/...

@@ -3,7 +3,7 @@
 Rules: nobody seals with a key that a live member hasn't installed: announce, wait for every
 member's report, activate, and when all have installed that too, retire. Only an operator's word
 (`force`) does without the laggards. Each step is one change of the ring by compare-and-swap, so any
-member may take it, and whoever finds it done goes on from there. Traps: requirements i.5 and i.6.
+member may take it, and whoever finds it done goes on from there.
 """
 
 import asyncio

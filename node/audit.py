@@ -1,6 +1,6 @@
 """Compares the SAs that are held here with the store, a few shards at a time.
 
-Rules: a chain has one live SA, the one that it names (DESIGN: what lives where). Whoever resumes a
+Rules: a chain has one live SA, the one that it names (ADR 0004). Whoever resumes a
 session tells the former SA's owner so, once; if that is lost, or its sender dies, the owner finds
 out here. An SA goes only if its chain names another; a record that is missing for any other reason
 (it has just ended, the store was restored) decides nothing.

@@ -1,7 +1,7 @@
 """Where SPIs and IVs come from: a gateway's shards, or plain randomness for a client.
 
 Rules: a gateway's SPI carries its shard, hidden (`cluster.shards`); every IV it makes begins with
-the epoch and the shard's fence (DESIGN: shards).
+the epoch and the shard's fence (ADR 0005).
 """
 
 from collections.abc import Callable

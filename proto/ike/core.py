@@ -103,8 +103,7 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     established_wall_s: float = 0.0
     expires_wall_s: float = 0.0
     auth_deadline_wall_s: float = 0.0
-    """When the original authentication ends; no resumption moves it (rfc-requirements a.7 item 4).
-    """
+    """When the original authentication ends; no resumption moves it: a chain can't outlive it."""
     fragmentation: bool = False
     """Both sides announced IKEV2_FRAGMENTATION_SUPPORTED in the first exchange (RFC 7383)."""
     children: tuple[Child, ...] = ()
@@ -173,8 +172,8 @@ class Peer(msgspec.Struct, frozen=True):
     resume_form: ResumeForm = ResumeForm.RFC
     retransmit: RetransmitPolicy = RetransmitPolicy()
     nack_wait_s: float = 0.1
-    """How long a genuine answer may still come after a forged TICKET_NACK (rfc-requirements a.7
-    item 2).
+    """How long a genuine answer may still come after a TICKET_NACK, which anybody can forge
+    (RFC 7296 2.21.1).
     """
 
 

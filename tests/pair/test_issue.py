@@ -1,4 +1,4 @@
-"""Tickets asked for, given, and bounded in time (RFC 5723 4.1, 4.2, 6.2; rfc-requirements a.7)."""
+"""Tickets asked for, given, and bounded in time (RFC 5723 4.1, 4.2, 6.2)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The durable form of an SA: what was written is what was said (promise 6; DESIGN section 5)."""
+"""The durable form of an SA: what was written is what was said (promise 6)."""
 
 import msgspec
 import pytest

@@ -28,7 +28,7 @@ NACK = (NotifyPayload(NotifyType.TICKET_NACK),)
 
 
 def open_ticket(message: Message, ctx: Context) -> TicketBody:
-    """The state in the presented ticket, with policy checked again (rfc-requirements a.5, trap 10).
+    """The state in the presented ticket, with today's policy checked again.
 
     Raises TicketRejected: the answer is TICKET_NACK, whatever the reason.
     """

@@ -20,8 +20,7 @@ def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
     """A ticket for `core` (its chain, its generation) and the lifetime told to the client, seconds.
 
     TICKET_NACK and 0 where no key seals now, nothing is left of the lifetime, the chain was
-    revoked, or the ticket would be too long: no handshake fails for want of one (DESIGN: the key
-    ring).
+    revoked, or the ticket would be too long: no handshake fails for want of one.
     """
     now = ctx.now.wall_s
     until = min(
