@@ -17,7 +17,7 @@ from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
 from cluster.link import Forward, Heartbeat, Mirror, MirrorAck, PeerLink, Return, Superseded
-from cluster.member import NORMAL, MemberSettings, Membership
+from cluster.member import NORMAL, Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
@@ -28,7 +28,7 @@ from cluster.state import StateKeeper
 from cluster.store import Store
 from cluster.vault import Keks
 from node.audit import Audit
-from node.config import GatewayConfig, IkeConfig, keep_alive_timeout_s
+from node.config import GatewayConfig
 from node.credentials import PskTable
 from node.gateway import Gateway
 from node.identity import load_psks
@@ -39,18 +39,12 @@ from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
+from node.settings import endpoint_settings, member_settings
 from node.spis import ShardSpis
 from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets
-from proto.ike.auth import ResumeForm
-from proto.ike.core import Settings
 from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
-from proto.ike.enums import PayloadType
-from proto.ike.identity import parse_identity
-from proto.ike.payloads import IdPayload
-from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 
 T = TypeVar("T")
 
@@ -106,7 +100,7 @@ class Node:
         self.state = StateKeeper(seams.store, keys, seams.clock)
         self.membership = Membership(
             seams.store, keys, seams.clock, rng=seams.rng, spawn=seams.spawn,
-            me=_member_settings(config, identity),
+            me=member_settings(config, identity.data_dir_id, identity.release),
         )  # fmt: skip
         self.key_parts = KeyParts(
             config,
@@ -432,43 +426,3 @@ class Node:
             metrics.datagrams_out = self.gateway.lane.sent
             metrics.store_state = self.store_state()
             await asyncio.sleep(GAUGES_S)
-
-
-def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
-    """The core's settings from the configuration file."""
-    forms = {
-        "both": (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE),
-        "rfc": (ResumeForm.RFC,),
-        "first-message": (ResumeForm.FIRST_MESSAGE,),
-    }
-    return Settings(
-        local_id=IdPayload(PayloadType.IDr, *parse_identity(ike.identity)),
-        realm=cluster.encode(),
-        suites=tuple(parse_suite(text) for text in ike.proposals),
-        child_suites=tuple(parse_child(text) for text in ike.child_proposals),
-        local_ts=tuple(parse_selector(text) for text in ike.local_ts),
-        remote_ts=tuple(parse_selector(text) for text in ike.remote_ts),
-        ike_sa_lifetime_s=ike.ike_sa_lifetime_s,
-        ticket_lifetime_s=ike.ticket_lifetime_s,
-        half_open_max=ike.half_open_max,
-        half_open_timeout_s=ike.half_open_timeout_s,
-        cookie_threshold=ike.cookie_threshold,
-        resume_forms=forms[ike.resume_auth],
-        revoke_on_delete=ike.revoke_on_delete,
-        epoch=epoch,
-    )
-
-
-def _member_settings(config: GatewayConfig, identity: Identity) -> MemberSettings:
-    member = config.member
-    return MemberSettings(
-        name=member.name,
-        data_dir_id=identity.data_dir_id,
-        host=member.host,
-        rpc_address=member.rpc_listen,
-        ike_addresses=config.ike.listen,
-        release=identity.release,
-        lease_ttl_s=member.lease_ttl_s,
-        keep_alive_s=member.keep_alive_s,
-        call_timeout_s=keep_alive_timeout_s(config.store),
-    )
