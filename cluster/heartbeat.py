@@ -40,6 +40,8 @@ class Vitals(msgspec.Struct, frozen=True):
     sessions: int
     ring_revision: int
     state: str
+    store_answers: bool = False
+    """The store answers this member itself."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -140,6 +142,7 @@ class Heartbeats:
             sessions=vitals.sessions,
             ring_revision=vitals.ring_revision,
             state=vitals.state,
+            store_answers=vitals.store_answers,
         )
         for name in self._peers:
             self._link.send(name, beat)

@@ -20,7 +20,9 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
     sessions: int
     ring_revision: int
     state: str
-    """Named state: `normal`, `isolated`, …"""
+    """Named state, of `cluster.standing.State`."""
+    store_answers: bool = False
+    """Whether the store answers this member itself, without a relay: others may go through it."""
 
 
 class MirrorEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -10,7 +10,7 @@ Rules:
 - A name that another incarnation holds is lost for good: this process has been replaced.
 - Past the deadline nothing is claimed. Sessions go on being answered: a commit of a shard that was
   claimed meanwhile fails its compare, and every IV bears the fence, so answering is safe; giving up
-  addresses and shards at the deadline, and failsafe, are policies that sit on top of `state`.
+  addresses and shards at the deadline, and failsafe, are policies that sit on top of `standing`.
 """
 
 import asyncio
@@ -22,10 +22,8 @@ from cluster.errors import LeaseLost, NameTaken, Unavailable, Unknown
 from cluster.layout import Keys, MemberRecord
 from cluster.roster import Roster, decode_member
 from cluster.seams import Clock, Rng, Spawn
+from cluster.standing import Standing
 from cluster.store import Compare, Entry, Lease, Put, Store, Target, Txn
-
-NORMAL = "normal"
-ISOLATED = "isolated"
 
 INCARNATION_OCTETS = 16
 ENTER_CALLS = 5
@@ -95,6 +93,9 @@ class Membership:
         """Whether the last call to the store was answered."""
         self.deposed = ""
         """Why this process has lost its name for good; empty: it hasn't."""
+        self.standing = Standing(clock, self._lease_holds)
+        """Which named state I am in."""
+        self.standing.on_changed.append(lambda _state, _why: self._tell_state())
         self.roster = Roster(store, keys, me.name, self._own_key_changed)
         self.on_state: list[Callable[[str, bool], None]] = []
         """Told (state, store_ok) when either changes."""
@@ -116,14 +117,13 @@ class Membership:
 
     @property
     def state(self) -> str:
-        """`normal` while the lease may be relied on, `isolated` past its deadline."""
-        alive = not self.deposed and self._clock.boot_s() < self.deadline_boot_s
-        return NORMAL if alive else ISOLATED
+        """The name of the state that `standing` is in."""
+        return self.standing.state.value
 
     @property
     def may_claim(self) -> bool:
         """Whether shards may be claimed now; the transaction decides."""
-        return not self._leaving and self._lease is not None and self.state == NORMAL
+        return not self._leaving and self._lease is not None and self.standing.agrees
 
     async def join(self) -> None:
         """Take the name, wait for the first view of the others, keep both from then on.
@@ -315,7 +315,11 @@ class Membership:
         for listener in self.on_deposed:
             listener(self.deposed)
 
+    def _lease_holds(self) -> bool:
+        return not self.deposed and self._clock.boot_s() < self.deadline_boot_s
+
     def _tell_state(self) -> None:
+        self.standing.look()
         now = (self.state, self.store_ok)
         if now != self._told:
             self._told = now

@@ -17,13 +17,14 @@ from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
 from cluster.link import Forward, Heartbeat, Mirror, MirrorAck, PeerLink, Return, Superseded
-from cluster.member import NORMAL, Membership
+from cluster.member import Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
 from cluster.ring_keeper import RingHooks
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
+from cluster.standing import State
 from cluster.state import StateKeeper
 from cluster.store import Store
 from cluster.vault import Keks
@@ -317,7 +318,8 @@ class Node:
         return self.metrics.sessions
 
     def _vitals(self) -> Vitals:
-        return Vitals(self.sessions(), self.rings.revision, self.membership.state)
+        member = self.membership
+        return Vitals(self.sessions(), self.rings.revision, member.state, member.store_ok)
 
     def _closed(self) -> str:
         """Why no session may begin now. Without the store none could be finished: its ticket would
@@ -373,7 +375,11 @@ class Node:
 
     def _member_state(self, state: str, store_ok: bool) -> None:
         self.events.write("store_state", state="ok" if store_ok else "unavailable")
-        say = self.seams.log.info if store_ok and state == NORMAL else self.seams.log.warning
+        say = (
+            self.seams.log.info
+            if store_ok and state == State.NORMAL.value
+            else self.seams.log.warning
+        )
         say("state", state=state, store="ok" if store_ok else "unavailable")
 
     def _journal_state(self, state: JournalState) -> None:

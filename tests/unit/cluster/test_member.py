@@ -7,12 +7,15 @@ import pytest
 
 from cluster.errors import Incompatible, NameTaken
 from cluster.layout import ClusterState, MemberRecord
-from cluster.member import ISOLATED, NORMAL, MemberSettings, Membership
+from cluster.member import MemberSettings, Membership
 from cluster.roster import decode_member
+from cluster.standing import State
 from cluster.state import StateKeeper
 from cluster.store import Delete, Put, Txn
 from tests.sim.loop import SimLoop, run
 from tests.unit.cluster.members import KEYS, Cluster, OwnLease, simulated
+
+NORMAL, ISOLATED = State.NORMAL.value, State.ISOLATED.value
 
 
 async def stored(cluster: Cluster, name: str) -> MemberRecord | None:
