@@ -23,6 +23,9 @@ SUPERVISOR = "node/supervisor.py"
 ENTRY_POINTS = ("node.cli", "tests.arch.tidy")
 """Modules that need no importer: what pyproject.toml names, besides every __main__ and test."""
 
+FOUND_BY_FOLDER = ("tools/", "tests/sim/script_", "tests/sim/plays/", "tests/sim/faults/")
+"""Files that are run by name, or that a package finds by looking into its own folder."""
+
 MAY_PRINT = (
     "node/cli",
     "tools/",
@@ -251,6 +254,6 @@ def dead_modules(files: list[Source]) -> list[str]:
         for source in files
         if module_of(source.path) not in alive
         and not source.path.endswith(("__init__.py", "__main__.py", "conftest.py"))
-        and not source.path.startswith(("tools/", "tests/sim/script_"))
+        and not source.path.startswith(FOUND_BY_FOLDER)
         and not re.search(r"/test_[^/]*\.py$", source.path)
     ]

@@ -13,15 +13,9 @@ from cluster.store import Txn
 from node.client import NoKeys
 from tests.sim.__main__ import main, parse_seeds
 from tests.sim.net import Weather
-from tests.sim.scenarios import (
-    SCENARIOS,
-    Result,
-    Scenario,
-    kill_one,
-    one_ticket_twice,
-    run_scenario,
-    run_seed,
-)
+from tests.sim.plays.kill_one import kill_one
+from tests.sim.plays.one_ticket_twice import one_ticket_twice
+from tests.sim.scenarios import SCENARIOS, Result, Scenario, run_scenario, run_seed
 from tests.sim.world import Size, World
 
 KEPT = [

@@ -1,0 +1,36 @@
+"""The store is away from everybody."""
+
+import asyncio
+
+from tests.sim.scenario import RECOVER_S, Scenario
+from tests.sim.world import Size, World
+
+
+async def store_away(world: World) -> None:
+    """No member reaches the store for two lease times: no session ends; then all is as before."""
+    await world.begin()
+    await world.connect_all()
+    late = world.clients.pop()
+    await asyncio.sleep(2)
+    for gateway in world.gateways:
+        gateway.store.set_reachable(False)
+    answered = [len(client.all("answered")) for client in world.clients]
+    await asyncio.sleep(10)
+    for client, before in zip(world.clients, answered, strict=True):
+        if len(client.all("answered")) < before + 5 or client.all("unanswered"):
+            world.findings.append(f"{client.name} was not answered while the store was away")
+    for gateway in world.gateways:
+        gateway.store.set_reachable(True)
+    await asyncio.sleep(10)
+    world.clients.append(late)
+    await world.until(world.all_served, RECOVER_S, "not every client was served afterwards")
+    if any(len(client.all("established")) != 1 for client in world.clients):
+        world.findings.append("a client had to connect again")
+    world.check_one_sa_each()
+    newcomer = world.client(len(world.clients) + 1)
+    world.clients.append(newcomer)
+    newcomer.session.start(0)
+    await world.until(world.all_served, RECOVER_S, "nobody can connect afterwards")
+
+
+SCENARIO = Scenario(store_away, size=Size(clients=8))

@@ -1,0 +1,86 @@
+"""The storm: the seed chooses who is there, what goes wrong and how often; then all has to be well.
+
+Rules: the safety phase has faults, and only what must *never* happen is looked for. The liveness
+phase has none: within `RECOVER_S` every client has one working session, and after `SETTLE_S` nobody
+holds any other (I9).
+"""
+
+import asyncio
+
+from tests.sim.faults import FAULTS, Fault, calm
+from tests.sim.net import Weather
+from tests.sim.scenario import Scenario
+from tests.sim.storm import Storm, boot
+from tests.sim.swarm import size_of
+from tests.sim.world import World
+
+RECOVER_S = 150.0
+"""From the end of the faults until every client is served. Leases, dead peer detection and the
+grace of an owner that comes back add up to less than half of it."""
+SETTLE_S = 100.0
+"""Until a gateway has found out that nobody is behind an SA: 60 s of silence, 12 s of asking."""
+ANSWERED_S = 15.0
+
+
+async def storm(world: World) -> None:
+    """See the module."""
+    await world.begin()
+    for number, client in enumerate(world.clients):
+        client.session.start(number)
+        await asyncio.sleep(world.random.random() * 0.05)
+    await asyncio.sleep(2)
+    play = Storm(world)
+    await _safety(play)
+    await play.stop()
+    world.trace.event("calm")
+    calm(world)
+    await _liveness(play)
+
+
+async def _safety(play: Storm) -> None:
+    """Faults of the kinds that the seed has chosen, as often as it has chosen."""
+    choose = play.random
+    chosen: list[Fault] = [fault for fault in FAULTS if choose.random() < 0.6]
+    mean_s = choose.choice((0.5, 2.0, 5.0))
+    long = choose.random() < 0.1
+    end_s = play.world.loop.time() + (choose.uniform(900, 1800) if long else choose.uniform(20, 90))
+    if long:
+        mean_s *= 5
+    while chosen and play.world.loop.time() < end_s:
+        await asyncio.sleep(choose.expovariate(1 / mean_s))
+        fault = choose.choice(chosen)
+        play.world.trace.event("fault", fault.__name__)
+        play.spawn(fault(play))
+
+
+async def _liveness(play: Storm) -> None:
+    world = play.world
+    for client in play.twins:
+        client.session.close()
+    for gateway in world.gateways:
+        if gateway.alive and gateway.deposed:
+            gateway.cut_down()
+    await asyncio.sleep(10)  # those told to end have ended, late commits have come
+    for gateway in world.gateways:
+        if not gateway.alive:
+            boot(world, gateway)
+    for client in (*play.twins, *play.leavers):
+        client.vanish()
+    await asyncio.sleep(10)
+    world.invariants.calm = True
+    if not await world.until(world.all_served, RECOVER_S, "not every client was served again"):
+        return
+    await asyncio.sleep(SETTLE_S)
+    before = [len(client.all("answered")) for client in world.clients]
+    served = [client.all("established")[-1] for client in world.clients]
+    await asyncio.sleep(ANSWERED_S)
+    for client, count, sa in zip(world.clients, before, served, strict=True):
+        if len(client.all("answered")) <= count or client.all("established")[-1] is not sa:
+            world.findings.append(f"{client.name} was not answered all the time in the end")
+    world.check_one_sa_each()
+    await world.check_records()
+    if sum(len(gateway.node.ownership.owned) for gateway in world.live()) != world.size.shards:
+        world.findings.append("in the end not every shard had exactly one owner")
+
+
+SCENARIO = Scenario(storm, size=size_of, weather=Weather())

@@ -1,0 +1,43 @@
+"""A copied ticket, and nobody left to tell the first SA's owner of it."""
+
+import asyncio
+
+from node.audit import CYCLE_S
+from tests.sim.net import Weather
+from tests.sim.scenario import RECOVER_S, Scenario
+from tests.sim.world import Size, World
+
+
+async def winner_dies(world: World) -> None:
+    """A ticket was copied, and the gateway that takes the copy dies between its commit and its
+    answer: nobody tells the first SA's owner, who finds out by itself that the chain left it.
+    """
+    await world.begin()
+    await world.connect_all()
+    await asyncio.sleep(1)
+    original = world.clients[0]
+    ticket = original.tickets.load()
+    if ticket is None:
+        world.findings.append("no ticket was issued")
+        return
+    former = original.spi_r
+    at = (world.gateways.index(world.gateway(world.holders(original)[0])) + 1) % len(world.gateways)
+    winner = world.gateways[at]
+    winner.store.after_commit = winner.cut_down
+    thief = world.client(len(world.clients), identity=0)
+    thief.tickets.save_copy(ticket)
+    thief.session.start(at)
+    await world.until(lambda: not winner.alive, 10, "the copy was not taken")
+    thief.vanish()
+    await world.until(
+        lambda: all(former not in gateway.established() for gateway in world.live()),
+        2 * CYCLE_S,
+        "an SA that its chain doesn't name is held",
+    )
+    await world.until(world.all_served, RECOVER_S, "not every client was served again")
+    await asyncio.sleep(1)
+    world.check_one_sa_each()
+    await world.check_records()
+
+
+SCENARIO = Scenario(winner_dies, size=Size(clients=4), weather=Weather())

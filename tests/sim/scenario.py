@@ -1,0 +1,64 @@
+"""One scenario: a size, a weather and a play; and how it is run.
+
+Rules: a play drives the world and adds findings; it is ended by the checks that hold for every run.
+"""
+
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from tests.sim.loop import SimLoop, Stuck, run
+from tests.sim.net import Weather
+from tests.sim.trace import START_S
+from tests.sim.world import ROUGH, Size, World
+
+RECOVER_S = 60.0
+"""From a kill until every client is served again: dead peer detection takes 15 s of it."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How one run ended."""
+
+    findings: tuple[str, ...]
+    digest: str
+    events: int
+    virtual_s: float
+    lines: tuple[str, ...]
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """See the module."""
+
+    play: Callable[[World], Awaitable[None]]
+    size: Size | Callable[[int], Size] = Size()
+    """Or what the seed makes of it."""
+    weather: Weather = ROUGH
+
+
+def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result:
+    """Play any scenario."""
+    with tempfile.TemporaryDirectory() as folder:
+        worlds: list[World] = []
+
+        async def main(loop: SimLoop) -> None:
+            size = scenario.size if isinstance(scenario.size, Size) else scenario.size(seed)
+            world = World(loop, seed, Path(folder), size=size, weather=scenario.weather, keep=keep)
+            worlds.append(world)
+            await scenario.play(world)
+            world.check_end()
+            world.end()
+
+        ended = ""
+        try:
+            run(main)
+        except Stuck as error:
+            ended = f"stuck: {error}"
+        world = worlds[0]
+        findings = [*world.findings, *([ended] if ended else [])]
+        trace = world.trace
+        return Result(
+            tuple(findings), trace.digest(), trace.count, world.loop.time() - START_S,
+            tuple(trace.lines or ()),
+        )  # fmt: skip
