@@ -8,9 +8,9 @@ integrity check leaves no trace.
 
 import msgspec
 
-from proto.ike import fragment, record
+from proto.ike import fragment
 from proto.ike.channel import Channel
-from proto.ike.core import Context, RetransmitPolicy, SaCore, State, Step, replace
+from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import (
     Datagram,
     Outcome,
@@ -27,26 +27,12 @@ from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unan
 from proto.ike.exchanges import REQUESTS, RESPONSES, Row, ike_auth, informational
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
-from proto.ike.ticket import TicketBody
+from proto.ike.requests import Outstanding, Requests
+from proto.ike.writes import persist
 
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
 NEVER = float("inf")
-
-
-class Outstanding(msgspec.Struct):
-    """A request of ours that waits for its response."""
-
-    data: bytes
-    exchange: int
-    message_id: int
-    deadline_s: float
-    interval_s: float
-    sent: int = 1
-    refused: bool = False
-    """TICKET_NACK came: only the wait for a genuine answer is left."""
-    last: Step | None = None
-    """A Delete: what is done once it is answered, or isn't."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -61,21 +47,20 @@ class IkeSa:
 
     __slots__ = (
         "_channel", "_due", "core", "expected_id", "half_open_key", "heard_s", "last_reply",
-        "next_id", "outstanding", "path", "retransmit", "waiting", "wants_end",
+        "path", "requests", "waiting", "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
         self.core = core
         self.path = path
         self.half_open_key = half_open_key
-        self.retransmit: RetransmitPolicy = ctx.settings.retransmit
+        policy = ctx.settings.retransmit
         if core.handshake is not None and core.handshake.peer is not None:
-            self.retransmit = core.handshake.peer.retransmit
+            policy = core.handshake.peer.retransmit
+        self.requests = Requests(policy)
         self.expected_id = 0 if core.initiator else 1
-        self.next_id = 0
         self.last_reply = b""
         self.heard_s = ctx.now.boot_s
-        self.outstanding: Outstanding | None = None
         self.waiting: Waiting | None = None
         self.wants_end: tuple[bool, str] | None = None
         self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
@@ -101,7 +86,8 @@ class IkeSa:
     def deadline_s(self) -> float:
         """When `on_timer` is to be called next."""
         due = self._due if self.waiting is None else NEVER
-        return due if self.outstanding is None else min(self.outstanding.deadline_s, due)
+        asked = self.requests.outstanding
+        return due if asked is None else min(asked.deadline_s, due)
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -142,10 +128,8 @@ class IkeSa:
 
     def on_response(self, header: Header, ctx: Context) -> Outcome:
         """An answer to our outstanding request, or nothing."""
-        asked = self.outstanding
-        if asked is None or (header.message_id, header.exchange) != (
-            asked.message_id, asked.exchange,
-        ):  # fmt: skip
+        asked = self.requests.answers(header.exchange, header.message_id)
+        if asked is None:
             return ignored("response")
         if self.waiting is not None:
             # one write at a time, and an answer may want one: our repeat will bring it again
@@ -223,7 +207,7 @@ class IkeSa:
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """Start an INFORMATIONAL; None while another request of ours is outstanding."""
-        if self.outstanding is not None or self.core.state is not State.ESTABLISHED:
+        if self.requests.outstanding is not None or self.core.state is not State.ESTABLISHED:
             return None
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
 
@@ -232,7 +216,7 @@ class IkeSa:
         record and chain go first, for a peer that keeps silent must not keep its tickets.
         """
         revoke = revoke and self.core.generation > 0
-        busy = self.waiting is not None or (self.outstanding is not None and not revoke)
+        busy = self.waiting is not None or (self.requests.outstanding is not None and not revoke)
         if busy or self.core.state is not State.ESTABLISHED:
             revoke = revoke or self._revoking
             self.wants_end = (revoke, why)
@@ -244,20 +228,20 @@ class IkeSa:
             return Outcome(self.spi, persist)
         step = informational.end(self.core, False, why)
         outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
-        if self.outstanding is not None:
-            self.outstanding.last = step
+        if self.requests.outstanding is not None:
+            self.requests.outstanding.last = step
         return outcome
 
     def on_timer(self, ctx: Context) -> Outcome | None:
         """Retransmit, give up, expire, ask for life, whichever is due."""
         now = ctx.now.boot_s
-        if self.outstanding is not None and now >= self.outstanding.deadline_s:
-            return self._retransmit(self.outstanding, ctx)
+        if self.requests.outstanding is not None and now >= self.requests.outstanding.deadline_s:
+            return self._retransmit(self.requests.outstanding, ctx)
         if now < self._due or self.waiting is not None:
             return None
         if self.core.state is not State.ESTABLISHED:
             return self._half_open_ended()
-        if self.wants_end is not None and (self.outstanding is None or self._revoking):
+        if self.wants_end is not None and (self.requests.outstanding is None or self._revoking):
             revoke, why = self.wants_end
             self.wants_end = None
             return self.end(revoke, why, ctx)
@@ -303,26 +287,10 @@ class IkeSa:
         return Outcome(self.spi, persist, step.kernel, send, step.events)
 
     def _persist(self, core: SaCore, kind: PersistKind, reply: bytes, ctx: Context) -> Persist:
-        ending = kind in (PersistKind.END, PersistKind.REVOKE)
-        if ending and self._revoking:
+        if kind is PersistKind.END and self._revoking:
             kind = PersistKind.REVOKE
-        generation = core.generation
-        if kind in (PersistKind.CREATE, PersistKind.REDEEM):
-            generation -= 1
-        octets = b""
-        if not ending:
-            prefix = ctx.spis.iv_prefix(core.spi)
-            ids = (self.expected_id + 1, self.next_id)
-            octets = record.encode(core, ctx.path, prefix, ids, reply)
-        return Persist(
-            kind, core.chain, generation, core.spi, octets,
-            core.replaces if kind is PersistKind.REDEEM else b"", core.expires_wall_s,
-            core.identity, core.auth_deadline_wall_s, self._redeemed(kind),
-        )  # fmt: skip
-
-    def _redeemed(self, kind: PersistKind) -> TicketBody | None:
-        handshake = self.core.handshake
-        return handshake.ticket if kind is PersistKind.REDEEM and handshake is not None else None
+        ids = (self.expected_id + 1, self.requests.next_id)
+        return persist(self.core, core, kind, ids, reply, ctx)
 
     def _advance(self, core: SaCore, reply: bytes, ctx: Context) -> None:
         """The request is answered: move the window and the state."""
@@ -333,7 +301,7 @@ class IkeSa:
             self.last_reply = reply
         if core.state is State.DEAD:
             # only the last answer is said again; nothing of our own is asked any more
-            self.outstanding = self.wants_end = None
+            self.requests.outstanding = self.wants_end = None
             self._due = ctx.now.boot_s + LINGER_S
         elif was_half_open:
             self._schedule(ctx)
@@ -354,11 +322,11 @@ class IkeSa:
             if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
                 return Outcome(self.spi)
             self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
-            self.next_id = 1
+            self.requests.next_id = 1
             auth = ike_auth.initiate(self.core, ctx)
             self.core = auth.core
             return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
-        self.outstanding = None
+        self.requests.outstanding = None
         if asked.last is not None or step.core.state is State.DEAD:
             return self._finish(asked.last or step, ctx)
         if asked.exchange == ExchangeType.IKE_AUTH:
@@ -380,16 +348,13 @@ class IkeSa:
         if asked.refused:
             refused = TicketRefused(self.spi, "TICKET_NACK")
             return self._failed("the gateway refused the ticket", refused)
-        if asked.sent < self.retransmit.tries:
-            asked.sent += 1
-            asked.interval_s *= self.retransmit.factor
-            asked.deadline_s = ctx.now.boot_s + asked.interval_s
+        if self.requests.again(asked, ctx.now.boot_s):
             return Outcome(self.spi, send=(Datagram(asked.data, self.path),))
         if self.waiting is not None:
             # one write at a time: what follows from the silence may want one of its own
             asked.deadline_s = ctx.now.boot_s + asked.interval_s
             return None
-        self.outstanding = None
+        self.requests.outstanding = None
         if asked.last is not None:
             return self._finish(asked.last, ctx)
         if self.core.state is not State.ESTABLISHED:
@@ -411,21 +376,18 @@ class IkeSa:
     def _failed(self, why: str, *more: Event) -> Outcome:
         failed = Failed(self.spi, self.core.resumed, why)
         self.core = replace(self.core, state=State.DEAD)
-        self.outstanding = None
+        self.requests.outstanding = None
         self._due = NEVER
         return Outcome(self.spi, events=(*more, failed))
 
     def _request(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
-        data = self._seal(exchange, 0, self.next_id, payloads, ctx)
-        outcome = self._sent(data, exchange, self.next_id, ctx)
-        self.next_id += 1
-        return outcome
+        message_id = self.requests.next_id
+        data = self._seal(exchange, 0, message_id, payloads, ctx)
+        self.requests.next_id += 1
+        return self._sent(data, exchange, message_id, ctx)
 
     def _sent(self, data: bytes, exchange: int, message_id: int, ctx: Context) -> Outcome:
-        interval_s = self.retransmit.initial_s
-        self.outstanding = Outstanding(
-            data, exchange, message_id, ctx.now.boot_s + interval_s, interval_s
-        )
+        self.requests.sent(data, exchange, message_id, ctx.now.boot_s)
         return Outcome(self.spi, send=(Datagram(data, self.path),))
 
     def _schedule(self, ctx: Context) -> None:

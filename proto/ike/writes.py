@@ -1,0 +1,37 @@
+"""The durable write that goes with a Step: which kind, under which generation, with which record.
+
+Rules: pure. The record holds the answer that leaves once it is durable (promise 6). An end has no
+record.
+"""
+
+from proto.ike import record
+from proto.ike.core import Context, SaCore
+from proto.ike.effects import Persist, PersistKind
+
+ENDINGS = (PersistKind.END, PersistKind.REVOKE)
+BEGINNINGS = (PersistKind.CREATE, PersistKind.REDEEM)
+"""Kinds that move the chain to `core`'s generation: what must hold before is one less."""
+
+
+def persist(
+    before: SaCore,
+    core: SaCore,
+    kind: PersistKind,
+    ids: tuple[int, int],
+    reply: bytes,
+    ctx: Context,
+) -> Persist:
+    """The write that makes `core` of `before`; `ids` = (expected_id, next_id) afterwards."""
+    octets = b""
+    if kind not in ENDINGS:
+        octets = record.encode(core, ctx.path, ctx.spis.iv_prefix(core.spi), ids, reply)
+    generation, replaces, redeems = core.generation, b"", None
+    if kind in BEGINNINGS:
+        generation -= 1
+    if kind is PersistKind.REDEEM:
+        replaces = core.replaces
+        redeems = None if before.handshake is None else before.handshake.ticket
+    return Persist(
+        kind, core.chain, generation, core.spi, octets, replaces, core.expires_wall_s,
+        core.identity, core.auth_deadline_wall_s, redeems,
+    )  # fmt: skip
