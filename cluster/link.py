@@ -51,6 +51,28 @@ class MirrorAck(msgspec.Struct, frozen=True, tag="ack", tag_field="kind"):
     sequence: int
 
 
+class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one SA has come to since its record: too hot for the store."""
+
+    spi: bytes
+    expected_id: int
+    """Message ID of the peer's next request."""
+    next_id: int
+    """Message ID of the owner's next request."""
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    """Between which addresses the peer was heard last."""
+    heard_wall_s: float
+
+
+class HotCounters(msgspec.Struct, frozen=True, tag="counters", tag_field="kind"):
+    """The newest counters of SAs of one shard, owned under `fence`; see `cluster.counters`."""
+
+    shard: int
+    fence: int
+    rows: tuple[Counters, ...]
+
+
 class Forward(msgspec.Struct, frozen=True, tag="forward", tag_field="kind"):
     """A datagram that arrived at the wrong member; forwarded once, never on."""
 
@@ -93,7 +115,17 @@ class SpentFilter(msgspec.Struct, frozen=True, tag="spent-filter", tag_field="ki
     octets: bytes
 
 
-Frame = Heartbeat | Mirror | MirrorAck | Forward | Return | Superseded | Spent | SpentFilter
+Frame = (
+    Heartbeat
+    | Mirror
+    | MirrorAck
+    | HotCounters
+    | Forward
+    | Return
+    | Superseded
+    | Spent
+    | SpentFilter
+)
 
 
 class PeerLink(Protocol):

@@ -17,11 +17,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from cluster.layout import MemberRecord
-from cluster.link import Mirror, MirrorAck, MirrorEntry, PeerLink
+from cluster.backups import Backups, is_believed
+from cluster.counters import CounterMirror, CounterSettings, CounterSource
+from cluster.dispatch import Dispatch
+from cluster.link import Counters, HotCounters, Mirror, MirrorAck, MirrorEntry, PeerLink
 from cluster.ownership import Ownership
 from cluster.roster import Roster
-from cluster.shards import rank
+from cluster.seams import Spawn
 
 
 class MirrorSettings(msgspec.Struct, frozen=True):
@@ -62,24 +64,13 @@ class _Stream(msgspec.Struct):
 class _Table(msgspec.Struct):
     """What is held of one shard."""
 
+    shard: int
     fence: int
     sender: str
     sequence: int = 0
     whole: bool = True
     """Whether no number was missed under this fence."""
     entries: dict[bytes, MirrorEntry] = {}
-
-
-def backups(
-    shard: int, owner: str, members: Mapping[str, MemberRecord], count: int
-) -> tuple[str, ...]:
-    """The `count` best members to hold a shard's mirror: by rank after the owner, members on
-    another host than the owner's first; fewer if there are fewer.
-    """
-    ranked = [name for name in rank(shard, members) if name != owner]
-    home = members[owner].host if owner in members else None
-    ranked.sort(key=lambda name: members[name].host == home)  # stable: rank within each half
-    return tuple(ranked[:count])
 
 
 class Mirrors:
@@ -93,9 +84,14 @@ class Mirrors:
         roster: Roster,
         ownership: Ownership,
         settings: MirrorSettings,
+        source: CounterSource,
     ) -> None:
         self._link = link
-        self._me = me
+        self._choice = Backups(roster, me, settings.mirrors)
+        self.hot = CounterMirror(
+            link, roster=roster, ownership=ownership, backups=self._choice, source=source,
+            settings=CounterSettings(held_max=settings.held_max),
+        )  # fmt: skip
         self._roster = roster
         self._ownership = ownership
         self._settings = settings
@@ -103,8 +99,7 @@ class Mirrors:
         self._due: dict[tuple[str, int], None] = {}
         """Streams with something pending, in the order it came up."""
         self._pending = 0
-        self._backups: dict[int, tuple[str, ...]] = {}
-        self._backups_at = -1
+        self._roster_at = -1
         self._tables: dict[int, _Table] = {}
         self._acks: dict[tuple[str, int], MirrorAck] = {}
         """To be sent, the newest of each sender and shard: it says what the ones before said."""
@@ -117,6 +112,24 @@ class Mirrors:
         ownership.on_fence.append(self._fence_rose)
         roster.on_joined.append(self._sweep)
         ownership.on_lost.append(self._lost)
+
+    def listen(self, dispatch: Dispatch) -> None:
+        """Take what other members send."""
+        dispatch.on(Mirror, self.receive)
+        dispatch.on(MirrorAck, self.receive_ack)
+        dispatch.on(HotCounters, self.hot.receive)
+
+    def start(self, spawn: Spawn) -> None:
+        """Begin to send."""
+        spawn(self.run(), "mirrors")
+        spawn(self.hot.run(), "hot counters")
+        spawn(self.hot.keep_fresh(), "hot counters' rounds")
+
+    def counters(self, shard: int) -> Mapping[bytes, tuple[int, Counters]]:
+        """How far each SA of `shard` had come by SPI, with the fence under which it was so; for
+        who adopts it. See `cluster.counters`.
+        """
+        return self.hot.held(shard)
 
     # -- the owner's side
 
@@ -159,16 +172,10 @@ class Mirrors:
             stream.acknowledged = ack.sequence
 
     def _backups_of(self, shard: int) -> tuple[str, ...]:
-        if self._backups_at != self._roster.version:
-            self._backups_at = self._roster.version
-            self._backups.clear()
+        if self._roster_at != self._roster.version:
+            self._roster_at = self._roster.version
             self._forget_streams()
-        chosen = self._backups.get(shard)
-        if chosen is None:
-            members = self._roster.members
-            chosen = backups(shard, self._me, members, self._settings.mirrors)
-            self._backups[shard] = chosen
-        return chosen
+        return self._choice.of(shard)
 
     def _forget_streams(self) -> None:
         """A backup that went away comes back as a new one: its numbers start anew."""
@@ -225,7 +232,7 @@ class Mirrors:
         table = self._tables.get(frame.shard)
         if table is None or table.fence < frame.fence:
             self._forget(frame.shard)
-            table = self._tables[frame.shard] = _Table(frame.fence, sender)
+            table = self._tables[frame.shard] = _Table(frame.shard, frame.fence, sender)
         if frame.sequence == 1 and table.sequence:
             # the owner has lost sight of me and begins again: what I hold may be behind
             table.sequence, table.whole = 0, False
@@ -260,10 +267,7 @@ class Mirrors:
         )
 
     def _believe(self, sender: str, frame: Mirror) -> bool:
-        known = self._ownership.known_fence(frame.shard)
-        if not 0 <= frame.shard < self._ownership.shards or frame.fence < known:
-            return False
-        if frame.fence == known and self._ownership.owner_of(frame.shard) not in (sender, None):
+        if not is_believed(self._ownership, sender, frame.shard, frame.fence):
             return False
         table = self._tables.get(frame.shard)
         if table is None or table.fence < frame.fence:
@@ -274,6 +278,7 @@ class Mirrors:
         if not entry.sealed:
             if table.entries.pop(entry.spi, None) is not None:
                 self._held -= 1
+            self.hot.forget(table.shard, entry.spi)
             return
         if entry.spi not in table.entries:
             if self._held >= self._settings.held_max:
@@ -298,11 +303,8 @@ class Mirrors:
 
     def _sweep(self, _joined: str) -> None:
         """Somebody has come: what he holds from now on goes stale here."""
-        members = self._roster.members
         for shard, table in list(self._tables.items()):
-            if table.sender not in members:
-                continue  # its owner is gone: this is what a mirror is for
-            if self._me not in backups(shard, table.sender, members, self._settings.mirrors):
+            if not self._choice.includes_me(shard, table.sender):
                 self._forget(shard)
 
     def _lost(self, shard: int) -> None:

@@ -114,12 +114,16 @@ class Lane:
         self._observe = observe
         self._send_back = send_back
         self.sent = 0
+        self.on_moved: Callable[[bytes], None] = lambda _spi: None
+        """Told of each SA to which something happened without a write."""
         self.on_settled: Callable[[], None] = lambda: None
         """Called after each write that ended: the core may want to be called earlier now."""
 
     def carry_out(self, outcome: Outcome) -> None:
         """Do what the core wants done; returns at once, the rest follows when it is durable."""
         if outcome.persist is None:
+            if outcome.spi:
+                self.on_moved(outcome.spi)
             self._effects(outcome)
             return
 

@@ -16,7 +16,7 @@ from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
-from cluster.link import Forward, Heartbeat, Mirror, MirrorAck, PeerLink, Return, Superseded
+from cluster.link import Forward, Heartbeat, PeerLink, Return, Superseded
 from cluster.member import Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
@@ -30,6 +30,7 @@ from cluster.store import Store
 from cluster.vault import Keks
 from node.audit import Audit
 from node.config import GatewayConfig
+from node.counters import EndpointCounters
 from node.credentials import PskTable
 from node.gateway import Gateway
 from node.identity import load_psks
@@ -154,7 +155,7 @@ class Node:
         await self._patiently(self.rings.load_or_create)  # what changed before others saw the name
         spawn(self.heartbeats.run(), "heartbeats")
         await self.ownership.start()
-        spawn(self.mirrors.run(), "mirrors")
+        self.mirrors.start(spawn)
         self.refusals.start(spawn)
         self.journal.start(spawn)
         spawn(self._gauges(), "gauges")
@@ -188,6 +189,7 @@ class Node:
             roster=self.membership.roster,
             ownership=self.ownership,
             settings=MirrorSettings(member.mirrors),
+            source=EndpointCounters(self),
         )
         self.journal = Journal(
             store=seams.store,
@@ -228,6 +230,8 @@ class Node:
             endpoint, JournalCommits(self.journal, self.codec, self.refusals), seams.kernel,
             self.sockets, seams.clock, reporter, self._send_back,
         )  # fmt: skip
+        if config.member.mirrors:
+            lane.on_moved = self.mirrors.hot.touch
         self.gateway = Gateway(
             endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
@@ -247,8 +251,7 @@ class Node:
         """Who is told what."""
         on = self.dispatch.on
         on(Heartbeat, self.heartbeats.receive)
-        on(Mirror, self.mirrors.receive)
-        on(MirrorAck, self.mirrors.receive_ack)
+        self.mirrors.listen(self.dispatch)
         on(Forward, self.gateway.on_forward)
         on(Return, lambda _sender, frame: self._return(frame))
         on(Superseded, lambda _sender, frame: self._superseded(frame))

@@ -39,6 +39,16 @@ class Path(NamedTuple):
     """The member at whose socket it arrived, where that isn't this one."""
 
 
+class Progress(NamedTuple):
+    """How far an established SA has come: what changes without a durable write."""
+
+    ids: tuple[int, int]
+    """(message ID of the peer's next request, of our next request)."""
+    path: Path
+    heard_boot_s: float
+    """When the peer was heard last, on the boot clock."""
+
+
 class Datagram(NamedTuple):
     """One UDP payload to be sent from `path.local` to `path.remote`."""
 

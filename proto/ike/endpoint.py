@@ -22,7 +22,7 @@ from proto.ike.core import (
     Step,
     replace,
 )
-from proto.ike.effects import Datagram, Now, Outcome, Path, Settlement, ignored
+from proto.ike.effects import Datagram, Now, Outcome, Path, Progress, Settlement, ignored
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, WireError
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
@@ -218,6 +218,13 @@ class Endpoint:
         """The state of one SA."""
         sa = self._sas.get(spi)
         return None if sa is None else sa.core
+
+    def progress(self, spi: bytes) -> Progress | None:
+        """How far an established SA has come; None: no such SA, or a write of it is under way."""
+        sa = self._sas.get(spi)
+        if sa is None or sa.waiting is not None or sa.core.state is not State.ESTABLISHED:
+            return None
+        return Progress((sa.expected_id, sa.requests.next_id), sa.path, sa.heard_s)
 
     @property
     def half_open(self) -> int:

@@ -14,8 +14,10 @@ from cluster.frames import decode_frame, encode_frame
 from cluster.keyring import KeyRing, RingPolicy, announce, new_ring
 from cluster.layout import FORMAT, ClusterState, MemberRecord, ShardRecord
 from cluster.link import (
+    Counters,
     Forward,
     Heartbeat,
+    HotCounters,
     Mirror,
     MirrorAck,
     MirrorEntry,
@@ -166,6 +168,7 @@ def _frame_seeds() -> list[bytes]:
         Heartbeat("00ff", 7, 300, 12, "normal"),
         Mirror(5, 2, 9, (entry, entry)),
         MirrorAck(5, 2, 9),
+        HotCounters(5, 2, (Counters(b"spi-of-8", 7, 1, ADDRESS, ADDRESS, WALL_S),)),
         Forward(b"datagram", ADDRESS, ADDRESS),
         Return(b"datagram", ADDRESS, ADDRESS),
         Superseded(bytes(16), b"spi-of-8"),

@@ -4,54 +4,17 @@ import asyncio
 
 import pytest
 
+from cluster.backups import backups
 from cluster.layout import MemberRecord
 from cluster.link import Mirror, MirrorAck, MirrorEntry
-from cluster.mirror import Mirrors, MirrorSettings, backups
 from cluster.shards import assign, rank
 from tests.unit.cluster.members import Cluster, simulated
-from tests.unit.cluster.owners import SHARDS, Owner
-
-
-class Mirrored(Owner):
-    """An owner that mirrors."""
-
-    def __init__(self, cluster: Cluster, name: str, life: int = 1, **changed: object) -> None:
-        super().__init__(cluster, name, life)
-        values: dict[str, object] = {"held_max": 1000, **changed}
-        self.mirrors = Mirrors(
-            self.link,
-            me=name,
-            roster=self.member.roster,
-            ownership=self.ownership,
-            settings=MirrorSettings(**values),  # type: ignore[arg-type]
-        )
-        self.dispatch.on(Mirror, self.mirrors.receive)
-        self.dispatch.on(MirrorAck, self.mirrors.receive_ack)
-
-    async def begin(self) -> "Mirrored":
-        self._spawn(self.mirrors.run(), "mirrors")
-        await super().begin()
-        return self
+from tests.unit.cluster.mirrored import Mirrored, pair, shard_of
+from tests.unit.cluster.owners import SHARDS
 
 
 def entry(number: int, sealed: bytes = b"sealed", generation: int = 1) -> MirrorEntry:
     return MirrorEntry(number.to_bytes(8, "big"), bytes(16), generation, sealed)
-
-
-def shard_of(owner: Owner, name: str = "") -> int:
-    """A shard of `owner` (whose first backup is `name`)."""
-    members = owner.member.members
-    for shard in owner.owned:
-        if not name or backups(shard, owner.name, members, 1) == (name,):
-            return shard
-    raise AssertionError("no such shard")
-
-
-async def pair(cluster: Cluster, **changed: object) -> tuple[Mirrored, Mirrored]:
-    one = await Mirrored(cluster, "gw1", **changed).begin()
-    two = await Mirrored(cluster, "gw2", **changed).begin()
-    await asyncio.sleep(3)
-    return one, two
 
 
 @simulated
