@@ -3,15 +3,16 @@
 Rules: a checker only looks; it reads datagrams and recorded events and never the parts under test,
 so that a bug can't hide itself. Findings are sentences; an empty list is a good run.
 
-- One voice: nobody says two different things under one message ID (promise 5).
-- No IV twice: an (SA, direction, IV) that was seen before carries the same octets (promise 5).
-- Single use: a ticket's (chain, generation) gives at most one IKE SA (promise 3).
+- I3, one voice: nobody says two different things under one message ID (promise 5).
+- I4, no IV twice: an (SA, direction, IV) that was seen before carries the same octets (promise 5).
+- I6, single use: a ticket's (chain, generation) gives at most one IKE SA (promise 3).
 """
 
 import hashlib
 
 from proto.ike.effects import Path
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
+from tests.sim.findings import Findings
 
 HEADER_LEN = 28
 SK_IV = slice(HEADER_LEN + 4, HEADER_LEN + 12)
@@ -27,8 +28,8 @@ PROTECTED = (PayloadType.SK, PayloadType.SKF)
 class WireChecker:
     """Reads every datagram that is sent."""
 
-    def __init__(self) -> None:
-        self.findings: list[str] = []
+    def __init__(self, findings: Findings | None = None) -> None:
+        self.findings = Findings() if findings is None else findings
         self._said: dict[tuple[bytes, bool, bool, bytes], bytes] = {}
         self._ivs: dict[tuple[bytes, bool, bytes], bytes] = {}
 
@@ -44,23 +45,24 @@ class WireChecker:
         if data[16] == PayloadType.SK:
             before = self._ivs.setdefault((spis, from_initiator, data[SK_IV]), digest)
             if before != digest:
-                self._find("one IV for two messages", data, path)
+                self._find("I4", "one IV for two messages", data, path)
         before = self._said.setdefault((spis, from_initiator, is_response, message_id), digest)
         if before != digest:
-            self._find("two messages under one message ID", data, path)
+            self._find("I3", "two messages under one message ID", data, path)
 
-    def _find(self, what: str, data: bytes, path: Path) -> None:
-        self.findings.append(
+    def _find(self, invariant: str, what: str, data: bytes, path: Path) -> None:
+        self.findings.broken(
+            invariant,
             f"{what}: SPIs {data[:8].hex()} {data[8:16].hex()}, exchange {data[18]}, "
-            f"message ID {int.from_bytes(data[20:24], 'big')}, from {path.local[0]}"
+            f"message ID {int.from_bytes(data[20:24], 'big')}, from {path.local[0]}",
         )
 
 
 class TicketChecker:
     """Is told of every IKE SA that a gateway holds established."""
 
-    def __init__(self) -> None:
-        self.findings: list[str] = []
+    def __init__(self, findings: Findings | None = None) -> None:
+        self.findings = Findings() if findings is None else findings
         self._holder: dict[tuple[bytes, int], str] = {}
 
     def established(self, gateway: str, chain: bytes, generation: int, spi: bytes) -> None:
@@ -68,6 +70,6 @@ class TicketChecker:
         here = f"{gateway} {spi.hex()}"
         before = self._holder.setdefault((chain, generation), here)
         if before != here:
-            self.findings.append(
-                f"generation {generation} of chain {chain.hex()} twice: {before} and {here}"
+            self.findings.broken(
+                "I6", f"generation {generation} of chain {chain.hex()} twice: {before} and {here}"
             )

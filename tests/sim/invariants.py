@@ -27,6 +27,7 @@ from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyT
 from proto.ike.errors import TicketRejected, WireError
 from proto.ike.message import decode_clear
 from proto.ike.ticket import ClientTicket, TicketBody
+from tests.sim.findings import Findings
 from tests.sim.ledger import Ledger, sealing_id
 from tests.sim.link import LinkNet
 from tests.sim.machine import SimGateway
@@ -60,8 +61,8 @@ class AllKeys:
 class Invariants:
     """See the module."""
 
-    def __init__(self, ledger: Ledger, cluster: str) -> None:
-        self.findings: list[str] = []
+    def __init__(self, ledger: Ledger, cluster: str, findings: Findings | None = None) -> None:
+        self.findings = Findings() if findings is None else findings
         self.calm = False
         """No faults any more: nothing excuses a valid ticket's refusal."""
         self.refusals = 0
@@ -103,11 +104,13 @@ class Invariants:
         octets = got.ticket
         digest = hashlib.sha256(octets).digest()
         if self._salts.setdefault(octets[:25], digest) != digest:
-            self._find(f"two tickets under one key and salt: {octets[:25].hex()}")
+            self.findings.broken("I4", f"two tickets under one key and salt: {octets[:25].hex()}")
         key = self._ledger.rings[-1].tickets.index.get(octets[1:9])
         if key is None or key.state is KeyState.ANNOUNCED:
             state = "gone" if key is None else "only announced"
-            self._find(f"a ticket was sealed under key {octets[1:9].hex()}, which is {state}")
+            self.findings.broken(
+                "I5", f"a ticket was sealed under key {octets[1:9].hex()}, which is {state}"
+            )
 
     # -- what gateways say
 
@@ -137,31 +140,39 @@ class Invariants:
         shard = gateway.node.codec.shard_of(spi)
         me = (gateway.name, gateway.incarnation)
         if self._ledger.owners.get((shard, fence)) != me:
-            self._find(
+            self.findings.broken(
+                "I1",
                 f"{gateway.name} spoke for {spi.hex()} under fence {fence} of shard {shard}, "
-                f"which is not its own"
+                f"which is not its own",
             )
         before = self._speakers.setdefault((spi, epoch, fence), me[1])
         if before != me[1]:
-            self._find(f"two processes spoke for {spi.hex()} under fence {fence}")
+            self.findings.broken("I1", f"two processes spoke for {spi.hex()} under fence {fence}")
 
     def _durable(self, gateway: SimGateway, data: bytes, digest: bytes) -> None:
         spi = data[8:16]
         core = gateway.node.gateway.endpoint.find(spi)
         if core is None:
-            self._find(f"{gateway.name} answered for {spi.hex()}, which it doesn't hold")
+            self.findings.broken(
+                "I2", f"{gateway.name} answered for {spi.hex()}, which it doesn't hold"
+            )
         elif data[18] == ExchangeType.IKE_AUTH:
             if core.state is not State.DEAD and digest not in self._ledger.durable_replies:
-                self._find(f"{gateway.name} answered IKE_AUTH of {spi.hex()} before it was durable")
+                self.findings.broken(
+                    "I2", f"{gateway.name} answered IKE_AUTH of {spi.hex()} before it was durable"
+                )
             if core.state is State.ESTABLISHED:
                 before = self._holders.setdefault((core.chain, core.generation), spi)
                 if before != spi:
-                    self._find(
+                    self.findings.broken(
+                        "I6",
                         f"generation {core.generation} of chain {core.chain.hex()} went to "
-                        f"{before.hex()} and {spi.hex()}"
+                        f"{before.hex()} and {spi.hex()}",
                     )
         elif core.state is State.DEAD and spi not in self._ledger.ended:
-            self._find(f"{gateway.name} answered the end of {spi.hex()} before it was durable")
+            self.findings.broken(
+                "I2", f"{gateway.name} answered the end of {spi.hex()} before it was durable"
+            )
 
     def _bounds(self, gateway: SimGateway) -> None:
         node = gateway.node
@@ -172,7 +183,9 @@ class Invariants:
             ("operations in the journal", node.journal.pending, QUEUE_MAX),
         ):
             if held > bound:
-                self._find(f"{gateway.name} holds {held} {what}, at most {bound} are allowed")
+                self.findings.broken(
+                    "I8", f"{gateway.name} holds {held} {what}, at most {bound} are allowed"
+                )
 
     # -- keys
 
@@ -196,7 +209,9 @@ class Invariants:
         key_id = shown[1:9]
         gone = key_id not in ledger.rings[-1].tickets.index
         if self.calm or gone or key_id in gateway.node.rings.ring.tickets.index:
-            self._find(f"{gateway.name} refused a valid ticket of chain {body.chain.hex()}")
+            self.findings.broken(
+                "I5", f"{gateway.name} refused a valid ticket of chain {body.chain.hex()}"
+            )
         else:
             self.refusals += 1
 
@@ -217,8 +232,6 @@ class Invariants:
         for gateway in self._gateways:
             here = gateway.ready and members.get(gateway.name) == gateway.incarnation
             if here and sealing not in gateway.node.rings.ring.tickets.index:
-                self._find(f"key {sealing.hex()} began to seal before {gateway.name} had it")
-
-    def _find(self, what: str) -> None:
-        if len(self.findings) < 20:
-            self.findings.append(what)
+                self.findings.broken(
+                    "I5", f"key {sealing.hex()} began to seal before {gateway.name} had it"
+                )

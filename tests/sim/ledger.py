@@ -26,6 +26,7 @@ from cluster.seams import Clock
 from cluster.store import Changes, Delete, Entry, Lease, Put, Scan, Store, Txn, TxnResult
 from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
+from tests.sim.findings import Findings
 from tests.sim.seams import SeededRng
 
 RECORD_HEADER_OCTETS = 33
@@ -41,14 +42,21 @@ _member = msgspec.json.Decoder(MemberRecord).decode
 class Ledger:
     """A `Store` that hands everything on to another one."""
 
-    def __init__(self, inner: Store, cluster: str, kek: Kek, clock: Clock) -> None:
+    def __init__(
+        self,
+        inner: Store,
+        cluster: str,
+        kek: Kek,
+        clock: Clock,
+        findings: Findings | None = None,
+    ) -> None:
         self._inner = inner
         self._keys = Keys(cluster)
         self._kek = kek
         self._clock = clock
         self._vault = RecordVault(lambda: self.rings[-1], clock, SeededRng(0, "nobody seals here"))
         self._ivs: dict[bytes, bytes] = {}
-        self.findings: list[str] = []
+        self.findings = Findings() if findings is None else findings
         self.on_ring: list[Callable[[KeyRing, KeyRing, dict[str, str]], None]] = []
         """Told (former, new, members with their incarnations) as a ring takes effect."""
         self.owners: dict[tuple[int, int], tuple[str, str]] = {}
@@ -120,16 +128,16 @@ class Ledger:
         self.fences[shard] = record
         if not record.owner:
             if record.fence != before.fence:
-                self.findings.append(f"shard {shard} was given up under another fence")
+                self.findings.broken("I1", f"shard {shard} was given up under another fence")
             return
         if record.fence <= before.fence:
-            self.findings.append(f"shard {shard}: fence {record.fence} after {before.fence}")
+            self.findings.broken("I1", f"shard {shard}: fence {record.fence} after {before.fence}")
         self.owners.setdefault((shard, record.fence), (record.owner, record.incarnation))
         entry = await self._inner.get(self._keys.member(before.owner))
         there = "" if entry is None else _member(entry.value).incarnation
         if before.owner and there == before.incarnation:
-            self.findings.append(
-                f"{record.owner} took shard {shard} from {before.owner}, which is there"
+            self.findings.broken(
+                "I1", f"{record.owner} took shard {shard} from {before.owner}, which is there"
             )
 
     async def _record(self, op: Put | Delete) -> None:
@@ -139,22 +147,26 @@ class Ledger:
             return
         head, digest = op.value[:RECORD_HEADER_OCTETS], hashlib.sha256(op.key + op.value).digest()
         if self._ivs.setdefault(head, digest) != digest:
-            self.findings.append(f"two records under one key and counter: {spi}")
+            self.findings.broken("I4", f"two records under one key and counter: {spi}")
         try:
             record = records.decode(self._vault.open_record(op.value, op.key))
         except Incompatible as error:
-            self.findings.append(f"a record that nobody can read: {error}")
+            self.findings.broken("I2", f"a record that nobody can read: {error}")
             return
         self.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
         fence = self.fences.get(int(shard, 16), ShardRecord("", "", 0)).fence
         if record.fence != fence:
-            self.findings.append(f"record {spi} was written under fence {record.fence} of {fence}")
+            self.findings.broken(
+                "I1", f"record {spi} was written under fence {record.fence} of {fence}"
+            )
         session = await self._inner.get(self._keys.session(record.chain))
         if session is None or session.value[:8] != record.spi_r:
-            self.findings.append(f"record {spi} was written for a chain that names another")
+            self.findings.broken("I6", f"record {spi} was written for a chain that names another")
         elif session.version != record.generation:
-            self.findings.append(
-                f"record {spi} is of generation {record.generation}, its chain of {session.version}"
+            self.findings.broken(
+                "I6",
+                f"record {spi} is of generation {record.generation}, "
+                f"its chain of {session.version}",
             )
         self.generations[record.chain] = record.generation
 
@@ -165,7 +177,7 @@ class Ledger:
         wall_s = self._clock.wall_s()
         for key_id, key in before.tickets.index.items():
             if key_id not in ring.tickets.index and key.opens_until_wall_s > wall_s + CLOCKS_S:
-                self.findings.append(f"ticket key {key_id.hex()} went before its time")
+                self.findings.broken("I5", f"ticket key {key_id.hex()} went before its time")
         found = [_member(e.value) for e in (await self.scan(self._keys.members)).entries]
         members = {member.name: member.incarnation for member in found}
         for listener in self.on_ring:

@@ -39,6 +39,7 @@ class Process:
         self.paused = False
         self.parked: list[asyncio.Handle] = []
         """What would have happened while it stood still."""
+        self._asleep: tuple[list[asyncio.TimerHandle], float] = [], 0.0
 
     @property
     def context(self) -> contextvars.Context:
@@ -49,9 +50,21 @@ class Process:
         """SIGSTOP: nothing of it happens from now on."""
         self.paused = True
 
+    def suspend(self) -> None:
+        """Its machine sleeps: as `pause`, and timers stand still too, because an event loop sets
+        them by CLOCK_MONOTONIC. `go_on` wakes it.
+        """
+        self.paused = True
+        self._asleep = self._loop.take_timers(self), self._loop.time()
+
     def go_on(self) -> None:
-        """SIGCONT: what should have happened meanwhile happens now."""
+        """SIGCONT: what should have happened meanwhile happens now; timers of a machine that slept
+        run as long as they had left.
+        """
         self.paused = False
+        timers, since_s = self._asleep
+        self._asleep = [], 0.0
+        self._loop.put_timers(timers, self._loop.time() - since_s)
         parked, self.parked = self.parked, []
         self._loop.run_parked(parked)
 
@@ -160,6 +173,19 @@ class SimLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True
         return timer
+
+    def take_timers(self, process: Process) -> list[asyncio.TimerHandle]:
+        """Stop every timer of `process`."""
+        mine = [t for t in self._scheduled if t._context.get(_RUNNING) is process]
+        self._scheduled = [t for t in self._scheduled if t._context.get(_RUNNING) is not process]
+        heapq.heapify(self._scheduled)
+        return mine
+
+    def put_timers(self, timers: list[asyncio.TimerHandle], later_s: float) -> None:
+        """Let them run on, `later_s` later than they were set to."""
+        for timer in timers:
+            timer._when += later_s
+            heapq.heappush(self._scheduled, timer)
 
     def run_parked(self, handles: list[asyncio.Handle]) -> None:
         """Run what a paused process should have run, in its order."""

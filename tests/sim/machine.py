@@ -10,7 +10,10 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path as File
 
+import msgspec
+
 from cluster.drill.events import Event, decode_lines
+from cluster.drill.plan import Sections
 from cluster.vault import Kek, Keks
 from node.client import Client, peer_of
 from node.config import (
@@ -62,37 +65,34 @@ class SimLog:
 
 
 def gateway_config(
-    number: int,
-    shards: int,
-    folder: File,
-    *,
-    mirrors: int = 1,
-    ticket_lifetime_s: int = 3600,
-    half_open_max: int = 4096,
-    cookie_threshold: int = 1024,
+    number: int, shards: int, folder: File, *, host: str = "", settings: Sections | None = None
 ) -> GatewayConfig:
-    """The configuration of gateway `number` (from 1)."""
+    """The configuration of gateway `number` (from 1). `settings`: section → key → value, as in a
+    gateway's file. Raises msgspec.ValidationError, as `standfast config check` would complain.
+    """
     name = f"gw{number}"
-    return GatewayConfig(
+    config = GatewayConfig(
         cluster=ClusterConfig(name=CLUSTER, kek_file="", shards=shards),
         member=MemberConfig(
             name=name,
-            data_dir="",
-            host=f"host-{number}",
+            data_dir=str(folder / name),
+            host=host or f"host-{number}",
             rpc_listen=f"10.0.0.{number}:7400",
-            mirrors=mirrors,
         ),
         ike=IkeConfig(
             listen=(f"10.0.0.{number}:{IKE_PORT}",),
             identity="fqdn:vpn.example.com",
             psk_file=str(folder / "psk.toml"),
-            ticket_lifetime_s=ticket_lifetime_s,
-            half_open_max=half_open_max,
-            cookie_threshold=cookie_threshold,
         ),
         store=StoreConfig(endpoints=("simulated:1",)),
         events=EventsConfig(file=str(folder / f"{name}.events"), who=name),
     )
+    if not settings:
+        return config
+    tables = msgspec.to_builtins(config)
+    for section, keys in settings.items():
+        tables[section].update(keys)
+    return msgspec.convert(tables, GatewayConfig)
 
 
 class SimGateway:

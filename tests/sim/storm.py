@@ -1,6 +1,8 @@
 """A storm under way: what its faults know, and what they have in common."""
 
 import asyncio
+import copy
+import itertools
 from collections.abc import Coroutine
 
 from proto.ike.effects import Address, Path
@@ -12,7 +14,7 @@ PAST_MAX = 512
 
 
 class Storm:
-    """The state of one storm; `world.random` decides."""
+    """The state of one storm, as one of its faults sees it: `random` is its own."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -21,8 +23,16 @@ class Storm:
         self.twins: list[SimClient] = []
         self.leavers: list[SimClient] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._numbers = world.size.clients
+        self._numbers = itertools.count(world.size.clients + 1)
         world.net.observers.append(self._remember)
+
+    def seen_by(self, fault: str) -> "Storm":
+        """The same storm with a source of randomness for that fault alone: how often others strike
+        doesn't change what it does.
+        """
+        seen = copy.copy(self)
+        seen.random = self.world.rng(f"storm {fault}").random
+        return seen
 
     def _remember(self, data: bytes, path: Path) -> None:
         if len(self.past) < PAST_MAX:
@@ -54,8 +64,7 @@ class Storm:
 
     def new_client(self, identity: int | None = None) -> SimClient:
         """One more client, at an address of its own."""
-        self._numbers += 1
-        return self.world.client(self._numbers, identity)
+        return self.world.client(next(self._numbers), identity)
 
     def address(self) -> Address:
         """Where a gateway listens."""

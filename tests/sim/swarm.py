@@ -1,21 +1,62 @@
-"""Who is there in a storm, and by which policies: chosen by the seed."""
+"""Who is there in a storm, and by which policies: chosen by the seed.
+
+Rules: every choice has a source of randomness of its own, named after what it decides: one more
+policy doesn't change what a seed makes of the others. What a gateway's file could not hold isn't
+chosen.
+"""
 
 import random
 
+from cluster.drill.plan import Scalar, Sections
+from cluster.schedule import check_policy
+from node.config import IkeConfig, KeysConfig, ring_policy
 from tests.sim.world import Size
+
+POLICIES: tuple[tuple[str, str, tuple[Scalar, ...]], ...] = (
+    ("member", "mirrors", (0, 1, 2)),
+    ("member", "lease_ttl_s", (5, 5, 8)),
+    ("ike", "ticket_lifetime_s", (30, 300, 3600)),
+    ("ike", "half_open_max", (8, 64, 4096)),
+    ("ike", "half_open_timeout_s", (10, 30)),
+    ("ike", "cookie_threshold", (2, 16, 1024)),
+    ("ike", "resume_auth", ("both", "rfc")),
+    ("ike", "revoke_on_delete", (False, True)),
+    ("keys", "rotate", ("schedule", "schedule", "manual")),
+    ("keys", "ticket_key_sealing_s", (120, 86_400)),
+)
+"""Section and key of a gateway's configuration, and what a seed may set it to."""
 
 
 def size_of(seed: int) -> Size:
     """The topology and the policies of a seed."""
-    choose = random.Random(f"{seed}/size").choice
+    gateways = _choose(seed, "gateways", (1, 2, 3, 3, 4, 5))
     return Size(
-        gateways=choose((1, 2, 3, 3, 4, 5)),
-        clients=choose((3, 6, 10)),
-        shards=choose((1, 4, 16, 64)),
-        mirrors=choose((0, 1, 2)),
-        ticket_lifetime_s=choose((30, 300, 3600)),
-        half_open_max=choose((8, 64, 4096)),
-        cookie_threshold=choose((2, 16, 1024)),
-        liveness_interval_s=choose((1, 2, 5)),
-        drift_max=choose((0, 1, 5)) / 1000,
+        gateways=gateways,
+        clients=_choose(seed, "clients", (3, 6, 10)),
+        shards=_choose(seed, "shards", (1, 4, 16, 64)),
+        hosts=_choose(seed, "hosts", (0, 0, 2)),
+        settings=_settings(seed),
+        liveness_interval_s=_choose(seed, "liveness_interval_s", (1, 2, 5)),
+        drift_max=_choose(seed, "drift_max", (0, 1, 5)) / 1000,
     )
+
+
+def _settings(seed: int) -> Sections:
+    settings: Sections = {}
+    for section, key, values in POLICIES:
+        settings.setdefault(section, {})[key] = _choose(seed, f"{section}.{key}", values)
+    ike, keys = settings["ike"], settings["keys"]
+    ike["cookie_threshold"] = min(ike["cookie_threshold"], ike["half_open_max"])
+    try:
+        policy = ring_policy(
+            IkeConfig((), "", "", ticket_lifetime_s=ike["ticket_lifetime_s"]),
+            KeysConfig(ticket_key_sealing_s=keys["ticket_key_sealing_s"]),
+        )
+        check_policy(policy)
+    except ValueError:  # more keys than a ring holds
+        del keys["ticket_key_sealing_s"]
+    return settings
+
+
+def _choose(seed: int, name: str, values):
+    return random.Random(f"{seed}/{name}").choice(values)

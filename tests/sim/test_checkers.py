@@ -37,7 +37,7 @@ def test_a_repetition_of_the_same_octets_is_fine():
 
 def test_two_answers_under_one_message_id_are_found():
     (finding,) = _findings((_message(1, b"yes"), GW1), (_message(2, b"no"), GW2))
-    assert finding.startswith("two messages under one message ID")
+    assert finding.startswith("I3, promise 5: two messages under one message ID")
     assert "message ID 2, from 192.0.2.2" in finding
 
 
@@ -45,7 +45,7 @@ def test_one_iv_for_two_messages_is_found_across_gateways():
     (finding,) = _findings(
         (_message(1, b"yes", message_id=2), GW1), (_message(1, b"no", message_id=3), GW2)
     )
-    assert finding.startswith("one IV for two messages")
+    assert finding.startswith("I4, promise 5: one IV for two messages")
 
 
 @pytest.mark.parametrize("other", [FLAG_INITIATOR, FLAG_INITIATOR | FLAG_RESPONSE])

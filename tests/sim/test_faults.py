@@ -41,6 +41,26 @@ def test_a_paused_process_stands_still_and_then_does_everything_in_order():
     assert seen[2:] == ["from outside", (2, 11.5), (3, 12.5)]
 
 
+def test_a_machine_that_sleeps_finds_its_timers_as_it_left_them():
+    async def main(loop: SimLoop):
+        process, woke = Process(loop), []
+
+        async def wait(for_s: float) -> None:
+            await asyncio.sleep(for_s)
+            woke.append((for_s, loop.time() - 1000))
+
+        tasks = [loop.create_task(wait(s), context=process.context) for s in (3.0, 1.0, 20.0)]
+        other = loop.create_task(wait(5.0))
+        await asyncio.sleep(2)
+        process.suspend()
+        await asyncio.sleep(10)
+        process.go_on()
+        await asyncio.gather(*tasks, other)
+        return woke
+
+    assert run(main) == [(1.0, 1.0), (5.0, 5.0), (3.0, 13.0), (20.0, 30.0)]
+
+
 def _play(play, size: Size) -> tuple[str, ...]:
     return run_scenario(Scenario(play, size=size, weather=CALM), 1).findings
 

@@ -48,12 +48,14 @@ def test_i1_a_shard_is_claimed_from_nobody_and_from_who_is_gone():
 
 
 def test_i1_a_fence_that_does_not_rise_is_found():
-    assert _ledger_finds((_shard("gw1", 2),), (_shard("gw2", 2),)) == ["shard 3: fence 2 after 2"]
+    assert _ledger_finds((_shard("gw1", 2),), (_shard("gw2", 2),)) == [
+        "I1, promise 5: shard 3: fence 2 after 2"
+    ]
 
 
 def test_i1_a_shard_taken_from_a_member_that_is_there_is_found():
     (finding,) = _ledger_finds((_member("gw1"), _shard("gw1", 1)), (_shard("gw2", 2),))
-    assert finding == "gw2 took shard 3 from gw1, which is there"
+    assert finding == "I1, promise 5: gw2 took shard 3 from gw1, which is there"
 
 
 def test_what_a_commit_wrote_is_read_from_the_branch_it_took():
@@ -104,7 +106,9 @@ def test_i5_a_ticket_under_a_key_that_does_not_seal_is_found():
         ticket = ClientTicket(stray, 0.0, (0, 0, 0, 0, 0), Secret(bytes(32)), 0, b"", 0, b"", "")
         world.invariants.ticket_saved(ticket)
 
-    assert _play(save) == (f"a ticket was sealed under key {'ee' * 8}, which is gone",)
+    assert _play(save) == (
+        f"I5, promise 4: a ticket was sealed under key {'ee' * 8}, which is gone",
+    )
 
 
 def test_i7_a_secret_in_store_log_or_events_is_found():
@@ -115,5 +119,5 @@ def test_i7_a_secret_in_store_log_or_events_is_found():
         gateway.node.events.write("look", key=world.ledger.rings[-1].qcd.keys[0].secret.octets)
 
     findings = _play(leak)
-    assert findings[:2] == ("the PSK stands in the logs", "the KEK stands in the store")
+    assert findings[:2] == ("I7: the PSK stands in the logs", "I7: the KEK stands in the store")
     assert findings[2].endswith("of the ring stands in the events")

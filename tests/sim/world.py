@@ -10,10 +10,12 @@ from pathlib import Path as File
 
 import msgspec
 
+from cluster.drill.plan import Sections
 from cluster.layout import Keys
 from cluster.store_memory import MemoryStore
-from node.config import ClientSection
+from node.config import ClientSection, GatewayConfig
 from tests.sim.checkers import TicketChecker, WireChecker
+from tests.sim.findings import Findings
 from tests.sim.invariants import Invariants
 from tests.sim.ledger import Ledger
 from tests.sim.link import LinkNet
@@ -38,10 +40,12 @@ class Size(msgspec.Struct, frozen=True):
     gateways: int = 3
     clients: int = 20
     shards: int = 16
-    mirrors: int = 1
-    ticket_lifetime_s: int = 3600
-    half_open_max: int = 4096
-    cookie_threshold: int = 1024
+    hosts: int = 0
+    """Failure domains that the gateways share in turn; 0: each has one of its own."""
+    settings: Sections = {}
+    """Set in every gateway's configuration: section → key → value."""
+    only: dict[str, Sections] = {}
+    """The same for one gateway, by name."""
     liveness_interval_s: float = 0.5
     drift_max: float = DRIFT_MAX
 
@@ -61,30 +65,23 @@ class World:
         self.size = size
         self.random = self.rng("choices").random
         self.trace = Trace(loop, keep=keep)
+        self.findings = Findings(self.trace)
         self.net = PacketNet(loop, self.rng("net"), self.trace, weather)
         self.links = LinkNet(loop, self.rng("links"), self.trace)
         self.store = MemoryStore(SimClock(loop))
-        self.ledger = Ledger(self.store, CLUSTER, KEK, SimClock(loop))
-        self.invariants = Invariants(self.ledger, CLUSTER)
-        self.wire = WireChecker()
+        self.ledger = Ledger(self.store, CLUSTER, KEK, SimClock(loop), self.findings)
+        self.invariants = Invariants(self.ledger, CLUSTER, self.findings)
+        self.wire = WireChecker(self.findings)
         self.net.observers.append(self.wire.see)
         self.net.observers.append(self.invariants.asked)
-        self.findings: list[str] = []
+
         self.on_begun: list[Callable[[], None]] = []
         """Called when the cluster stands and before any client comes: a test's sabotage."""
         self._folder = folder
         self._write_psks()
         self.gateways = [
             SimGateway(
-                gateway_config(
-                    number,
-                    size.shards,
-                    folder,
-                    mirrors=size.mirrors,
-                    ticket_lifetime_s=size.ticket_lifetime_s,
-                    half_open_max=size.half_open_max,
-                    cookie_threshold=size.cookie_threshold,
-                ),
+                self._configure(number),
                 clock=self._clock(f"gw{number}"),
                 net=self.net,
                 links=self.links,
@@ -107,6 +104,15 @@ class World:
             wall_offset_s=random.uniform(-WALL_OFFSET_S_MAX, WALL_OFFSET_S_MAX),
             drift=random.uniform(-self.size.drift_max, self.size.drift_max),
         )
+
+    def _configure(self, number: int) -> GatewayConfig:
+        size, host = self.size, ""
+        if size.hosts:
+            host = f"host-{(number - 1) % size.hosts + 1}"
+        settings = {section: dict(keys) for section, keys in size.settings.items()}
+        for section, keys in size.only.get(f"gw{number}", {}).items():
+            settings.setdefault(section, {}).update(keys)
+        return gateway_config(number, size.shards, self._folder, host=host, settings=settings)
 
     def _write_psks(self) -> None:
         for name, identity in (
@@ -213,7 +219,7 @@ class World:
         if wanted != held:
             missing = [spi.hex() for spi in wanted if spi not in held]
             extra = [spi.hex() for spi in held if spi not in wanted]
-            self.findings.append(f"SAs missing: {missing}, SAs nobody uses: {extra}")
+            self.findings.broken("I9", f"SAs missing: {missing}, SAs nobody uses: {extra}")
 
     async def check_records(self) -> None:
         """Durability: the store has the record of each SA that a client relies on (promise 6), and
@@ -223,14 +229,16 @@ class World:
         records = (await self.store.scan(keys.records)).entries
         named = {e.value[:8].hex() for e in (await self.store.scan(keys.sessions)).entries}
         stored = {entry.key.rpartition(b"/")[2].decode(): None for entry in records}
-        self.findings += [f"record {spi} is no chain's" for spi in stored if spi not in named]
+        for spi in stored:
+            if spi not in named:
+                self.findings.broken("I6", f"record {spi} is no chain's")
         for client in self.clients:
             if client.spi_r.hex() not in stored:
-                self.findings.append(f"{client.name}: no record of {client.spi_r.hex()}")
+                self.findings.broken("I2", f"{client.name}: no record of {client.spi_r.hex()}")
 
     def check_end(self) -> None:
         """What is looked at when a run is over: wire, tickets, tasks."""
-        tickets = TicketChecker()
+        tickets = TicketChecker(self.findings)
         for gateway in self.gateways:
             revision = 0
             for event in gateway.recorded():
@@ -238,7 +246,7 @@ class World:
                     revision = 0
                 if event.kind == "ring_installed":
                     if event.revision <= revision:
-                        self.findings.append(f"{gateway.name} installed an older ring")
+                        self.findings.broken("I5", f"{gateway.name} installed an older ring")
                     revision = event.revision
                 if event.kind == "sa_established":
                     tickets.established(
@@ -247,9 +255,7 @@ class World:
                     )  # fmt: skip
             gateway.note_crash()
             self.findings += gateway.crashes
-        self.findings += self.wire.findings + tickets.findings
-        self.findings += self.invariants.findings + self.ledger.findings
-        self.findings += secrets_in_the_open(self)
+        secrets_in_the_open(self)
 
     def end(self) -> None:
         """Stop the clients' timers, so that the run can end."""
@@ -257,7 +263,7 @@ class World:
             client.stop()
 
 
-def secrets_in_the_open(world: World) -> list[str]:
+def secrets_in_the_open(world: World) -> None:
     """I7: the canaries, and every key that a ring or a ticket held, stand nowhere readable."""
     secrets = {"the PSK": bytes.fromhex(PSK_HEX), "the KEK": KEK.secret.octets}
     for ring in world.ledger.rings:
@@ -275,9 +281,7 @@ def secrets_in_the_open(world: World) -> list[str]:
             File(g.config.events.file).read_bytes() for g in world.gateways if g.lives
         ),
     }
-    return [
-        f"{name} stands in {place}"
-        for name, secret in secrets.items()
-        for place, octets in places.items()
-        if secret in octets or secret.hex().encode() in octets
-    ]
+    for name, secret in secrets.items():
+        for place, octets in places.items():
+            if secret in octets or secret.hex().encode() in octets:
+                world.findings.broken("I7", f"{name} stands in {place}")

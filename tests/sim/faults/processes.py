@@ -37,12 +37,25 @@ async def _restart(storm: Storm, gateway: SimGateway) -> None:
 async def pause(storm: Storm) -> None:
     """SIGSTOP, often for longer than a lease."""
     gateway = storm.some()
-    if gateway is not None:
+    if gateway is not None and not gateway.process.paused:
         storm.world.trace.event("pause", gateway.name)
-        gateway.process.pause()
+        process = gateway.process
+        process.pause()
         await asyncio.sleep(storm.between(0.3, 25))
-        gateway.process.go_on()
+        process.go_on()
         storm.world.trace.event("goes on", gateway.name)
+
+
+async def sleep(storm: Storm) -> None:
+    """A machine is suspended: CLOCK_BOOTTIME goes on, CLOCK_MONOTONIC and timers stand still."""
+    gateway = storm.some()
+    if gateway is not None and not gateway.process.paused:
+        storm.world.trace.event("sleep", gateway.name)
+        process = gateway.process
+        process.suspend()
+        await asyncio.sleep(storm.between(0.3, 40))
+        process.go_on()
+        storm.world.trace.event("wakes", gateway.name)
 
 
 async def terminate(storm: Storm) -> None:
@@ -72,4 +85,4 @@ def calm(world: World) -> None:
             gateway.process.go_on()
 
 
-FAULTS = (kill, kill_in_a_commit, pause, terminate, step_clock)
+FAULTS = (kill, kill_in_a_commit, pause, sleep, terminate, step_clock)

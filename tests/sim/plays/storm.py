@@ -20,6 +20,11 @@ grace of an owner that comes back add up to less than half of it."""
 SETTLE_S = 100.0
 """Until a gateway has found out that nobody is behind an SA: 60 s of silence, 12 s of asking."""
 ANSWERED_S = 15.0
+PRESENT = 0.6
+"""Share of the faults that a seed has in its storm: with all of them at once some hide others."""
+EVERY_S = (5.0, 20.0, 80.0)
+"""Mean time from one strike of a fault to its next, in a short storm."""
+LONG_FACTOR = 5
 
 
 async def storm(world: World) -> None:
@@ -38,19 +43,23 @@ async def storm(world: World) -> None:
 
 
 async def _safety(play: Storm) -> None:
-    """Faults of the kinds that the seed has chosen, as often as it has chosen."""
+    """Faults of the kinds that the seed has chosen, each as often as it has chosen."""
     choose = play.random
-    chosen: list[Fault] = [fault for fault in FAULTS if choose.random() < 0.6]
-    mean_s = choose.choice((0.5, 2.0, 5.0))
     long = choose.random() < 0.1
-    end_s = play.world.loop.time() + (choose.uniform(900, 1800) if long else choose.uniform(20, 90))
-    if long:
-        mean_s *= 5
-    while chosen and play.world.loop.time() < end_s:
-        await asyncio.sleep(choose.expovariate(1 / mean_s))
-        fault = choose.choice(chosen)
-        play.world.trace.event("fault", fault.__name__)
-        play.spawn(fault(play))
+    length_s = choose.uniform(900, 1800) if long else choose.uniform(20, 90)
+    for fault in FAULTS:
+        seen = play.seen_by(fault.__name__)
+        if seen.random.random() < PRESENT:
+            every_s = seen.random.choice(EVERY_S) * (LONG_FACTOR if long else 1)
+            play.spawn(_now_and_then(seen, fault, every_s))
+    await asyncio.sleep(length_s)
+
+
+async def _now_and_then(seen: Storm, fault: Fault, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(seen.random.expovariate(1 / every_s))
+        seen.world.trace.event("fault", fault.__name__)
+        seen.spawn(fault(seen))
 
 
 async def _liveness(play: Storm) -> None:
