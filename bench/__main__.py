@@ -16,6 +16,8 @@ from bench.cases import (
     run_durable,
     run_handlers,
     run_memory,
+    run_ring,
+    run_three,
     run_udp,
 )
 from bench.cluster import NotReady
@@ -28,7 +30,7 @@ from node.etcd_child import EtcdFailed
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 PROFILE_ROWS = 40
-CASES = ("handlers", "udp", "durable", "memory")
+CASES = ("handlers", "udp", "durable", "three", "ring", "memory")
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,6 +64,10 @@ async def _measure(cases: list[str], size: Size, console: Console) -> Figures:
                 figures |= await run_udp(size)
             elif case == "durable":
                 figures |= await run_durable(size)
+            elif case == "three":
+                figures |= await run_three(size)
+            elif case == "ring":
+                figures |= await run_ring(size)
             else:
                 figures |= await run_memory(size)
     return {name: figures[name] for name in WANTED if name in figures}

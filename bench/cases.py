@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import handlers
+from bench import handlers, ring
 from bench.cluster import Cluster, running_cluster
 from bench.figures import Figures
 from bench.load import Order, Report, Setup
@@ -33,13 +33,14 @@ class Size(msgspec.Struct, frozen=True):
     alone: int = 1000
     """Resumptions one at a time, for their latency."""
     warm_up: int = 500
+    ring_changes: int = 300
     sessions: tuple[int, int] = (1000, 10_000)
     settle_s: float = 2.0
     """What is given to a gateway to come to rest before its memory is read."""
 
 
 FULL = Size()
-QUICK = Size(operations=1500, runs=1, alone=300, warm_up=200)
+QUICK = Size(operations=1500, runs=1, alone=300, warm_up=200, ring_changes=100)
 
 
 def run_handlers(size: Size) -> Figures:
@@ -69,21 +70,13 @@ async def run_durable(size: Size) -> Figures:
     async with running_cluster(2, 1) as cluster, running("bench.load") as load:
         load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
         await _warm_up(load, size)
-        revision, mirror_s = await cluster.revision(), cpu_s(cluster.pid(MIRROR))
-        resumed = await _runs(load, Order("resume", size.operations), size)
-        batches = await cluster.revision() - revision
-        mirror_s = cpu_s(cluster.pid(MIRROR)) - mirror_s
+        resumed, figures = await _resumed(cluster, load, size, "resume_durable")
         alone = await _runs(load, Order("resume", size.alone, 1), size)
         made = await _runs(load, Order("handshake", size.operations), size)
         cluster.check()
-    operations = sum(report.done for report in resumed)
-    return {
+    return figures | {
         "handshake_durable_cpu_us": _cpu_us(made),
         "handshake_durable_per_s": _per_s(made),
-        "resume_durable_cpu_us": _cpu_us(resumed),
-        "resume_durable_mirror_cpu_us": round(mirror_s / operations * 1e6, 1),
-        "resume_durable_per_s": _per_s(resumed),
-        "resume_durable_batch_ops": round(operations / batches, 1),
         "resume_p50_ms_1": _least(alone, lambda report: report.p50_ms),
         "resume_p99_ms_1": _least(alone, lambda report: report.p99_ms),
         "resume_p50_ms_64": _least(resumed, lambda report: report.p50_ms),
@@ -91,9 +84,62 @@ async def run_durable(size: Size) -> Figures:
     }
 
 
+async def run_three(size: Size) -> Figures:
+    """The same with a three-member etcd: what every process of it takes."""
+    async with running_cluster(2, 1, etcd_members=3) as cluster, running("bench.load") as load:
+        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
+        await _warm_up(load, size)
+        _, figures = await _resumed(cluster, load, size, "resume_three_etcd")
+        cluster.check()
+    return figures
+
+
+async def _resumed(
+    cluster: Cluster, load: Piped, size: Size, name: str
+) -> tuple[list[Report], Figures]:
+    """Resumptions, 64 in flight; each process's CPU of one, and how many share a batch."""
+    pids = {"mirror": (cluster.pid(MIRROR),), "load": (load.pid,), "etcd": cluster.etcd_pids}
+    revision = await cluster.revision()
+    before_s = {who: sum(map(cpu_s, pids[who])) for who in pids}
+    reports = await _runs(load, Order("resume", size.operations), size)
+    batches = await cluster.revision() - revision
+    operations = sum(report.done for report in reports)
+    figures = {
+        f"{name}_{who}_cpu_us": round(
+            (sum(map(cpu_s, pids[who])) - before_s[who]) / operations * 1e6, 1
+        )
+        for who in pids
+    }
+    return reports, figures | {
+        f"{name}_cpu_us": _cpu_us(reports),
+        f"{name}_per_s": _per_s(reports),
+        f"{name}_batch_ops": round(operations / batches, 1),
+    }
+
+
+async def run_ring(size: Size) -> Figures:
+    """Changes of the key ring, each seen by three members, with resumptions under way at one."""
+    async with (
+        running_cluster(3, 1, etcd_members=3, events=True) as cluster,
+        running("bench.load") as load,
+    ):
+        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
+        await _warm_up(load, size)
+        quiet_s = await ring.changes(cluster, size.ring_changes)
+        changing = asyncio.create_task(ring.changes(cluster, size.ring_changes))
+        while not changing.done():
+            await _do(load, Order("resume", size.warm_up))
+        busy_s = await changing
+        cluster.check()
+    return {
+        "ring_change_visible_p99_ms": ring.p99_ms(quiet_s),
+        "ring_change_visible_busy_p99_ms": ring.p99_ms(busy_s),
+    }
+
+
 async def profile_durable(size: Size, profile: Path) -> float:
     """Write a profile of the gateway under resumptions as above; CPU of each, µs."""
-    async with running_cluster(2, 1, profile) as cluster, running("bench.load") as load:
+    async with running_cluster(2, 1, profile=profile) as cluster, running("bench.load") as load:
         load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
         await _warm_up(load, size)
         os.kill(cluster.pid(), signal.SIGUSR2)

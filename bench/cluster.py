@@ -1,4 +1,4 @@
-"""A real cluster for a benchmark: one etcd member over mTLS and real gateway processes.
+"""A real cluster for a benchmark: etcd over mTLS and real gateway processes.
 
 Rules: made of the same parts as a drill's, in a folder that goes; every process is ended however
 the benchmark ends. gw1 is the one that is measured.
@@ -12,11 +12,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import msgspec
+
 from cluster.drill.plan import Drill, Sections, Topology
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
+from cluster.vault import Kek, Keks
 from node.drill.child import Child
 from node.drill.lab import Lab
-from node.identity import load_psks, parse_address
+from node.identity import load_kek, load_psks, parse_address
 from node.seams import OsClock, OsRng
 from node.toml_strict import read_toml
 from proto.secret import Secret
@@ -29,6 +32,14 @@ SETTLE_S = 1.5
 SHARDS = 64
 
 
+class _Event(msgspec.Struct, frozen=True):
+    """What is read of a recorded event."""
+
+    t: float
+    kind: str
+    revision: int = 0
+
+
 class NotReady(Exception):
     """The cluster did not come up in time."""
 
@@ -38,6 +49,7 @@ class Cluster:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
+        self.etcd_pids = tuple(lab.etcd.pids.values()) if lab.etcd is not None else ()
         pki = lab.cluster / "pki"
         tls = EtcdTls(
             (pki / "ca.crt").read_bytes(),
@@ -46,6 +58,26 @@ class Cluster:
         )
         endpoints = lab.etcd.endpoints if lab.etcd is not None else ()
         self.store = EtcdStore(EtcdOptions(endpoints), OsClock(), tls)
+
+    @property
+    def keks(self) -> Keks:
+        """What the cluster's ring is sealed under."""
+        return Keks((Kek(load_kek(str(self._lab.cluster / "kek"))),))
+
+    @property
+    def gateways(self) -> int:
+        """How many there are."""
+        return len(self._lab.gateways)
+
+    def installed(self) -> dict[int, list[float]]:
+        """The ring's revision → when each gateway installed it, CLOCK_BOOTTIME, seconds."""
+        found: dict[int, list[float]] = {}
+        for name in self._lab.gateways:
+            for line in (self._lab.events / f"{name}.jsonl").read_bytes().splitlines():
+                event = msgspec.json.decode(line, type=_Event)
+                if event.kind == "ring_installed":
+                    found.setdefault(event.revision, []).append(event.t)
+        return found
 
     @property
     def address(self) -> tuple[str, int]:
@@ -106,18 +138,25 @@ def _gauge(url: str, name: str) -> float:
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    gateways: int, mirrors: int, profile: Path | None = None
+    gateways: int,
+    mirrors: int,
+    *,
+    etcd_members: int = 1,
+    events: bool = False,
+    profile: Path | None = None,
 ) -> AsyncIterator[Cluster]:
-    """A cluster that is ready, for as long as the block lasts; `profile`: where gw1's profile goes.
+    """A cluster that is ready, for as long as the block lasts; `events`: they are recorded;
+    `profile`: where gw1's profile goes.
 
     Raises CouldNotRun, NotReady, OSError.
     """
     every: Sections = {
         "member": {"mirrors": mirrors},
-        "events": {"file": ""},
         "log": {"level": "warning"},
     }
-    drill = Drill("bench", "bench", (), topology=Topology(gateways, shards=SHARDS, every=every))
+    if not events:
+        every["events"] = {"file": ""}
+    drill = Drill("bench", "bench", (), topology=Topology(gateways, etcd_members, SHARDS, every))
     with tempfile.TemporaryDirectory(prefix="standfast-bench-") as name:
         lab = Lab(Path(name), drill, OsClock(), OsRng())
         lab.prepare()
