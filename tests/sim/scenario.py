@@ -3,7 +3,9 @@
 Rules: a play drives the world and adds findings; it is ended by the checks that hold for every run.
 """
 
+import asyncio
 import tempfile
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -46,7 +48,12 @@ def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result
             size = scenario.size if isinstance(scenario.size, Size) else scenario.size(seed)
             world = World(loop, seed, Path(folder), size=size, weather=scenario.weather, keep=keep)
             worlds.append(world)
-            await scenario.play(world)
+            # a task of its own: what a play dies of is a finding, and the checks go on
+            playing = loop.create_task(scenario.play(world))
+            await asyncio.wait((playing,))
+            error = playing.exception()
+            if error is not None:
+                world.findings.append(f"the play failed: {error!r}, {_where(error)}")
             world.check_end()
             world.end()
 
@@ -62,3 +69,9 @@ def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result
             tuple(findings), trace.digest(), trace.count, world.loop.time() - START_S,
             tuple(trace.lines or ()),
         )  # fmt: skip
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line that raised it."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

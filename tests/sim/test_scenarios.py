@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,13 @@ import pytest
 
 from cluster.store import Txn
 from node.client import NoKeys
-from tests.sim.__main__ import main, parse_seeds
+from tests.sim.__main__ import main as command
+from tests.sim.__main__ import parse_seeds
 from tests.sim.net import Weather
 from tests.sim.plays.kill_one import kill_one
 from tests.sim.plays.one_ticket_twice import one_ticket_twice
 from tests.sim.scenarios import SCENARIOS, Result, Scenario, run_scenario, run_seed
+from tests.sim.story import story
 from tests.sim.world import Size, World
 
 KEPT = [
@@ -120,9 +123,12 @@ def test_the_command_names_each_failing_seed_and_counts(capsys: pytest.CaptureFi
 
     kept: list[tuple[str, ...]] = []
 
-    def keep(scenario: str, seed: int, lines: tuple[str, ...]) -> Path:
-        kept.append((scenario, str(seed), *lines))
+    def keep(scenario: str, seed: int, result: Result) -> Path:
+        kept.append((scenario, str(seed), *result.lines))
         return Path("a/trace")
+
+    def main(arguments: list[str], *how) -> int:
+        return command(arguments, *how, pool=ThreadPoolExecutor(1))
 
     assert main(["--seeds", "1-3", "--scenario", "kill-one"], play, keep) == 1
     line, hours, last = capsys.readouterr().out.splitlines()
@@ -140,13 +146,45 @@ def test_the_command_stops_when_asked_to_at_the_first_failure_or_when_time_is_up
     def play(scenario: str, seed: int, *, keep: bool) -> Result:
         return Result(("broken",) if seed == 2 else (), "", 0, 0.0, ())
 
-    def keep(scenario: str, seed: int, lines: tuple[str, ...]) -> Path:
+    def keep(scenario: str, seed: int, result: Result) -> Path:
         return Path("a/trace")
 
-    assert main(["--seeds", "1-9", "--scenario", "storm", "--first"], play, keep) == 1
+    asked = ["--seeds", "1-9", "--scenario", "storm"]
+    assert command([*asked, "--first"], play, keep, ThreadPoolExecutor(1)) == 1
     assert capsys.readouterr().out.endswith("1 passed, 1 failed\n")
-    assert main(["--seeds", "1-9", "--scenario", "storm", "--minutes", "1e-9"], play, keep) == 0
+    assert command([*asked, "--minutes", "1e-9"], play, keep, ThreadPoolExecutor(1)) == 0
     assert capsys.readouterr().out.endswith("0 passed, 0 failed\n")
+
+
+def test_the_command_runs_seeds_in_processes_of_their_own(capsys: pytest.CaptureFixture[str]):
+    assert command(["--seeds", "1-3", "--scenario", "one-ticket-twice", "--jobs", "2"]) == 0
+    assert capsys.readouterr().out.endswith("\n3 passed, 0 failed\n")
+
+
+def test_a_play_that_dies_is_a_finding():
+    async def play(world: World) -> None:
+        raise LookupError("planted")
+
+    (finding,) = run_scenario(Scenario(play, size=Size(clients=0)), 1).findings
+    assert finding.startswith("the play failed: LookupError('planted'), test_scenarios.py:")
+
+
+def test_the_story_of_a_run_ends_with_its_first_finding_and_leaves_other_traffic_out():
+    async def play(world: World) -> None:
+        await world.begin()
+        await world.connect_all()
+        world.findings.broken("I1", f"look at {world.clients[0].spi_r.hex()}")
+        world.findings.append("more")
+
+    result = run_scenario(Scenario(play, size=Size(clients=4), weather=Weather()), 1, keep=True)
+    told = story(result.lines)
+    assert told[-1].split()[1:5] == ["FINDING", "I1,", "promise", "5:"]
+    spi = told[-1].split()[-1]
+    traffic = [line for line in told if " sent " in line]
+    assert traffic
+    assert all(spi in line for line in traffic)
+    assert len(told) < len(result.lines) / 2
+    assert story(("   1.000000 start        gw1",)) == ()
 
 
 def test_seeds_are_ranges_and_lists():

@@ -239,7 +239,7 @@ class World:
     def check_end(self) -> None:
         """What is looked at when a run is over: wire, tickets, tasks."""
         tickets = TicketChecker(self.findings)
-        for gateway in self.gateways:
+        for gateway in (gateway for gateway in self.gateways if gateway.lives):
             revision = 0
             for event in gateway.recorded():
                 if event.kind == "started":
