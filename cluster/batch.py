@@ -8,7 +8,8 @@ compare  shard key's mod revision = as owned when the operation was submitted   
 success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delete replaced record]
          WRITE           put record
          END             delete record
-         REVOKE          delete record, delete session
+         REVOKE          delete record, delete session, delete ticket
+         CREATE, REDEEM, WRITE of an answer with a ticket by reference: put ticket as well
 failure  get session, get shard: tells which of the two, or that it was done already
 ```
 
@@ -25,9 +26,9 @@ import msgspec
 from cluster.layout import Keys
 from cluster.store import Compare, Delete, Entry, Get, Put, Target, Txn, TxnResult
 
-BATCH_OPS_MAX = 124
+BATCH_OPS_MAX = 123
 """The store's limit of 128 is shared: operations of the batch (these and the lane's put) plus those
-of the largest nested transaction (three)."""
+of the largest nested transaction (four)."""
 BATCH_OCTETS_MAX = 1 << 20
 """Sealed records and keys of one batch; etcd's default limit of a request is half as much more."""
 OP_OVERHEAD_OCTETS = 640
@@ -83,6 +84,9 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     """When the session's original authentication was."""
     issued_wall_s: float | None = None
     """When the ticket that is redeemed was issued (REDEEM)."""
+    ticket: bytes | None = None
+    """What the chain's tickets by reference point to from now on, in clear; empty: it goes. None:
+    nothing changes. REVOKE deletes it in any case."""
 
 
 class Pending:
@@ -96,6 +100,7 @@ class Pending:
         "record_key",
         "replaced_key",
         "sealed",
+        "sealed_ticket",
         "serial",
         "shard_revision",
         "submitted_s",
@@ -122,6 +127,7 @@ class Pending:
         self.record_key = b""
         self.replaced_key = b""
         self.sealed: bytes | None = None
+        self.sealed_ticket = b""
 
 
 class Lane:
@@ -161,16 +167,18 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     shard = keys.shard(op.shard)
     record = pending.record_key
     success: tuple[Put | Delete, ...]
+    ticket = () if op.ticket is None else _keep(keys, pending, lease_id)
     if op.kind is OpKind.WRITE:
-        success = (Put(record, pending.sealed or b"", lease_id),)
+        success = (Put(record, pending.sealed or b"", lease_id), *ticket)
     elif op.kind is OpKind.END:
         success = (Delete(record),)
     elif op.kind is OpKind.REVOKE:
-        success = (Delete(record), Delete(session))
+        success = (Delete(record), Delete(session), Delete(keys.ticket(op.chain)))
     else:
         success = (
             Put(session, op.spi + pending.op_id, lease_id),
             Put(record, pending.sealed or b"", lease_id),
+            *ticket,
         )
         if pending.replaced_key:
             success += (Delete(pending.replaced_key),)
@@ -182,6 +190,12 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
         success,
         (Get(session), Get(shard)),
     )
+
+
+def _keep(keys: Keys, pending: Pending, lease_id: int) -> tuple[Put | Delete]:
+    """What tickets by reference point to: from now on, or no more."""
+    key, sealed = keys.ticket(pending.op.chain), pending.sealed_ticket
+    return (Put(key, sealed, lease_id),) if sealed else (Delete(key),)
 
 
 def outcome_of(pending: Pending, result: TxnResult) -> Outcome:

@@ -151,8 +151,9 @@ class Journal:
         """Have `op` made durable; `done` is called once, later. False, and no call: the queue is
         full. Raises ValueError for a record too large to be stored.
         """
-        if len(op.record) > RECORD_OCTETS_MAX:
-            raise ValueError(f"a record of {len(op.record)} octets, at most {RECORD_OCTETS_MAX}")
+        size = len(op.record) + len(op.ticket or b"")
+        if size > RECORD_OCTETS_MAX:
+            raise ValueError(f"a record of {size} octets, at most {RECORD_OCTETS_MAX}")
         if len(self._accepted) >= self._queue_max:
             return False
         revision = self._shard_revision(op.shard)
@@ -223,7 +224,7 @@ class Journal:
                 continue
             if pending.sealed is None:
                 self._seal(pending)
-            octets += len(pending.sealed or b"") + OP_OVERHEAD_OCTETS
+            octets += len(pending.sealed or b"") + len(pending.sealed_ticket) + OP_OVERHEAD_OCTETS
             record, replaced = pending.record_key, pending.replaced_key
             # the store takes a key once per transaction
             twice = record in written or (replaced and replaced in written)
@@ -314,6 +315,8 @@ class Journal:
         empty = op.kind in _PUTS_NOTHING
         sealed = b"" if empty else self._vault.seal_record(op.record, pending.record_key)
         pending.sealed = sealed
+        if op.ticket:
+            pending.sealed_ticket = self._vault.seal_record(op.ticket, self._keys.ticket(op.chain))
         mirror = self._hooks.mirror
         if mirror is None:
             return

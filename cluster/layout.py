@@ -11,6 +11,8 @@
   shard/<hhhh>           ShardRecord                     JSON, under no lease
   session/<chain>        SPI(8) ‖ operation id(16)       octets, under an expiry bucket's lease
   record/<hhhh>/<spi>    sealed IKE SA record            octets, under an expiry bucket's lease
+  ticket/<chain>         sealed state of tickets by      octets, under an expiry bucket's lease
+                         reference (ADR 0013)
   lane/<journal>         number of its last batch        octets, under an expiry bucket's lease
 ```
 
@@ -86,6 +88,7 @@ class Keys:
         self.shards = self.root + b"shard/"
         self.sessions = self.root + b"session/"
         self.records = self.root + b"record/"
+        self.tickets = self.root + b"ticket/"
         self.lanes = self.root + b"lane/"
 
     def member(self, name: str) -> bytes:
@@ -103,6 +106,10 @@ class Keys:
     def session(self, chain: bytes) -> bytes:
         """The key of a session chain; `chain` is 16 octets."""
         return self.sessions + chain.hex().encode()
+
+    def ticket(self, chain: bytes) -> bytes:
+        """The key of what a chain's tickets by reference point to; `chain` is 16 octets."""
+        return self.tickets + chain.hex().encode()
 
     def shard_records(self, shard: int) -> bytes:
         """The prefix of all records of a shard."""

@@ -141,6 +141,13 @@ class IkeConfig(msgspec.Struct, frozen=True):
         Meta(description='"both", "rfc" or "first-message"'),
     ] = "both"
     revoke_on_delete: Annotated[bool, Meta(description="true or false")] = False
+    tickets: Annotated[
+        Literal["auto", "by-value", "by-reference"],
+        Meta(description='"auto", "by-value" or "by-reference"'),
+    ] = "auto"
+    ticket_octets_max: Annotated[
+        int, Meta(ge=64, le=2048, description="a whole number from 64 to 2048")
+    ] = 1000
 
 
 class KeysConfig(msgspec.Struct, frozen=True):

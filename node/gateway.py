@@ -2,24 +2,26 @@
 
 Rules: a datagram crosses this file once, in one direction: receive, carry out. It never waits; a
 datagram for a shard owned elsewhere is forwarded once to its owner; a ticket under a key unknown
-here is looked at again after one look at the ring, one that may have been used after one read of
-its chain. (Everything asynchronous: `node.wiring`.)
+here is looked at again after one look at the ring, one by reference or one that may have been used
+after one read of the store. (Everything asynchronous: `node.wiring`.)
 """
 
 from collections.abc import Awaitable, Callable
 
 from cluster.link import Forward, PeerLink, Return
 from cluster.ownership import Ownership
+from cluster.references import Kept
 from cluster.ring_keeper import RingKeeper
 from cluster.seams import Clock, Spawn
 from cluster.shards import SpiCodec
 from node.lane import Lane
 from node.metrics import Metrics
 from node.shell import Shell
-from proto.ike.effects import Datagram, Path
+from proto.ike.effects import Datagram, Outcome, Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import ExchangeType
 from proto.ike.events import Dropped
+from proto.ike.reference import Reference
 from proto.ike.ticket import TicketBody
 
 LOOK_UPS_MAX = 256
@@ -27,6 +29,8 @@ LOOK_UPS_MAX = 256
 CONFIRMS_MAX = 64
 """Reads in flight for tickets that may have been used; beyond it they are served, and the session
 chain decides at IKE_AUTH."""
+FETCHES_MAX = 256
+"""Reads in flight for tickets by reference; beyond it they are dropped: their clients ask again."""
 FORWARD_OCTETS_MAX = 16_384
 """The largest datagram that is forwarded; no message of a peer's is near it."""
 FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
@@ -53,9 +57,11 @@ class Gateway(Shell):
         me: str,
         closed: Callable[[], str],
         confirm: Callable[[bytes, int], Awaitable[bool]] | None = None,
+        fetch: Callable[[bytes, int], Awaitable[Kept | None]] | None = None,
     ) -> None:
         """`closed`: why no session may begin now, in a word; first requests are then dropped.
-        `confirm`: was a ticket used, by its chain and generation.
+        `confirm`: was a ticket used, by its chain and generation. `fetch`: what is kept for one by
+        reference, likewise.
         """
         super().__init__(endpoint, lane, clock)
         self._codec = codec
@@ -69,6 +75,8 @@ class Gateway(Shell):
         self._looking: list[tuple[bytes, Path]] = []
         self._confirm = confirm
         self._confirming: dict[tuple[bytes, int], None] = {}
+        self._fetch = fetch
+        self._fetching: dict[tuple[bytes, int], None] = {}
         self.draining = False
         """Going down: no new sessions."""
 
@@ -84,8 +92,8 @@ class Gateway(Shell):
         outcome = self.endpoint.receive(data, path, self.now())
         if outcome.look_up:
             self._look_up(data, path)
-        elif outcome.confirm is not None:
-            self._ask(outcome.confirm, data, path)
+        elif outcome.confirm is not None or outcome.fetch is not None:
+            self._ask_store(outcome, data, path)
         elif outcome.events and type(outcome.events[0]) is Dropped:
             self._dropped(outcome.events[0].reason, data, path)
         else:
@@ -143,13 +151,21 @@ class Gateway(Shell):
         for data, path in waiting:
             self._again(data, path)
 
-    def _again(self, data: bytes, path: Path, used: bool | None = None) -> None:
-        outcome = self.endpoint.receive(data, path, self.now(), True, used)
-        if outcome.confirm is not None:
-            self._ask(outcome.confirm, data, path)
+    def _again(
+        self, data: bytes, path: Path, used: bool | None = None, state: bytes | None = None
+    ) -> None:
+        outcome = self.endpoint.receive(data, path, self.now(), True, used, state)
+        if outcome.confirm is not None or outcome.fetch is not None:
+            self._ask_store(outcome, data, path)
             return
         self.lane.carry_out(outcome)
         self.rearm()
+
+    def _ask_store(self, outcome: Outcome, data: bytes, path: Path) -> None:
+        if outcome.confirm is not None:
+            self._ask(outcome.confirm, data, path)
+        elif outcome.fetch is not None:
+            self._resolve(outcome.fetch, data, path)
 
     def _ask(self, ticket: TicketBody, data: bytes, path: Path) -> None:
         """One read of the chain of a ticket that may have been used, then the datagram again."""
@@ -174,3 +190,30 @@ class Gateway(Shell):
         finally:
             del self._confirming[asked]
         self._again(data, path, used)
+
+    def _resolve(self, ticket: Reference, data: bytes, path: Path) -> None:
+        """One read for a ticket by reference, then the datagram again."""
+        asked = (ticket.chain, ticket.generation)
+        if asked in self._fetching:
+            self._metrics.dropped.add("fetching")  # a repeat: the first one will be answered
+        elif self._fetch is None or len(self._fetching) >= FETCHES_MAX:
+            self._metrics.dropped.add("fetches_full")
+        else:
+            self._fetching[asked] = None
+            self._spawn(self._fetched(self._fetch, asked, data, path), "fetch-ticket")
+
+    async def _fetched(
+        self,
+        fetch: Callable[[bytes, int], Awaitable[Kept | None]],
+        asked: tuple[bytes, int],
+        data: bytes,
+        path: Path,
+    ) -> None:
+        try:
+            kept = await fetch(*asked)
+        finally:
+            del self._fetching[asked]
+        if kept is None:  # as with any ticket while the store is away: no session could begin
+            self._metrics.dropped.add("store_away")
+        else:
+            self._again(data, path, kept.used, kept.state)

@@ -18,6 +18,7 @@ from proto.ike.core import Settings
 from proto.ike.effects import Persist, PersistKind
 from proto.ike.exchanges.ike_auth import CHAIN_OCTETS
 from proto.ike.identity import format_identity, parse_identity
+from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import TicketBody
 from proto.secret import Secret
@@ -63,10 +64,10 @@ class ClusterRefusals:
         began_s = self.authenticated_wall_s(body.auth_deadline_wall_s)
         return self.rules.covers(Session(body.chain, body.identity, began_s, body.issued_wall_s))
 
-    def used(self, body: TicketBody) -> Used:
+    def used(self, shown: TicketBody | Reference) -> Used:
         """See `Refusals.used`."""
-        spent, chain, generation = self.spent, body.chain, body.generation
-        if not spent.used(chain, generation, body.expires_wall_s):
+        spent, chain, generation = self.spent, shown.chain, shown.generation
+        if not spent.used(chain, generation, shown.expires_wall_s):
             return Used.NO
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
 

@@ -12,6 +12,7 @@ from proto.ike.identity import parse_identity
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite
+from proto.ike.ticket import TicketForm
 
 
 def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
@@ -35,6 +36,8 @@ def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
         cookie_threshold=ike.cookie_threshold,
         resume_forms=forms[ike.resume_auth],
         revoke_on_delete=ike.revoke_on_delete,
+        ticket_form=TicketForm(ike.tickets),
+        ticket_octets_max=ike.ticket_octets_max,
         epoch=epoch,
     )
 

@@ -21,6 +21,7 @@ from cluster.member import Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
+from cluster.references import References
 from cluster.ring_keeper import RingHooks
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
@@ -121,6 +122,7 @@ class Node:
         self.dispatch = Dispatch(seams.link)
         self.refusals: ClusterRefusals
         self.codec: SpiCodec
+        self.references: References
         self.ownership: Ownership
         self.journal: Journal
         self.mirrors: Mirrors
@@ -191,10 +193,12 @@ class Node:
             settings=MirrorSettings(member.mirrors),
             source=EndpointCounters(self),
         )
+        vault = RecordVault(lambda: self.rings.ring, seams.clock, seams.rng)
+        self.references = References(seams.store, self.keys, vault)
         self.journal = Journal(
             store=seams.store,
             keys=self.keys,
-            vault=RecordVault(lambda: self.rings.ring, seams.clock, seams.rng),
+            vault=vault,
             cluster=self.state,
             shard_revision=self.ownership.revision_of,
             clock=seams.clock,
@@ -236,6 +240,7 @@ class Node:
             endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
             me=config.member.name, closed=self._closed, confirm=self.refusals.spent.confirm,
+            fetch=self.references.fetch,
         )  # fmt: skip
 
     def _audit(self) -> Audit:

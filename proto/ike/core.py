@@ -20,7 +20,7 @@ from proto.ike.payloads import IdPayload, Payload, TrafficSelector
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, Suite
-from proto.ike.ticket import ClientTicket, TicketBody, TicketKeys
+from proto.ike.ticket import ClientTicket, TicketBody, TicketForm, TicketKeys
 from proto.secret import Secret
 
 replace = msgspec.structs.replace
@@ -122,6 +122,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     persist: PersistKind | None = None
     kernel: tuple[KernelOp, ...] = ()
     events: tuple[Event, ...] = ()
+    ticket: bytes = b""
+    """What a ticket by reference, in the reply, points to; goes with `persist`."""
 
 
 class Credentials(Protocol):
@@ -192,6 +194,9 @@ class Settings(msgspec.Struct, frozen=True):
     authentication_lifetime_s: float = 86400.0
     ticket_lifetime_s: float = 3600.0
     ticket_skew_s: float = 5.0
+    ticket_form: TicketForm = TicketForm.AUTO
+    ticket_octets_max: int = 1000
+    """AUTO: a ticket by value is no longer; an IKE_SESSION_RESUME with it fits 1280 octets."""
     half_open_max: int = 4096
     """Of full handshakes, and as many of resumptions."""
     half_open_timeout_s: float = 30.0

@@ -13,6 +13,7 @@ import msgspec
 from proto.ike.events import Dropped, Event
 from proto.ike.kdf import split_keymat
 from proto.ike.payloads import TrafficSelector
+from proto.ike.reference import Reference
 from proto.ike.suite import ChildSuite
 from proto.ike.ticket import TicketBody
 from proto.secret import Secret
@@ -92,6 +93,10 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     """When the original authentication ends, which tells when it was."""
     redeems: TicketBody | None = None
     """The ticket that is used up (REDEEM)."""
+    ticket: bytes | None = None
+    """What a ticket by reference points to, a key in clear: kept under the chain from now on.
+    Empty: what was kept goes. None: nothing changes. With REVOKE it goes in any case.
+    """
 
     def __repr__(self) -> str:
         return f"<Persist {self.kind.value} {self.spi.hex()} {self.chain.hex()}/{self.generation}>"
@@ -158,6 +163,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """
     confirm: TicketBody | None = None
     """A ticket that may have been used: ask the session chain, then present the datagram again."""
+    fetch: Reference | None = None
+    """A ticket by reference: ask its chain, and for what is kept under it, then present the
+    datagram again with both.
+    """
 
 
 def ignored(reason: str) -> Outcome:

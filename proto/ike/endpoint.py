@@ -74,9 +74,11 @@ class Endpoint:
         now: Now,
         ring_is_fresh: bool = False,
         used: bool | None = None,
+        state: bytes | None = None,
     ) -> Outcome:
         """One datagram. `ring_is_fresh`: this is the second time, after the look that `look_up`
-        asked for. `used`: what the chain said of the ticket that `confirm` named.
+        asked for. `used`: what the chain said of the ticket that `confirm` or `fetch` named;
+        `state`: what is kept for the one that `fetch` named, empty if nothing is.
         """
         try:
             header = peek(data)
@@ -88,7 +90,7 @@ class Endpoint:
         sa = self._sas.get(header.spi_r if header.from_initiator else header.spi_i)
         if sa is None or sa.core.initiator is header.from_initiator:
             if header.exchange in FIRST_EXCHANGES and header.from_initiator:
-                return self._first(header, responder.Looked(ring_is_fresh, used), ctx)
+                return self._first(header, responder.Looked(ring_is_fresh, used, state), ctx)
             return ignored("unknown_spi")
         if header.is_response:
             outcome = sa.on_response(header, ctx)

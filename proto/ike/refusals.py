@@ -8,6 +8,7 @@ and presents the datagram again. RFC 5723 9.8, 4.3.1.
 import enum
 from typing import Protocol
 
+from proto.ike.reference import Reference
 from proto.ike.ticket import TicketBody
 
 
@@ -29,7 +30,7 @@ class Refusals(Protocol):
         """Has an operator revoked it, or its session, or its bearer's sessions?"""
         ...
 
-    def used(self, body: TicketBody) -> Used:
+    def used(self, shown: TicketBody | Reference) -> Used:
         """Was it redeemed, or made void with its session?"""
         ...
 
@@ -41,7 +42,7 @@ class NoRefusals:
         """No ticket is."""
         return False
 
-    def used(self, body: TicketBody) -> Used:
+    def used(self, shown: TicketBody | Reference) -> Used:
         """Nothing is known."""
         return Used.NO
 

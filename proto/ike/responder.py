@@ -17,6 +17,7 @@ from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import KEY_ID
 
@@ -29,6 +30,8 @@ class Looked(NamedTuple):
     ring_is_fresh: bool = False
     used: bool | None = None
     """Was the ticket used already? None: nobody asked."""
+    state: bytes | None = None
+    """What is kept for a ticket by reference, empty if nothing is. None: nobody asked."""
 
 
 def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
@@ -72,15 +75,16 @@ def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Outcome
 
 def _resume(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) -> Step | Outcome:
     try:
-        body = ike_session_resume.open_ticket(message, ctx)
-        if looked.used is None:
-            used = ctx.refusals.used(body)
-            if used is Used.MAYBE:
-                return Outcome(confirm=body)
-            if used is Used.YES:
-                raise TicketRejected(TicketReason.REUSED)
-        elif looked.used:
+        if looked.used:
             raise TicketRejected(TicketReason.REUSED)
+        body = ike_session_resume.open_ticket(message, ctx, looked.state)
+        used = ctx.refusals.used(body) if looked.used is None else Used.NO
+        if used is Used.YES:
+            raise TicketRejected(TicketReason.REUSED)
+        if isinstance(body, Reference):
+            return Outcome(fetch=body)  # which asks the chain as well
+        if used is Used.MAYBE:
+            return Outcome(confirm=body)
     except TicketRejected as rejected:
         if rejected.reason is TicketReason.UNKNOWN_KEY and not looked.ring_is_fresh:
             shown = message.notify(NotifyType.TICKET_OPAQUE)

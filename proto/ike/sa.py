@@ -283,14 +283,16 @@ class IkeSa:
             self._advance(step.core, reply, ctx)
             return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
         self.waiting = Waiting(step.core, reply)
-        persist = self._persist(step.core, step.persist, reply, ctx)
+        persist = self._persist(step.core, step.persist, reply, ctx, step.ticket)
         return Outcome(self.spi, persist, step.kernel, send, step.events)
 
-    def _persist(self, core: SaCore, kind: PersistKind, reply: bytes, ctx: Context) -> Persist:
+    def _persist(
+        self, core: SaCore, kind: PersistKind, reply: bytes, ctx: Context, ticket: bytes = b""
+    ) -> Persist:
         if kind is PersistKind.END and self._revoking:
             kind = PersistKind.REVOKE
         ids = (self.expected_id + 1, self.requests.next_id)
-        return persist(self.core, core, kind, ids, reply, ctx)
+        return persist(self.core, core, kind, ids, reply, ctx, ticket)
 
     def _advance(self, core: SaCore, reply: bytes, ctx: Context) -> None:
         """The request is answered: move the window and the state."""

@@ -1,11 +1,12 @@
 """Tickets by value: everything a member needs to resume a session it has never seen, sealed for the
-cluster.
+cluster. (Tickets by reference, sealed the same way: `proto.ike.reference`.)
 
 Rules: what is readable in a ticket says nothing about the client; each ticket has a key of its own,
 since all members share the ring's; a refusal tells no reason to the peer; fields that a newer
 release added are ignored. RFC 5723 4.3, 5, 6.1; RFC 5869 (HKDF expand).
 """
 
+import enum
 from typing import Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from proto.ike.wire import UNREADABLE
 from proto.secret import Secret
 
 FORMAT = 1
+REFERENCE_FORMAT = 2
 KEY_ID_LEN = 8
 _SALT_LEN = 16
 _TAG_LEN = 16
@@ -29,11 +31,23 @@ KEY_ID = slice(1, 1 + KEY_ID_LEN)
 SuiteNumbers = tuple[int, int, int, int, int]
 """The fields of a `proto.ike.suite.Suite`, in order."""
 
-_INFO = b"standfast ticket v1"
+_INFO = {FORMAT: b"standfast ticket v1", REFERENCE_FORMAT: b"standfast ticket reference v1"}
+"""What a ticket's key is for, by its format: one form never opens as the other."""
 
 TICKET_MIN = _CLEAR_LEN + _TAG_LEN + 1
 TICKET_MAX = 2048
 """Octets; a by-value ticket has 150 to 400, and an IKE_SESSION_RESUME can't be fragmented."""
+BY_REFERENCE = 1
+"""Flag of a body that is kept in the store, under its chain."""
+
+
+class TicketForm(enum.Enum):
+    """Which tickets are issued."""
+
+    AUTO = "auto"
+    """By value, and by reference where that would be too long for a datagram."""
+    BY_VALUE = "by-value"
+    BY_REFERENCE = "by-reference"
 
 
 class TicketKey(Protocol):
@@ -92,31 +106,66 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The algorithms of the SA, not negotiated again."""
     sk_d: bytes
     flags: int = 0
+    """`BY_REFERENCE`, or nothing."""
 
     def __repr__(self) -> str:
         return f"<TicketBody {self.id.hex()} chain {self.chain.hex()}/{self.generation}>"
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(TicketBody)
+encode_body = msgspec.msgpack.Encoder().encode
+decode_body = msgspec.msgpack.Decoder(TicketBody).decode
+"""Raises `proto.ike.wire.UNREADABLE`."""
 
 
-def _derive(key: TicketKey, salt: bytes) -> tuple[bytes, bytes]:
+def _derive(form: int, key: TicketKey, salt: bytes) -> tuple[bytes, bytes]:
     """The AES-256 key and the nonce of one ticket."""
-    okm = key.expand(_INFO + salt)
+    okm = key.expand(_INFO[form] + salt)
     return okm[:_KEY_LEN], okm[_KEY_LEN : _KEY_LEN + _NONCE_LEN]
 
 
-def seal(body: TicketBody, key: TicketKey, realm: bytes, rng: Rng) -> bytes:
-    """A ticket: `format 1 | key id 8 | salt 16 | AES-256-GCM(body), tag 16 last`.
+def seal_octets(form: int, plaintext: bytes, key: TicketKey, realm: bytes, rng: Rng) -> bytes:
+    """A ticket: `format 1 | key id 8 | salt 16 | AES-256-GCM(plaintext), tag 16 last`.
 
-    Key and nonce are HKDF-Expand-SHA512(ring key, "standfast ticket v1" | salt), 44 octets;
-    everything in clear and `realm` are associated data.
+    Key and nonce are HKDF-Expand-SHA512(ring key, the format's label | salt), 44 octets; everything
+    in clear and `realm` are associated data.
     """
     salt = rng.bytes(_SALT_LEN)
-    ticket_key, nonce = _derive(key, salt)
-    clear = bytes((FORMAT,)) + key.key_id + salt
-    return clear + AESGCM(ticket_key).encrypt(nonce, _encoder.encode(body), clear + realm)
+    ticket_key, nonce = _derive(form, key, salt)
+    clear = bytes((form,)) + key.key_id + salt
+    return clear + AESGCM(ticket_key).encrypt(nonce, plaintext, clear + realm)
+
+
+def open_octets(
+    form: int, octets: bytes, keys: TicketKeys, realm: bytes, now_wall_s: float
+) -> bytes:
+    """What `seal_octets` was given. Raises TicketRejected: MALFORMED, UNKNOWN_KEY, FORGED."""
+    if not TICKET_MIN <= len(octets) <= TICKET_MAX or octets[0] != form:
+        raise TicketRejected(TicketReason.MALFORMED)
+    key = keys.opening(octets[KEY_ID], now_wall_s)
+    if key is None:
+        raise TicketRejected(TicketReason.UNKNOWN_KEY)
+    ticket_key, nonce = _derive(form, key, octets[9:_CLEAR_LEN])
+    aad = octets[:_CLEAR_LEN] + realm
+    try:
+        return AESGCM(ticket_key).decrypt(nonce, octets[_CLEAR_LEN:], aad)
+    except InvalidTag:
+        raise TicketRejected(TicketReason.FORGED) from None
+
+
+def check_dates(
+    issued_wall_s: float, expires_wall_s: float, now_wall_s: float, skew_s: float
+) -> None:
+    """Raises TicketRejected: EXPIRED, NOT_YET_VALID."""
+    # said so that a time that is no number is out of time
+    if not now_wall_s - skew_s <= expires_wall_s:
+        raise TicketRejected(TicketReason.EXPIRED)
+    if not issued_wall_s <= now_wall_s + skew_s:
+        raise TicketRejected(TicketReason.NOT_YET_VALID)
+
+
+def seal(body: TicketBody, key: TicketKey, realm: bytes, rng: Rng) -> bytes:
+    """A ticket that holds `body`; see `seal_octets`."""
+    return seal_octets(FORMAT, encode_body(body), key, realm, rng)
 
 
 def open_ticket(
@@ -126,27 +175,14 @@ def open_ticket(
 
     Raises TicketRejected: MALFORMED, UNKNOWN_KEY, FORGED, EXPIRED, NOT_YET_VALID.
     """
-    if not TICKET_MIN <= len(octets) <= TICKET_MAX or octets[0] != FORMAT:
-        raise TicketRejected(TicketReason.MALFORMED)
-    key = keys.opening(octets[KEY_ID], now_wall_s)
-    if key is None:
-        raise TicketRejected(TicketReason.UNKNOWN_KEY)
-    ticket_key, nonce = _derive(key, octets[9:_CLEAR_LEN])
-    aad = octets[:_CLEAR_LEN] + realm
+    plaintext = open_octets(FORMAT, octets, keys, realm, now_wall_s)
     try:
-        plaintext = AESGCM(ticket_key).decrypt(nonce, octets[_CLEAR_LEN:], aad)
-    except InvalidTag:
-        raise TicketRejected(TicketReason.FORGED) from None
-    try:
-        body = _decoder.decode(plaintext)
+        body = decode_body(plaintext)
     except UNREADABLE:
         raise TicketRejected(TicketReason.MALFORMED) from None
-    # said so that a time that is no number is out of time
-    ends_after_s, begins_by_s = now_wall_s - skew_s, now_wall_s + skew_s
-    if not (ends_after_s <= body.expires_wall_s and ends_after_s <= body.auth_deadline_wall_s):
+    if not now_wall_s - skew_s <= body.auth_deadline_wall_s:
         raise TicketRejected(TicketReason.EXPIRED)
-    if not body.issued_wall_s <= begins_by_s:
-        raise TicketRejected(TicketReason.NOT_YET_VALID)
+    check_dates(body.issued_wall_s, body.expires_wall_s, now_wall_s, skew_s)
     return body
 
 

@@ -7,6 +7,7 @@ record.
 from proto.ike import record
 from proto.ike.core import Context, SaCore
 from proto.ike.effects import Persist, PersistKind
+from proto.ike.ticket import BY_REFERENCE
 
 ENDINGS = (PersistKind.END, PersistKind.REVOKE)
 BEGINNINGS = (PersistKind.CREATE, PersistKind.REDEEM)
@@ -20,8 +21,11 @@ def persist(
     ids: tuple[int, int],
     reply: bytes,
     ctx: Context,
+    ticket: bytes = b"",
 ) -> Persist:
-    """The write that makes `core` of `before`; `ids` = (expected_id, next_id) afterwards."""
+    """The write that makes `core` of `before`; `ids` = (expected_id, next_id) afterwards. `ticket`:
+    what one by reference in the answer points to.
+    """
     octets = b""
     if kind not in ENDINGS:
         octets = record.encode(core, ctx.path, ctx.spis.iv_prefix(core.spi), ids, reply)
@@ -31,7 +35,9 @@ def persist(
     if kind is PersistKind.REDEEM:
         replaces = core.replaces
         redeems = None if before.handshake is None else before.handshake.ticket
+    was_kept = redeems is not None and redeems.flags & BY_REFERENCE
     return Persist(
         kind, core.chain, generation, core.spi, octets, replaces, core.expires_wall_s,
         core.identity, core.auth_deadline_wall_s, redeems,
+        ticket if ticket or was_kept else None,
     )  # fmt: skip

@@ -191,6 +191,10 @@ class Pair:
         if outcome.look_up:
             self.learn(outcome.look_up)
             outcome = target.endpoint.receive(data, path, self.now, ring_is_fresh=True)
+        if outcome.fetch is not None:
+            asked = outcome.fetch
+            kept = self.chains.fetch(asked.chain, asked.generation)
+            outcome = target.endpoint.receive(data, path, self.now, True, *kept)
         self.carry_out(target, outcome)
         return outcome
 

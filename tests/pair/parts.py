@@ -138,6 +138,14 @@ class Chains:
         self.spi: dict[bytes, bytes] = {}
         self.records: dict[bytes, bytes] = {}
         self.writes: list[Persist] = []
+        self.states: dict[bytes, bytes] = {}
+        """What is kept for tickets by reference, by chain."""
+        self.reads = 0
+
+    def fetch(self, chain: bytes, generation: int) -> tuple[bool, bytes]:
+        """(used, state) of a ticket by reference, as the cluster reads them."""
+        self.reads += 1
+        return self.version.get(chain) != generation, self.states.get(chain, b"")
 
     def commit(self, op: Persist) -> Settlement:
         """All of `op` or nothing."""
@@ -153,6 +161,10 @@ class Chains:
             self.records[op.spi] = op.record
         if op.kind is PersistKind.REVOKE:
             self.version.pop(op.chain, None)
+        if op.ticket:
+            self.states[op.chain] = op.ticket
+        elif op.ticket is not None or op.kind is PersistKind.REVOKE:
+            self.states.pop(op.chain, None)
         self.records.pop(op.replaces, None)
         return Settlement.DURABLE
 

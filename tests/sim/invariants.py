@@ -26,6 +26,7 @@ from proto.ike.effects import Path
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
 from proto.ike.errors import TicketRejected, WireError
 from proto.ike.message import decode_clear
+from proto.ike.reference import Reference, is_reference, open_reference
 from proto.ike.ticket import ClientTicket, TicketBody
 from tests.sim.findings import Findings
 from tests.sim.ledger import Ledger, sealing_id
@@ -199,7 +200,9 @@ class Invariants:
         if body is None or abs(gateway.clock.wall_offset_s) > TICKET_SKEW_S / 2:
             return
         now_s = WALL_START_S + gateway.clock.true_s()
-        ends_s = min(body.expires_wall_s, body.auth_deadline_wall_s)
+        ends_s = body.expires_wall_s
+        if isinstance(body, TicketBody):
+            ends_s = min(ends_s, body.auth_deadline_wall_s)
         if not body.issued_wall_s - TICKET_SKEW_S / 4 <= now_s < ends_s - TICKET_SKEW_S:
             return
         ledger = self._ledger
@@ -215,12 +218,11 @@ class Invariants:
         else:
             self.refusals += 1
 
-    def _genuine(self, octets: bytes) -> TicketBody | None:
+    def _genuine(self, octets: bytes) -> TicketBody | Reference | None:
         """What a ticket holds, however old it is."""
+        opens = open_reference if is_reference(octets) else ticket.open_ticket
         try:
-            return ticket.open_ticket(
-                octets, AllKeys(self._ledger.rings), self._realm, 0.0, float("inf")
-            )
+            return opens(octets, AllKeys(self._ledger.rings), self._realm, 0.0, float("inf"))
         except (TicketRejected, WireError):
             return None
 

@@ -112,6 +112,9 @@ class Ledger:
         keys = self._keys
         if op.key.startswith(keys.records):
             await self._record(op)
+        elif op.key.startswith(keys.tickets):
+            if isinstance(op, Put):
+                self._opened(op)
         elif isinstance(op, Delete):
             if op.key.startswith(keys.sessions):
                 self.void_chains[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
@@ -145,14 +148,10 @@ class Ledger:
         if isinstance(op, Delete):
             self.ended[bytes.fromhex(spi)] = None
             return
-        head, digest = op.value[:RECORD_HEADER_OCTETS], hashlib.sha256(op.key + op.value).digest()
-        if self._ivs.setdefault(head, digest) != digest:
-            self.findings.broken("I4", f"two records under one key and counter: {spi}")
-        try:
-            record = records.decode(self._vault.open_record(op.value, op.key))
-        except Incompatible as error:
-            self.findings.broken("I2", f"a record that nobody can read: {error}")
+        octets = self._opened(op)
+        if not octets:
             return
+        record = records.decode(octets)
         self.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
         fence = self.fences.get(int(shard, 16), ShardRecord("", "", 0)).fence
         if record.fence != fence:
@@ -169,6 +168,17 @@ class Ledger:
                 f"its chain of {session.version}",
             )
         self.generations[record.chain] = record.generation
+
+    def _opened(self, op: Put) -> bytes:
+        """A sealed record, or what tickets by reference point to; empty if it can't be opened."""
+        head, digest = op.value[:RECORD_HEADER_OCTETS], hashlib.sha256(op.key + op.value).digest()
+        if self._ivs.setdefault(head, digest) != digest:
+            self.findings.broken("I4", f"two records under one key and counter: {op.key!r}")
+        try:
+            return self._vault.open_record(op.value, op.key)
+        except Incompatible as error:
+            self.findings.broken("I2", f"a record that nobody can read: {error}")
+            return b""
 
     async def _ring(self, value: bytes) -> None:
         ring = keyring.decode(open_sealed(self._kek, value, self._keys.ring))

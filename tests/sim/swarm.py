@@ -12,6 +12,8 @@ from cluster.schedule import check_policy
 from node.config import IkeConfig, KeysConfig, ring_policy
 from tests.sim.world import Size
 
+TICKETS: tuple[Scalar, ...] = ("auto", "by-value", "by-reference")
+
 POLICIES: tuple[tuple[str, str, tuple[Scalar, ...]], ...] = (
     ("member", "mirrors", (0, 1, 2)),
     ("member", "lease_ttl_s", (5, 5, 8)),
@@ -21,6 +23,8 @@ POLICIES: tuple[tuple[str, str, tuple[Scalar, ...]], ...] = (
     ("ike", "cookie_threshold", (2, 16, 1024)),
     ("ike", "resume_auth", ("both", "rfc")),
     ("ike", "revoke_on_delete", (False, True)),
+    ("ike", "tickets", TICKETS),
+    ("ike", "ticket_octets_max", (1000, 64)),
     ("keys", "rotate", ("schedule", "schedule", "manual")),
     ("keys", "ticket_key_sealing_s", (120, 86_400)),
 )
@@ -36,6 +40,7 @@ def size_of(seed: int) -> Size:
         shards=_choose(seed, "shards", (1, 4, 16, 64)),
         hosts=_choose(seed, "hosts", (0, 0, 2)),
         settings=_settings(seed),
+        only={"gw1": {"ike": {"tickets": _choose(seed, "tickets of gw1", TICKETS)}}},
         liveness_interval_s=_choose(seed, "liveness_interval_s", (1, 2, 5)),
         drift_max=_choose(seed, "drift_max", (0, 1, 5)) / 1000,
     )

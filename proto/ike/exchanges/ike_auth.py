@@ -124,18 +124,19 @@ def _answer(
     if core.idr is None:
         raise Misuse("an answer without an identity")
     reply: list[Payload] = [core.idr, AuthPayload(AuthMethod.SHARED_KEY_MIC, proof)]
-    lifetime_s = 0
+    issued = None
     if message.notify(NotifyType.TICKET_REQUEST) is not None:
-        notify, lifetime_s = tickets.issue(core, ctx)
-        reply.append(notify)
+        issued = tickets.issue(core, ctx)
+        reply.append(issued.notify)
     made, payloads = child_sa.respond_child(core, handshake, message, ctx)
     reply.extend(payloads)
     core = _established(core, made)
     events: list[Event] = [_event(core)]
-    if lifetime_s:
-        events.append(TicketIssued(core.spi, lifetime_s))
+    if issued is not None and issued.lifetime_s:
+        events.append(TicketIssued(core.spi, issued.lifetime_s))
     kernel = () if made is None else (child_sa.install(core, made, ctx.path),)
-    return Step(core, tuple(reply), kind, kernel, tuple(events))
+    kept = b"" if issued is None else issued.state
+    return Step(core, tuple(reply), kind, kernel, tuple(events), kept)
 
 
 def initiate(core: SaCore, ctx: Context) -> Step:

@@ -6,7 +6,7 @@ used up by being shown: it is claimed when IKE_AUTH succeeds (R15). Nothing else
 on but what RFC 5723 section 5 lists.
 """
 
-from proto.ike import ticket
+from proto.ike import reference, ticket
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse, TicketReason, TicketRejected, WireError
@@ -20,6 +20,7 @@ from proto.ike.exchanges.ike_sa_init import (
 from proto.ike.kdf import derive_keys, skeyseed_resume
 from proto.ike.message import Message
 from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
+from proto.ike.reference import Reference
 from proto.ike.suite import Suite
 from proto.ike.ticket import ClientTicket, TicketBody
 from proto.secret import Secret
@@ -27,8 +28,9 @@ from proto.secret import Secret
 NACK = (NotifyPayload(NotifyType.TICKET_NACK),)
 
 
-def open_ticket(message: Message, ctx: Context) -> TicketBody:
-    """The state in the presented ticket, with today's policy checked again.
+def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBody | Reference:
+    """The state in the presented ticket, with today's policy checked again; of one by reference the
+    reference, until `state` holds what the store keeps for it (empty: nothing).
 
     Raises TicketRejected: the answer is TICKET_NACK, whatever the reason.
     """
@@ -36,11 +38,15 @@ def open_ticket(message: Message, ctx: Context) -> TicketBody:
     if shown is None:
         raise TicketRejected(TicketReason.MALFORMED)
     settings = ctx.settings
-    body = ticket.open_ticket(
+    by_reference = reference.is_reference(shown.data)
+    opened = (reference.open_reference if by_reference else ticket.open_ticket)(
         shown.data, ctx.tickets, settings.realm, ctx.now.wall_s, settings.ticket_skew_s
     )
-    if body.epoch != settings.epoch:
+    if opened.epoch != settings.epoch:
         raise TicketRejected(TicketReason.EPOCH)
+    if isinstance(opened, Reference) and state is None:
+        return opened
+    body = reference.resolve(opened, state or b"") if isinstance(opened, Reference) else opened
     if (body.idr_type, body.idr) != (settings.local_id.id_type, settings.local_id.data):
         raise TicketRejected(TicketReason.POLICY)
     idi = IdPayload(PayloadType.IDi, body.idi_type, body.idi)

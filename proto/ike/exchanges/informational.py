@@ -27,9 +27,11 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     step = _delete_children(core, deletes) if deletes else Step(core)
     if core.initiator or message.notify(NotifyType.TICKET_REQUEST) is None:
         return step
-    notify, lifetime_s = tickets.issue(core, ctx)
-    events = (TicketIssued(core.spi, lifetime_s),) if lifetime_s else ()
-    return replace(step, reply=(*step.reply, notify), events=events)
+    issued = tickets.issue(core, ctx)
+    events = (TicketIssued(core.spi, issued.lifetime_s),) if issued.lifetime_s else ()
+    persist = PersistKind.WRITE if issued.state else step.persist
+    reply = (*step.reply, issued.notify)
+    return replace(step, reply=reply, persist=persist, events=events, ticket=issued.state)
 
 
 def end(core: SaCore, revoke: bool, why: str) -> Step:

@@ -5,22 +5,37 @@ and never changes the outcome of the exchange it rides in (R4, R6). No ticket ou
 policy or the original authentication.
 """
 
-from proto.ike import ticket
+from typing import NamedTuple
+
+from proto.ike import reference, ticket
 from proto.ike.core import Context, SaCore
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse
 from proto.ike.message import Message
 from proto.ike.payloads import NotifyPayload
-from proto.ike.ticket import ClientTicket, TicketBody
+from proto.ike.ticket import ClientTicket, TicketBody, TicketForm
 
 LIFETIME_OCTETS = 4
 
 
-def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
-    """A ticket for `core` (its chain, its generation) and the lifetime told to the client, seconds.
+class Issued(NamedTuple):
+    """The answer to a TICKET_REQUEST."""
 
-    TICKET_NACK and 0 where no key seals now, nothing is left of the lifetime, the chain was
-    revoked, or the ticket would be too long: no handshake fails for want of one.
+    notify: NotifyPayload
+    lifetime_s: int = 0
+    """What the client is told; 0: there is no ticket."""
+    state: bytes = b""
+    """By reference: what must be durable, under the chain, before the answer leaves."""
+
+
+REFUSED = Issued(NotifyPayload(NotifyType.TICKET_NACK))
+
+
+def issue(core: SaCore, ctx: Context) -> Issued:
+    """A ticket for `core` (its chain, its generation).
+
+    REFUSED where no key seals now, nothing is left of the lifetime, the chain was revoked, or the
+    ticket would be too long: no handshake fails for want of one.
     """
     now = ctx.now.wall_s
     until = min(
@@ -29,12 +44,20 @@ def issue(core: SaCore, ctx: Context) -> tuple[NotifyPayload, int]:
     lifetime_s = int(until - now)
     key = ctx.tickets.sealing(now)
     if key is None or lifetime_s <= 0 or not core.generation:
-        return NotifyPayload(NotifyType.TICKET_NACK), 0
-    sealed = ticket.seal(_body(core, ctx, now + lifetime_s), key, ctx.settings.realm, ctx.rng)
-    if len(sealed) > ticket.TICKET_MAX:
-        return NotifyPayload(NotifyType.TICKET_NACK), 0
+        return REFUSED
+    settings, state = ctx.settings, b""
+    body = _body(core, ctx, now + lifetime_s)
+    form, sealed = settings.ticket_form, b""
+    if form is not TicketForm.BY_REFERENCE:
+        sealed = ticket.seal(body, key, settings.realm, ctx.rng)
+        if form is TicketForm.BY_VALUE and len(sealed) > ticket.TICKET_MAX:
+            return REFUSED
+    by_value = form is TicketForm.BY_VALUE or len(sealed) <= settings.ticket_octets_max
+    if not sealed or not by_value:
+        sealed = reference.seal_reference(body, key, settings.realm, ctx.rng)
+        state = reference.encode_state(body)
     data = lifetime_s.to_bytes(LIFETIME_OCTETS, "big") + sealed
-    return NotifyPayload(NotifyType.TICKET_LT_OPAQUE, data), lifetime_s
+    return Issued(NotifyPayload(NotifyType.TICKET_LT_OPAQUE, data), lifetime_s, state)
 
 
 def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:

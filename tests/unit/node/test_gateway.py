@@ -6,9 +6,10 @@ from typing import cast
 
 from cluster.link import Forward, Frame, PeerLink
 from cluster.ownership import Ownership
+from cluster.references import Kept
 from cluster.rotation import RingKeeper
 from cluster.shards import SPI_KEY_LEN, SpiCodec
-from node.gateway import CONFIRMS_MAX, FORWARD_OCTETS_MAX, LOOK_UPS_MAX, Gateway
+from node.gateway import CONFIRMS_MAX, FETCHES_MAX, FORWARD_OCTETS_MAX, LOOK_UPS_MAX, Gateway
 from node.kernel import NullKernel
 from node.lane import Lane, NoCommits
 from node.metrics import Metrics
@@ -17,6 +18,7 @@ from proto.ike.core import replace
 from proto.ike.effects import Now, Outcome, Path, ignored
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import ExchangeType
+from proto.ike.reference import Reference
 from proto.ike.ticket import TicketBody
 from proto.secret import Secret
 from tests.unit.node.test_shell import WAY, Nowhere
@@ -33,6 +35,10 @@ class Core:
         self.doubtful: TicketBody | None = None
         """What every ticket holds, where each may have been used."""
         self.answers: list[bool | None] = []
+        self.chain = b"c" * 16
+        self.pointers = False
+        """Is every ticket one by reference?"""
+        self.kept: list[tuple[bool | None, bytes | None]] = []
 
     def receive(
         self,
@@ -41,10 +47,15 @@ class Core:
         now: Now,
         ring_is_fresh: bool = False,
         used: bool | None = None,
+        state: bytes | None = None,
     ) -> Outcome:
         """A first request asks for a look; everything else has an unknown SPI."""
         if data[18] != ExchangeType.IKE_SESSION_RESUME:
             return ignored("unknown_spi")
+        if self.pointers:
+            self.kept.append((used, state))
+            pointer = Reference(b"", self.chain, data[-1], 0, 0.0, 0.0)
+            return Outcome(fetch=pointer) if state is None else Outcome()
         if self.doubtful is not None:
             self.answers.append(used)
             ticket = replace(self.doubtful, generation=data[-1])
@@ -111,6 +122,7 @@ class Gate(Gateway):
             me="gw1",
             closed=lambda: self.why,
             confirm=self.read,
+            fetch=self.fetch,
         )
 
     async def read(self, chain: bytes, generation: int) -> bool:
@@ -118,6 +130,12 @@ class Gate(Gateway):
         self.reads.append((chain, generation))
         await self.read_ended.wait()
         return generation % 2 == 0
+
+    async def fetch(self, chain: bytes, generation: int) -> Kept | None:
+        """A read of what is kept that takes as long; nothing is heard of the third."""
+        self.reads.append((chain, generation))
+        await self.read_ended.wait()
+        return None if generation == 3 else Kept(generation == 2, b"state")
 
 
 def datagram(exchange: int, shard: int, octets: int = 28) -> bytes:
@@ -167,6 +185,39 @@ async def test_reads_for_tickets_that_may_have_been_used_are_bounded() -> None:
     await asyncio.sleep(0)
     assert len(gate.reads) == CONFIRMS_MAX
     assert gate.core.answers.count(False) == 3  # served: the chain decides at IKE_AUTH
+    gate.read_ended.set()
+    await asyncio.gather(*gate.around.tasks)
+
+
+async def test_a_ticket_by_reference_costs_one_read_and_its_repeats_none() -> None:
+    gate = Gate()
+    gate.core.pointers = True
+    resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
+    for generation in (1, 2, 1, 2, 3):
+        gate.on_datagram(resume[:-1] + bytes((generation,)), WAY)
+    await asyncio.sleep(0)
+    assert gate.reads == [(b"c" * 16, 1), (b"c" * 16, 2), (b"c" * 16, 3)]
+    assert gate.figures.dropped.by == {"fetching": 2}
+    gate.read_ended.set()
+    await asyncio.gather(*gate.around.tasks)
+    assert gate.core.kept == [(None, None)] * 5 + [(False, b"state"), (True, b"state")]
+    assert gate.figures.dropped.by == {"fetching": 2, "store_away": 1}
+    gate.on_datagram(resume[:-1] + b"\x03", WAY)  # asked again, it is looked at again
+    assert len(gate.around.tasks) == 4
+    await asyncio.gather(*gate.around.tasks)
+
+
+async def test_reads_for_tickets_by_reference_are_bounded() -> None:
+    gate = Gate()
+    gate.core.pointers = True
+    resume = datagram(ExchangeType.IKE_SESSION_RESUME, MINE)
+    for generation in range(FETCHES_MAX):
+        gate.on_datagram(resume[:-1] + bytes((generation,)), WAY)
+    gate.core.chain = b"d" * 16
+    gate.on_datagram(resume, WAY)
+    await asyncio.sleep(0)
+    assert len(gate.reads) == FETCHES_MAX
+    assert gate.figures.dropped.by == {"fetches_full": 1}
     gate.read_ended.set()
     await asyncio.gather(*gate.around.tasks)
 
