@@ -4,6 +4,8 @@
 again.
 """
 
+import enum
+
 import msgspec
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -15,8 +17,23 @@ class ClusterError(Exception):
     """Base of the family; each message is one line a person can act on."""
 
 
+class Trouble(enum.Enum):
+    """Why the store didn't do what it was asked, as `cluster.conditions` names it."""
+
+    NO_ANSWER = "no-answer"
+    NO_LEADER = "no-leader"
+    NO_SPACE = "no-space"
+    DENIED = "permission-denied"
+    CERTIFICATE = "certificate"
+    REWOUND = "store-rewound"
+
+
 class Unavailable(ClusterError):
-    """The store did not answer in time, and the operation was not carried out."""
+    """The operation was not carried out: the store did not answer in time, or would not."""
+
+    def __init__(self, message: str, trouble: Trouble = Trouble.NO_ANSWER) -> None:
+        super().__init__(message)
+        self.trouble = trouble
 
 
 class Unknown(ClusterError):

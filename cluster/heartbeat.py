@@ -109,6 +109,15 @@ class Heartbeats:
             return False
         return self._clock.boot_s() - seen.boot_s <= self._settings.suspect_after_s
 
+    def reach_the_store(self) -> list[str]:
+        """The members heard lately that said that the store answers them; sorted."""
+        now_s, patience_s = self._clock.boot_s(), self._settings.suspect_after_s
+        return sorted(
+            name
+            for name, seen in self._seen.items()
+            if seen.beat.store_answers and now_s - seen.boot_s <= patience_s
+        )
+
     def receive(self, sender: str, beat: Heartbeat) -> None:
         """A heartbeat has arrived from a member with that proven name."""
         if sender not in self._peers and sender not in self._roster.members:

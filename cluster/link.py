@@ -115,6 +115,19 @@ class SpentFilter(msgspec.Struct, frozen=True, tag="spent-filter", tag_field="ki
     octets: bytes
 
 
+class Relay(msgspec.Struct, frozen=True, tag="relay", tag_field="kind"):
+    """A piece of a call to the store through another member, or of its answer (`back`); what the
+    pieces of one message hold together: `cluster.relay_wire`.
+    """
+
+    call: int
+    """The asker's number; the answer bears it too."""
+    part: int
+    parts: int
+    octets: bytes
+    back: bool = False
+
+
 Frame = (
     Heartbeat
     | Mirror
@@ -125,6 +138,7 @@ Frame = (
     | Superseded
     | Spent
     | SpentFilter
+    | Relay
 )
 
 

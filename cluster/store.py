@@ -4,7 +4,8 @@ Rules: keys are ordered octet strings; a revision counts the store's changes and
 `version` counts the changes of one key since it was made (0 = absent). Implementations:
 `cluster.store_memory.MemoryStore` (one process, the reference), `cluster.store_etcd.EtcdStore`
 (etcd v3) and `cluster.store_etcd3.Etcd3Store` (the same, through the etcd3 package); all pass
-`tests/contract/test_store.py`.
+`tests/contract/test_store.py`. `cluster.guard` and `cluster.relay` are stores over these. What the
+verbs take and give has tags and no field names, because it also travels between members.
 """
 
 import enum
@@ -14,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, tag="entry", array_like=True):
     """One key as the store holds it."""
 
     key: bytes
@@ -33,7 +34,7 @@ class Target(enum.Enum):
     CREATE_REVISION = "create_revision"
 
 
-class Compare(msgspec.Struct, frozen=True):
+class Compare(msgspec.Struct, frozen=True, array_like=True):
     """`key`'s `target` equals `value`."""
 
     key: bytes
@@ -41,7 +42,7 @@ class Compare(msgspec.Struct, frozen=True):
     value: int
 
 
-class Put(msgspec.Struct, frozen=True):
+class Put(msgspec.Struct, frozen=True, tag="put", array_like=True):
     """Write `value`; `lease_id` 0 = for ever."""
 
     key: bytes
@@ -49,19 +50,19 @@ class Put(msgspec.Struct, frozen=True):
     lease_id: int = 0
 
 
-class Delete(msgspec.Struct, frozen=True):
+class Delete(msgspec.Struct, frozen=True, tag="delete", array_like=True):
     """Remove `key`; absent already is no error."""
 
     key: bytes
 
 
-class Get(msgspec.Struct, frozen=True):
+class Get(msgspec.Struct, frozen=True, tag="get", array_like=True):
     """Read `key` inside the transaction."""
 
     key: bytes
 
 
-class Txn(msgspec.Struct, frozen=True):
+class Txn(msgspec.Struct, frozen=True, tag="txn", array_like=True):
     """If every compare holds then `success` else `failure`, in one step.
 
     A branch may hold transactions (nested once), each with compares and an outcome of its own. A
@@ -74,7 +75,7 @@ class Txn(msgspec.Struct, frozen=True):
     failure: "tuple[Put | Delete | Get | Txn, ...]" = ()
 
 
-class TxnResult(msgspec.Struct, frozen=True):
+class TxnResult(msgspec.Struct, frozen=True, tag="result", array_like=True):
     """What happened: per operation of the branch taken, the entry of a Get, None for Put and
     Delete, or a nested result.
     """
@@ -84,7 +85,7 @@ class TxnResult(msgspec.Struct, frozen=True):
     responses: "tuple[Entry | TxnResult | None, ...]"
 
 
-class Scan(msgspec.Struct, frozen=True):
+class Scan(msgspec.Struct, frozen=True, array_like=True):
     """Every entry under a prefix at one revision, in key order."""
 
     entries: tuple[Entry, ...]
@@ -96,7 +97,7 @@ class ChangeKind(enum.Enum):
     DELETE = "delete"
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, array_like=True):
     """One key changed. A DELETE's entry holds the key and the revision of the deletion, and no
     value.
     """
@@ -105,12 +106,20 @@ class Change(msgspec.Struct, frozen=True):
     entry: Entry
 
 
-class Changes(msgspec.Struct, frozen=True):
+class Changes(msgspec.Struct, frozen=True, array_like=True):
     """Changes in order, never part of a revision; `revision` is where a new watch may go on (plus
     one).
     """
 
     changes: tuple[Change, ...]
+    revision: int
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Which store this is, and how far it has come."""
+
+    cluster_id: int
+    """Of etcd's cluster; any number that stays."""
     revision: int
 
 
@@ -161,6 +170,14 @@ class Store(Protocol):
         """Grant a lease; with a `lease_id` of one's own that exists already, the existing one.
         Raises Unavailable.
         """
+        ...
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        """The lease of this id, granted before, here or elsewhere; the store isn't asked."""
+        ...
+
+    async def mark(self) -> Mark:
+        """Which store answers, at which revision now (linearizable). Raises Unavailable."""
         ...
 
     async def close(self) -> None:

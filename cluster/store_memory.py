@@ -24,6 +24,7 @@ from cluster.store import (
     Entry,
     Get,
     Lease,
+    Mark,
     Put,
     Scan,
     Target,
@@ -151,6 +152,15 @@ class MemoryStore:
             self._next_expiry_s = min(self._next_expiry_s, held.deadline_s)
             self._lease_granted.set()
         return MemoryLease(self, lease_id, held.ttl_s)
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        """A lease granted before."""
+        return MemoryLease(self, lease_id, ttl_s)
+
+    async def mark(self) -> Mark:
+        """This store, at its revision."""
+        self._enter()
+        return Mark(0, self._revision)
 
     async def close(self) -> None:
         """Ends every watch and `run()`."""

@@ -22,6 +22,7 @@ from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
 from cluster.references import References
+from cluster.rewind import Notebook
 from cluster.ring_keeper import RingHooks
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
@@ -44,6 +45,7 @@ from node.refusals import ClusterRefusals
 from node.reporter import Reporter
 from node.settings import endpoint_settings, member_settings
 from node.spis import ShardSpis
+from node.store_way import StoreWay, WaySeams
 from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets
 from proto.ike.effects import Datagram, Path
@@ -81,6 +83,8 @@ class Identity(msgspec.Struct, frozen=True):
     release: str
     read_keks: Callable[[], Awaitable[Keks]] | None = None
     """Reads the key-encryption keys anew (ConfigError); None: those given are all there are."""
+    notebook: Notebook | None = None
+    """What this data directory remembers of the store; None: the store doesn't outlive us."""
 
 
 class Node:
@@ -88,7 +92,6 @@ class Node:
 
     def __init__(self, config: GatewayConfig, seams: Seams, identity: Identity) -> None:
         self.config = config
-        self.seams = seams
         self.metrics = Metrics()
         self.ready = False
         """Joined and serving."""
@@ -98,8 +101,12 @@ class Node:
         self.events = EventLog(config.events.file, config.events.who or name, seams.clock)
         self._identity = identity
         self._gained: dict[str, int] = {}
-        keys = Keys(config.cluster.name)
-        self.keys = keys
+        self.keys = keys = Keys(config.cluster.name)
+        self.way = StoreWay(
+            WaySeams(seams.store, seams.clock, seams.rng, seams.spawn, seams.link, seams.log),
+            keys, name, identity.notebook,
+        )  # fmt: skip
+        self.seams = seams = msgspec.structs.replace(seams, store=self.way.store)
         self.state = StateKeeper(seams.store, keys, seams.clock)
         self.membership = Membership(
             seams.store, keys, seams.clock, rng=seams.rng, spawn=seams.spawn,
@@ -138,6 +145,7 @@ class Node:
         """
         spawn = self.seams.spawn
         self.events.write("started", incarnation=self.membership.incarnation)
+        self.way.start(self)
         await self._patiently(lambda: self.state.load_or_create(self.config.cluster.shards))
         await self._patiently(self.rings.load_or_create)
         spi_key = await self._patiently(self.rings.load_or_create_spi_key)
@@ -327,7 +335,7 @@ class Node:
 
     def _vitals(self) -> Vitals:
         member = self.membership
-        return Vitals(self.sessions(), self.rings.revision, member.state, member.store_ok)
+        return Vitals(self.sessions(), self.rings.revision, member.state, self.way.guard.answers)
 
     def _closed(self) -> str:
         """Why no session may begin now. Without the store none could be finished: its ticket would

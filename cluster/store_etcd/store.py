@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from cluster.errors import Compacted
 from cluster.seams import Clock
-from cluster.store import Changes, Entry, Lease, Scan, Txn, TxnResult
+from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_etcd import lease as leases
 from cluster.store_etcd import watch as watches
 from cluster.store_etcd.channels import REQUIRE_LEADER, Endpoint, EtcdOptions, EtcdTls
@@ -82,6 +82,15 @@ class EtcdStore:
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
         """Grant a lease; with an id that exists already, that one. Raises Unavailable."""
         return await leases.grant(self._client, ttl_s, lease_id)
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        """A lease granted before."""
+        return leases.EtcdLease(self._client, lease_id, ttl_s)
+
+    async def mark(self) -> Mark:
+        """Which etcd answers, and its revision now. Raises Unavailable."""
+        header = (await self._range(rpc_pb2.RangeRequest(key=b"\0"))).header
+        return Mark(header.cluster_id, header.revision)
 
     async def close(self) -> None:
         """Ends every call and watch."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 from cluster.errors import Compacted
 from cluster.seams import Clock
-from cluster.store import Changes, Entry, Lease, Scan, Txn, TxnResult
+from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_etcd.channels import REQUIRE_LEADER, EtcdOptions
 from cluster.store_etcd.codec import decode_entry, decode_first, decode_txn, encode_txn, range_end
 from cluster.store_etcd.store import SCAN_PAGE, SCAN_RESTARTS_MAX
@@ -73,6 +73,15 @@ class Etcd3Store:
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
         """Grant a lease; with an id that exists already, that one. Raises Unavailable."""
         return await leases.grant(self._calls, ttl_s, lease_id)
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        """A lease granted before."""
+        return leases.Etcd3Lease(self._calls, lease_id, ttl_s)
+
+    async def mark(self) -> Mark:
+        """Which etcd answers, and its revision now. Raises Unavailable."""
+        header = (await self._range(rpc_pb2.RangeRequest(key=b"\0"))).header
+        return Mark(header.cluster_id, header.revision)
 
     async def close(self) -> None:
         """Ends every call and watch, and the threads."""

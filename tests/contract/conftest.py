@@ -9,15 +9,17 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from cluster.relay import FAILURES
 from cluster.store import Store
 from cluster.store_etcd import EtcdOptions, EtcdStore
 from cluster.store_etcd3 import Etcd3Store
 from cluster.store_memory import MemoryStore
 from node.etcd_child import EtcdChild, member_ports
-from node.seams import OsClock
+from node.seams import OsClock, OsRng
 from node.threads import OsThreads
+from tests.contract.relays import KEYS, RelayPair
 
-KINDS = ("memory", "etcd", "etcd3")
+KINDS = ("memory", "etcd", "etcd3", "relayed")
 
 
 class AnyStore(Store):
@@ -70,10 +72,28 @@ async def bench(request: pytest.FixtureRequest, one_etcd: EtcdChild) -> AsyncIte
         other = Etcd3Store(options(one_etcd), OsClock(), OsThreads())
         yield Bench("etcd3", other, root)
         await other.close()
+    elif request.param == "relayed":
+        async for bench in _relayed(root):
+            yield bench
     else:
         etcd = EtcdStore(options(one_etcd), OsClock())
         yield Bench("etcd", etcd, root)
         await etcd.close()
+
+
+async def _relayed(root: bytes) -> AsyncIterator[Bench]:
+    """A member's store that goes through another member, for whom it is in memory."""
+    shared = MemoryStore(OsClock())
+    timer = asyncio.create_task(shared.run())
+    pair = RelayPair(shared, shared, OsClock(), OsRng())
+    pair.store.shared = shared
+    await pair.theirs.verify()
+    pair.direct.failures = FAILURES
+    pair.store.look()
+    assert pair.store.via == "gw2"
+    yield Bench("relayed", pair.store, KEYS.root + root)
+    await pair.close()
+    await timer
 
 
 def options(child: EtcdChild) -> EtcdOptions:

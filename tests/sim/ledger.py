@@ -23,7 +23,7 @@ from cluster.keyring import KeyRing, KeyState
 from cluster.layout import Keys, MemberRecord, ShardRecord
 from cluster.records import RecordVault
 from cluster.seams import Clock
-from cluster.store import Changes, Delete, Entry, Lease, Put, Scan, Store, Txn, TxnResult
+from cluster.store import Changes, Delete, Entry, Lease, Mark, Put, Scan, Store, Txn, TxnResult
 from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
 from tests.sim.findings import Findings
@@ -101,6 +101,14 @@ class Ledger:
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
         """See `Store.lease`."""
         return await self._inner.lease(ttl_s, lease_id)
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        """See `Store.held`."""
+        return self._inner.held(lease_id, ttl_s)
+
+    async def mark(self) -> Mark:
+        """See `Store.mark`."""
+        return await self._inner.mark()
 
     async def close(self) -> None:
         """See `Store.close`."""

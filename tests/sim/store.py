@@ -11,7 +11,7 @@ import contextvars
 from collections.abc import AsyncIterator, Callable
 
 from cluster.errors import LeaseLost, Unavailable, Unknown
-from cluster.store import Changes, Entry, Lease, Scan, Store, Txn, TxnResult
+from cluster.store import Changes, Entry, Lease, Mark, Scan, Store, Txn, TxnResult
 from tests.sim.seams import SeededRng
 
 DEADLINE_S = 0.5
@@ -126,6 +126,15 @@ class FaultyStore:
         """See `Store.lease`."""
         await self.reach()
         return _FaultyLease(self, await self._answered(await self._inner.lease(ttl_s, lease_id)))
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        """See `Store.held`."""
+        return _FaultyLease(self, self._inner.held(lease_id, ttl_s))
+
+    async def mark(self) -> Mark:
+        """See `Store.mark`."""
+        await self.reach()
+        return await self._answered(await self._inner.mark())
 
     async def close(self) -> None:
         """This member's end only; the others go on."""

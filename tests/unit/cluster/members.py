@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from cluster.errors import Unavailable, Unknown
 from cluster.layout import Keys
 from cluster.member import MemberSettings, Membership
-from cluster.store import Changes, Entry, Lease, Scan, Txn, TxnResult
+from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_memory import MemoryStore
 from tests.sim.link import LinkNet
 from tests.sim.loop import SimLoop, run
@@ -68,6 +68,13 @@ class OwnStore:
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
         self._reach()
         return OwnLease(self, await self._store.lease(ttl_s, lease_id))
+
+    def held(self, lease_id: int, ttl_s: float) -> Lease:
+        return OwnLease(self, self._store.held(lease_id, ttl_s))
+
+    async def mark(self) -> Mark:
+        self._reach()
+        return await self._store.mark()
 
     async def close(self) -> None:
         """The shared store stays open."""

@@ -1,0 +1,89 @@
+"""This gateway's way to the store: guarded, relayed when it must be, and what is said of it.
+
+Rules: `store` is what every other part is given. The states `relayed` and `store-rewound` come from
+here; each change is one line of the log and one event.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cluster.conditions import Condition, Conditions, Present
+from cluster.guard import Guard
+from cluster.layout import Keys
+from cluster.link import PeerLink, Relay
+from cluster.relay import RelayedStore
+from cluster.relay_server import RelayServer
+from cluster.rewind import Notebook
+from cluster.seams import Clock, Rng, Spawn
+from cluster.standing import Standing, State
+from cluster.store import Store
+
+if TYPE_CHECKING:
+    from node.wiring import Node
+
+
+class WaySeams(msgspec.Struct, frozen=True):
+    """What the way is built on."""
+
+    store: Store
+    clock: Clock
+    rng: Rng
+    spawn: Spawn
+    link: PeerLink
+    log: Any
+
+
+class StoreWay:
+    """See the module."""
+
+    def __init__(self, seams: WaySeams, keys: Keys, me: str, notebook: Notebook | None) -> None:
+        self._log = seams.log
+        self.conditions = Conditions(seams.clock)
+        self.guard = Guard(seams.store, keys, seams.clock, self.conditions, notebook)
+        self.relay = RelayedStore(self.guard, seams.clock, seams.rng, link=seams.link, me=me)
+        self.server = RelayServer(self.guard, keys, seams.clock, link=seams.link, spawn=seams.spawn)
+        self.conditions.on_changed.append(self._condition)
+
+    @property
+    def store(self) -> Store:
+        """What the other parts use."""
+        return self.relay
+
+    def start(self, node: "Node") -> None:
+        """Begin to look, to ask and to serve."""
+        self._standing: Standing = node.membership.standing
+        self._write = node.events.write
+        node.dispatch.on(Relay, self._receive)
+        self.relay.candidates = node.heartbeats.reach_the_store
+        self.relay.on_via.append(self._via)
+        self.guard.on_rewound.append(self._rewound)
+        node.seams.spawn(self.guard.run(), "store-way")
+
+    def _receive(self, sender: str, frame: Relay) -> None:
+        if frame.back:
+            self.relay.receive(sender, frame)
+        else:
+            self.server.receive(sender, frame)
+
+    def _via(self, via: str) -> None:
+        if via:
+            self._standing.enter(State.RELAYED, f"through {via}")
+            self._log.warning("the store is reached through another member", via=via)
+        else:
+            self._standing.leave(State.RELAYED)
+            self._log.info("the store is reached directly, or not at all")
+        self._write("store_via", member=via)
+
+    def _rewound(self, why: str) -> None:
+        if why:
+            self._standing.enter(State.STORE_REWOUND, why)
+        else:
+            self._standing.leave(State.STORE_REWOUND)
+        self._write("store_rewound", found=bool(why), why=why)
+
+    def _condition(self, condition: Condition, how: Present | None) -> None:
+        if how is None:
+            self._log.info("store condition over", condition=condition.value)
+        else:
+            self._log.warning("store condition", condition=condition.value, line=how.line)
