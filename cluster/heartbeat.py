@@ -79,6 +79,8 @@ class Heartbeats:
         """From when on a member's silence counts."""
         self._lingering: dict[str, tuple[str, float]] = {}
         """Members that left the roster: where they were, and until when they are talked to."""
+        self.also: Callable[[], dict[str, str]] = dict
+        """Members that are to be reached, in the roster or not: name → rpc address."""
         self._peers: dict[str, str] = {}
         self._suspected: dict[str, float] = {}
         self.version = 0
@@ -198,7 +200,8 @@ class Heartbeats:
 
     def _connect(self) -> None:
         """Tell the link whom it is to reach, if that has changed."""
-        peers = {name: address for name, (address, _) in self._lingering.items()}
+        peers = self.also()
+        peers |= {name: address for name, (address, _) in self._lingering.items()}
         for name, record in self._roster.members.items():
             if name != self._me:
                 peers[name] = record.rpc_address

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeQuery, PledgeWord
+
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
     """I am here; what `status` shows of me rides along."""
@@ -139,6 +141,10 @@ Frame = (
     | Spent
     | SpentFilter
     | Relay
+    | PledgeAsk
+    | PledgeAnswer
+    | PledgeQuery
+    | PledgeWord
 )
 
 

@@ -91,6 +91,8 @@ class Membership:
         self.deadline_boot_s = 0.0
         self.store_ok = False
         """Whether the last call to the store was answered."""
+        self.answered_boot_s = float("-inf")
+        """When a call to the store was answered last."""
         self.deposed = ""
         """Why this process has lost its name for good; empty: it hasn't."""
         self.standing = Standing(clock, self._lease_holds)
@@ -196,11 +198,15 @@ class Membership:
             self.store_ok = False
             return False
         except LeaseLost:
-            self.store_ok = True
+            self._answered()
             self._lose()
             return False
-        self.store_ok = True
+        self._answered()
         return done
+
+    def _answered(self) -> None:
+        self.store_ok = True
+        self.answered_boot_s = self._clock.boot_s()
 
     async def _enter(self) -> bool:
         """Put my record under a fresh lease if the name is free or mine; False: look again."""

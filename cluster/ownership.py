@@ -8,6 +8,9 @@ Rules:
 - Nothing is claimed past the lease deadline. Sessions in shards already owned go on being answered:
   a commit compares the shard's revision and every IV bears the fence, so a deposed owner changes
   nothing and repeats nothing. A rejoin with the same incarnation keeps shards and fences.
+- A member that gives its shards up without the store's word (`surrender`) has given them up for
+  good: should the store still name it when it is back, it says so there first, and claims them
+  like anybody else, under a higher fence. What was pledged to another isn't claimed from it.
 - A shard that another live member should own takes no new SPIs, and is given up once it is empty;
   unless this member has no other: being served comes before balance.
 - Shard keys hang on no lease: a store that forgot its leases has not forgotten the fences.
@@ -108,6 +111,10 @@ class Ownership:
         """Shards that should be another's, and since when they take no new SPIs."""
         self._leaving: dict[int, None] = {}
         """Shards whose giving up is under way."""
+        self._surrendered: dict[int, int] = {}
+        """Shards that the store may say are mine, and that I gave up without it: their fences."""
+        self.may_claim_from: Callable[[str], bool] = lambda _owner: True
+        """Whether nothing was promised to that former owner; set when the parts are joined."""
         self._gone_boot_s: dict[str, float] = {}
         self._refused: dict[int, None] = {}
         self._preference = Preference(())
@@ -207,12 +214,21 @@ class Ownership:
             task.cancel()
             await asyncio.wait((task,))
         before = len(self._owned)
-        await self._carry_out([give_up(s, self._held[s]) for s in sorted(self._owned)])
+        mine = sorted({*self._owned, *self._surrendered})
+        await self._carry_out([give_up(s, self._held[s]) for s in mine])
         return before - len(self._owned)
+
+    def surrender(self) -> int:
+        """Give up every shard here and now, without the store; how many there were."""
+        lost = sorted(self._owned)
+        self._surrendered.update((shard, self._owned[shard].fence) for shard in lost)
+        self._lose_all(lost)
+        return len(lost)
 
     async def _run(self) -> None:
         while not self._deposed:
             if self._membership.may_claim:
+                await self._carry_out([give_up(s, self._held[s]) for s in self._surrendered])
                 await self._carry_out(self._plan_claims())
                 await self._carry_out(self._plan_handing_over())
             try:
@@ -244,6 +260,8 @@ class Ownership:
             held = self._held[shard]
             vacant, owner_key = vacancy(self._keys, held, members, self._roster.revision_of)
             if not vacant or preference.first(shard) != self._me:
+                continue
+            if held.record.owner and not self.may_claim_from(held.record.owner):
                 continue
             if self._may_come_back(held.record):
                 continue
@@ -337,6 +355,10 @@ class Ownership:
         self._held[shard] = held
         record = held.record
         mine = record.owner == self._me and record.incarnation == self._membership.incarnation
+        if mine and record.fence == self._surrendered.get(shard):
+            mine = False  # as I left it
+        else:
+            self._surrendered.pop(shard, None)
         before = self._owned.get(shard)
         if mine and not self._deposed:
             self._owned[shard] = Owned(record.fence, held.revision)
@@ -367,7 +389,9 @@ class Ownership:
     def _drop_all(self, _why: str) -> None:
         """Another process speaks under my name: it claims all of these under higher fences."""
         self._deposed = True
-        lost = sorted(self._owned)
+        self._lose_all(sorted(self._owned))
+
+    def _lose_all(self, lost: list[int]) -> None:
         self._owned.clear()
         self._open = None
         for shard in lost:

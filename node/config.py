@@ -82,6 +82,7 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     shards: Annotated[
         int, Meta(ge=1, le=SHARDS_MAX, description=f"a power of two from 1 to {SHARDS_MAX}")
     ] = 64
+    when_isolated: Annotated[Literal["stop", "keep"], Meta(description='"stop" or "keep"')] = "stop"
 
 
 class StoreConfig(msgspec.Struct, frozen=True):

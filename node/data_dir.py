@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cluster.errors import NameTaken
 from cluster.seams import Rng
+from node.outage import FileBook
 
 ID_OCTETS = 16
 
@@ -33,6 +34,7 @@ class DataDir:
                 "give this gateway a directory (and a name) of its own"
             ) from None
         self.id = self._read_or_make(folder / "id", rng)
+        self.pledges = FileBook(folder)
 
     def close(self) -> None:
         """Let the next process have it."""

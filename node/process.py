@@ -67,7 +67,9 @@ async def run_gateway(config: GatewayConfig) -> int:
         sockets.start()
         return sockets
 
-    seams = Seams(clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log)
+    seams = Seams(
+        clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log, data_dir.pledges
+    )
     node = Node(config, seams, Identity(data_dir.id, held, version("standfast"), keks))
     try:
         return await _serve(node, supervisor, rpc, store)

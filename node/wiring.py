@@ -13,6 +13,7 @@ import msgspec
 
 from cluster.dispatch import Dispatch
 from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
+from cluster.failsafe.outage import Outage, PledgeBook
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
@@ -41,6 +42,7 @@ from node.keys import KeyParts, KeySeams
 from node.lane import JournalCommits, Lane
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
+from node.outage import Standby
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
 from node.settings import endpoint_settings, member_settings
@@ -73,6 +75,7 @@ class Seams(msgspec.Struct, frozen=True):
     open_sockets: Callable[[Receiver], Sockets]
     kernel: Kernel
     log: Any
+    pledges: PledgeBook
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -112,6 +115,7 @@ class Node:
             seams.store, keys, seams.clock, rng=seams.rng, spawn=seams.spawn,
             me=member_settings(config, identity.data_dir_id, identity.release),
         )  # fmt: skip
+        self.outage = Outage(seams.link, seams.clock, self.membership, seams.pledges)
         self.key_parts = KeyParts(
             config,
             KeySeams(seams.store, seams.clock, seams.rng, seams.spawn, seams.log),
@@ -164,6 +168,7 @@ class Node:
         await self.membership.join()
         await self._patiently(self.rings.load_or_create)  # what changed before others saw the name
         spawn(self.heartbeats.run(), "heartbeats")
+        spawn(self.outage.run(), "outage")
         await self.ownership.start()
         self.mirrors.start(spawn)
         self.refusals.start(spawn)
@@ -269,6 +274,7 @@ class Node:
         on(Return, lambda _sender, frame: self._return(frame))
         on(Superseded, lambda _sender, frame: self._superseded(frame))
         self.refusals.listen()
+        self.standby = Standby(self)
         roster, write = self.membership.roster, self.events.write
         roster.on_joined.append(lambda name: write("member_joined", member=name))
         roster.on_gone.append(self._declared_dead)

@@ -14,6 +14,7 @@ import msgspec
 
 from cluster.drill.events import Event, decode_lines
 from cluster.drill.plan import Sections
+from cluster.failsafe.outage import MemoryBook
 from cluster.vault import Kek, Keks
 from node.client import Client, peer_of
 from node.config import (
@@ -121,6 +122,8 @@ class SimGateway:
         self.spoke: Callable[[SimGateway, bytes], None] = lambda _gateway, _data: None
         """Told of every datagram of ours as it leaves, from our socket or through a member's."""
         self.crashes: list[str] = []
+        self.pledges = MemoryBook()
+        """The disk: it outlives the process."""
         self.process: Process
         self.store: FaultyStore
         self.node: Node
@@ -157,6 +160,7 @@ class SimGateway:
             open_sockets=self._open,
             kernel=NullKernel(),
             log=self.log,
+            pledges=self.pledges,
         )
         identity = Identity(f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated")
         self.node = Node(self.config, seams, identity)

@@ -15,6 +15,7 @@ from tests.sim.world import Size
 TICKETS: tuple[Scalar, ...] = ("auto", "by-value", "by-reference")
 
 POLICIES: tuple[tuple[str, str, tuple[Scalar, ...]], ...] = (
+    ("cluster", "when_isolated", ("stop", "stop", "keep")),
     ("member", "mirrors", (0, 1, 2)),
     ("member", "lease_ttl_s", (5, 5, 8)),
     ("ike", "ticket_lifetime_s", (30, 300, 3600)),

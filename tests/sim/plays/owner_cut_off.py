@@ -1,4 +1,4 @@
-"""An owner that doesn't know yet that it was replaced."""
+"""An owner that doesn't know yet that it was replaced, and goes on, as its policy says."""
 
 import asyncio
 
@@ -38,4 +38,6 @@ async def owner_cut_off(world: World) -> None:
             world.findings.append(f"{client.name} did not resume: {client.all('established')}")
 
 
-SCENARIO = Scenario(owner_cut_off, size=Size(clients=10))
+SCENARIO = Scenario(
+    owner_cut_off, size=Size(clients=10, settings={"cluster": {"when_isolated": "keep"}})
+)

@@ -16,6 +16,9 @@ async def store_away(world: World) -> None:
         gateway.store.set_reachable(False)
     answered = [len(client.all("answered")) for client in world.clients]
     await asyncio.sleep(10)
+    states = {gateway.node.membership.state for gateway in world.gateways}
+    if states != {"failsafe"}:
+        world.findings.append(f"without the store the gateways are {sorted(states)}")
     for client, before in zip(world.clients, answered, strict=True):
         if len(client.all("answered")) < before + 5 or client.all("unanswered"):
             world.findings.append(f"{client.name} was not answered while the store was away")

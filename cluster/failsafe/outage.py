@@ -1,0 +1,193 @@
+"""Asks, answers and remembers pledges as the store comes and goes, and says when failsafe holds.
+
+Rules: what decides is `cluster.failsafe.pledge`; this gives it time, frames and a disk. While a
+pledge of mine stands, nothing of that member is claimed (`may_claim_from`). Failsafe ends by
+`over`, which is called when the store has everything that was done without it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from cluster.dispatch import Dispatch
+from cluster.errors import UNREADABLE, Incompatible
+from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeQuery, PledgeWord
+from cluster.failsafe.pledge import Addressed, Given, Phase, Pledges, View
+from cluster.link import PeerLink
+from cluster.member import Membership
+from cluster.seams import Clock
+from cluster.standing import State
+
+LOOK_S = 0.1
+"""Between two looks at whether the store answers; also between two asks."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Given]).decode
+
+
+class PledgeBook(Protocol):
+    """A few octets that outlive the process; implementers: `node.pledge_book`, `MemoryBook`."""
+
+    def read(self) -> bytes:
+        """What was written last; empty if nothing ever was."""
+        ...
+
+    def write(self, octets: bytes) -> None:
+        """Replace it; it is on the disk when this returns. Raises OSError."""
+        ...
+
+
+class MemoryBook:
+    """For a member that has no disk: what it pledged ends with it."""
+
+    def __init__(self) -> None:
+        self._octets = b""
+
+    def read(self) -> bytes:
+        """See `PledgeBook.read`."""
+        return self._octets
+
+    def write(self, octets: bytes) -> None:
+        """See `PledgeBook.write`."""
+        self._octets = octets
+
+
+class Outage:
+    """One member's pledges. `listen` and `run` make it live."""
+
+    def __init__(
+        self, link: PeerLink, clock: Clock, membership: Membership, book: PledgeBook
+    ) -> None:
+        """Reads what was pledged before. Raises Incompatible if that can't be read."""
+        self._link = link
+        self._clock = clock
+        self._membership = membership
+        self._book = book
+        me = membership.me
+        usable_s = me.usable_s()
+        self._quiet_s = me.keep_alive_s + (usable_s - me.keep_alive_s) / 3
+        """After that long without an answer the store doesn't answer me. A third of what a lease
+        leaves is then over; another third is for the others to find out, and to ask them."""
+        self.pledges = Pledges(
+            me.name,
+            membership.incarnation,
+            lead_s=(usable_s - me.keep_alive_s) / 3,
+            given=read_pledges(book),
+        )
+        self.on_failsafe: list[Callable[[bool], None]] = []
+        """Told as failsafe begins and ends."""
+
+    @property
+    def failsafe(self) -> bool:
+        """Whether this member goes on without the store, by everybody's pledge."""
+        return self.pledges.phase is Phase.FAILSAFE
+
+    @property
+    def given(self) -> Mapping[str, Given]:
+        """Whom this member has pledged to: member → what."""
+        return self.pledges.given
+
+    def pledgees(self) -> dict[str, str]:
+        """Where those are whom this member has pledged to: they are to be reached, in the roster
+        or not."""
+        return {name: given.rpc_address for name, given in self.pledges.given.items()}
+
+    def may_claim_from(self, owner: str) -> bool:
+        """Whether no pledge stands against claiming what `owner` owned."""
+        return owner not in self.pledges.given and not self.failsafe
+
+    def listen(self, dispatch: Dispatch) -> None:
+        """Have the others' frames."""
+        dispatch.on(PledgeAsk, self._asked)
+        dispatch.on(PledgeAnswer, self.pledges.answered)
+        dispatch.on(PledgeQuery, self._queried)
+        dispatch.on(PledgeWord, self._word)
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Time has passed."""
+        self._send(self.pledges.look(self._view()))
+        if self.failsafe and self.store_answers():
+            self._send(self.pledges.over())
+        self._tell()
+
+    def over(self) -> None:
+        """The store has all: failsafe ends, and who pledged is released."""
+        self._send(self.pledges.over())
+        self._tell()
+
+    def write_off(self, name: str) -> bool:
+        """An operator says that `name` won't come back; whether a pledge ended by it."""
+        ended = self.pledges.write_off(name)
+        if ended:
+            self._save()
+        return ended
+
+    def store_answers(self) -> bool:
+        """Whether the store, asked by me or through a relay, has answered of late."""
+        member = self._membership
+        return member.store_ok and self._clock.boot_s() - member.answered_boot_s < self._quiet_s
+
+    def _view(self) -> View:
+        member = self._membership
+        members = {name: record.incarnation for name, record in member.members.items()}
+        addresses = {name: record.rpc_address for name, record in member.members.items()}
+        if members.get(member.me.name) != member.incarnation:
+            members.pop(member.me.name, None)  # not joined, or not any more
+        return View(
+            self._clock.boot_s(), self.store_answers(), member.deadline_boot_s, members, addresses
+        )
+
+    def _asked(self, sender: str, ask: PledgeAsk) -> None:
+        before = dict(self.pledges.given)
+        answer = self.pledges.asked(sender, ask, self._view())
+        if self.pledges.given != before:
+            self._save()  # before it is given
+        self._link.send(sender, answer)
+
+    def _queried(self, sender: str, query: PledgeQuery) -> None:
+        self._link.send(sender, self.pledges.queried(query))
+
+    def _word(self, sender: str, word: PledgeWord) -> None:
+        if self.pledges.word(sender, word):
+            self._save()
+
+    def _save(self) -> None:
+        self._book.write(_encode(dict(sorted(self.pledges.given.items()))))
+
+    def _send(self, frames: list[Addressed]) -> None:
+        for name, frame in frames:
+            self._link.send(name, frame)
+
+    def _tell(self) -> None:
+        standing, failsafe = self._membership.standing, self.failsafe
+        if failsafe == standing.holds(State.FAILSAFE):
+            return
+        if failsafe:
+            standing.enter(State.FAILSAFE, f"pledged by all of {', '.join(self.pledges.roster)}")
+        else:
+            standing.leave(State.FAILSAFE)
+        for listener in self.on_failsafe:
+            listener(failsafe)
+
+
+def read_pledges(book: PledgeBook) -> dict[str, Given]:
+    """What `book` says was pledged: member → what. Raises Incompatible."""
+    octets = book.read()
+    if not octets:
+        return {}
+    try:
+        return _decode(octets)
+    except UNREADABLE as error:
+        raise Incompatible(
+            f"the pledges in the data directory can't be read ({error}): this member may have "
+            "promised others to leave their shards alone; remove the file `pledges` only if they "
+            "are all back to normal"
+        ) from error
