@@ -111,8 +111,8 @@ class Ownership:
         """Shards that should be another's, and since when they take no new SPIs."""
         self._leaving: dict[int, None] = {}
         """Shards whose giving up is under way."""
-        self._surrendered: dict[int, int] = {}
-        """Shards that the store may say are mine, and that I gave up without it: their fences."""
+        self._surrendered: dict[int, None] = {}
+        """Shards that the store may say are mine, and that I gave up without it."""
         self.may_claim_from: Callable[[str], bool] = lambda _owner: True
         """Whether nothing was promised to that former owner; set when the parts are joined."""
         self._gone_boot_s: dict[str, float] = {}
@@ -221,7 +221,7 @@ class Ownership:
     def surrender(self) -> int:
         """Give up every shard here and now, without the store; how many there were."""
         lost = sorted(self._owned)
-        self._surrendered.update((shard, self._owned[shard].fence) for shard in lost)
+        self._surrendered.update(dict.fromkeys(lost))
         self._lose_all(lost)
         return len(lost)
 
@@ -355,10 +355,7 @@ class Ownership:
         self._held[shard] = held
         record = held.record
         mine = record.owner == self._me and record.incarnation == self._membership.incarnation
-        if mine and record.fence == self._surrendered.get(shard):
-            mine = False  # as I left it
-        else:
-            self._surrendered.pop(shard, None)
+        self._surrendered.pop(shard, None)  # the store names another owner, or another fence
         before = self._owned.get(shard)
         if mine and not self._deposed:
             self._owned[shard] = Owned(record.fence, held.revision)
