@@ -31,14 +31,11 @@ async def test_what_was_surrendered_is_released_at_the_end(cluster: Cluster) -> 
     one = await Owner(cluster, "gw1").begin()
     two = await Owner(cluster, "gw2").begin()
     await asyncio.sleep(3)
-    mine = one.owned
     one.way.away = True
     one.ownership.surrender()
     one.way.away = False
     await one.ownership.release_all()
-    assert sorted(one.lost) == sorted([*mine, *one.lost[len(mine) :]])
-    await one.member.leave()
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)  # its lease goes on
     assert two.owned == ALL
 
 
