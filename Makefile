@@ -57,8 +57,8 @@ stubs: $(INSTALLED)  ## generate the gRPC stubs again from the .proto files
 bench: setup  ## CPU and rate per handshake and resumption; bench/results.json
 	$(BIN)/python -m bench
 
-sim: $(INSTALLED)  ## the whole cluster on virtual time: make sim SEEDS=1-20
-	$(BIN)/python -m tests.sim --seeds $(SEEDS)
+sim: $(INSTALLED)  ## the whole cluster on virtual time: make sim SEEDS=1-20 [DRILL=file]
+	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(if $(filter file,$(origin DRILL)),,--drill $(DRILL))
 
 fuzz: $(INSTALLED)  ## every decoder and whole endpoints: make fuzz SECONDS=120 [TARGET=name]
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --target "$(TARGET)"

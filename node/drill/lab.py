@@ -16,6 +16,7 @@ import msgspec
 from cluster.drill.plan import Drill, Scalar, Sections
 from cluster.seams import Clock, Rng
 from node.drill.child import Child, CouldNotRun
+from node.drill.course import STOP_GATEWAY_S
 from node.etcd_child import EtcdChild, EtcdFailed, TlsFiles, member_ports
 from node.sample import PORTS_PER_CLUSTER, Ports, Sample, ports_from, write_sample
 from node.swarm import SwarmConfig
@@ -25,7 +26,6 @@ CLUSTER = "drill"
 LOOPBACK = "127.0.0.1"
 FIRST_BASE, LAST_BASE = 11_000, 31_000
 """Below the ports that Linux gives out by itself."""
-STOP_GATEWAY_S = 8.0
 STOP_SWARM_S = 4.0
 
 
@@ -44,6 +44,10 @@ class Lab:
         self.etcd: EtcdChild | None = None
         self.gateways: dict[str, Child] = {}
         self.swarm: Child | None = None
+
+    def swarm_tail(self) -> str:
+        """The last lines of the clients' log."""
+        return self.swarm.tail() if self.swarm else ""
 
     @property
     def addresses(self) -> dict[str, str]:

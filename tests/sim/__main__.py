@@ -20,10 +20,13 @@ from pathlib import Path
 
 import structlog
 
+from tests.sim.drills import play_file
 from tests.sim.scenarios import SCENARIOS, Result, run_seed
 from tests.sim.story import story
 
 TRACES = Path("runs/sim")
+FINDINGS_SHOWN = 3
+"""In a line; the file has all."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -42,10 +45,16 @@ def commit() -> str:
     return told.stdout.strip() or "?"
 
 
+def in_short(findings: tuple[str, ...]) -> str:
+    """The first few: the others follow from them, as a rule."""
+    more = len(findings) - FINDINGS_SHOWN
+    return "; ".join(findings[:FINDINGS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
 def write_trace(name: str, seed: int, result: Result) -> Path:
     """Keep a run to be read; the path."""
     TRACES.mkdir(parents=True, exist_ok=True)
-    path = TRACES / f"{name}-{seed}.txt"
+    path = TRACES / f"{Path(name).stem}-{seed}.txt"
     parts = (result.findings, story(result.lines), result.lines)
     path.write_text("\n\n".join("\n".join(part) for part in parts) + "\n")
     return path
@@ -77,6 +86,7 @@ def main(
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("1-20"))
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), action="append")
+    parser.add_argument("--drill", help="a drill file, instead of scenarios")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--first", action="store_true", help="stop at the first that fails")
     parser.add_argument("--minutes", type=float, help="begin no run after that; what fits, fits")
@@ -97,8 +107,10 @@ def _main(
     pool: Executor,
 ) -> int:
     end_s = time.monotonic() + 60 * chosen.minutes if chosen.minutes else float("inf")
+    names = [chosen.drill] if chosen.drill else chosen.scenario or SCENARIOS
+    play = play_file if chosen.drill else play
     # every scenario has had its turn, however short the time is
-    wanted = ((name, seed) for seed in chosen.seeds for name in chosen.scenario or SCENARIOS)
+    wanted = ((name, seed) for seed in chosen.seeds for name in names)
     runs = (
         (name, seed, pool.submit(play, name, seed, keep=chosen.trace))
         for name, seed in itertools.takewhile(lambda _: time.monotonic() <= end_s, wanted)
@@ -118,7 +130,7 @@ def _main(
         path = keep_trace(name, seed, again)
         if len(chosen.seeds) == 1 and not chosen.trace:
             print("\n".join(story(again.lines)))
-        print(f"seed {seed} of {name} failed at {commit()}: {'; '.join(result.findings)} ({path})")
+        print(f"seed {seed} of {name} failed at {commit()}: {in_short(result.findings)} ({path})")
         if chosen.first:
             break
     print(f"{virtual_s / 3600:.1f} simulated hours")

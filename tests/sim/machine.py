@@ -86,7 +86,7 @@ def gateway_config(
             psk_file=str(folder / "psk.toml"),
         ),
         store=StoreConfig(endpoints=("simulated:1",)),
-        events=EventsConfig(file=str(folder / f"{name}.events"), who=name),
+        events=EventsConfig(file=str(folder / f"{name}.jsonl"), who=name),
     )
     if not settings:
         return config
@@ -110,7 +110,8 @@ class SimGateway:
     ) -> None:
         self.config = config
         self.name = config.member.name
-        self.host = config.ike.listen[0].rpartition(":")[0]
+        self.address = parse_address(config.ike.listen[0])
+        self.host = self.address[0]
         self.clock = clock
         self.log = SimLog(trace, self.name)
         self._loop = links.loop
@@ -292,6 +293,8 @@ class SimClient:
         self.name = section.identity
         self.local = local
         self.reports: list[tuple[str, dict[str, object]]] = []
+        self.told: Callable[[str, dict[str, object]], None] = lambda _kind, _fields: None
+        """Told of each report as it comes."""
         self.tickets = WatchedTicket()
         self._net = net
         self._trace = trace
@@ -316,6 +319,7 @@ class SimClient:
 
     def _report(self, kind: str, **fields: object) -> None:
         self.reports.append((kind, fields))
+        self.told(kind, fields)
         self._trace.event("report", self.name, kind, str(fields.get("gateway", "")))
 
     def ask_for_a_ticket(self) -> None:

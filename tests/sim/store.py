@@ -12,12 +12,45 @@ from collections.abc import AsyncIterator, Callable
 
 from cluster.errors import LeaseLost, Unavailable, Unknown
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Store, Txn, TxnResult
-from tests.sim.seams import SeededRng
+from tests.sim.loop import SimLoop
+from tests.sim.seams import SeededRng, SimClock
 
 DEADLINE_S = 0.5
 """When a call that gets no answer gives up."""
 LATE_S_MAX = 8.0
 """How long after its caller gave up a late commit may still arrive."""
+
+
+class StoreClock(SimClock):
+    """The clock by which the store's leases run: it stands still while the store is down, because
+    a leader that takes office gives every lease its time anew.
+    """
+
+    def __init__(self, loop: SimLoop) -> None:
+        super().__init__(loop)
+        self._down_since_s: float | None = None
+        self._behind_s = 0.0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the store is down."""
+        return self._down_since_s is not None
+
+    def stop(self) -> None:
+        """The store goes down."""
+        if self._down_since_s is None:
+            self._down_since_s = self.true_s()
+
+    def go_on(self) -> None:
+        """It is back."""
+        if self._down_since_s is not None:
+            self._behind_s += self.true_s() - self._down_since_s
+            self._down_since_s = None
+
+    def boot_s(self) -> float:
+        """Seconds that the store was up."""
+        since_s = self.true_s() if self._down_since_s is None else self._down_since_s
+        return since_s - self._behind_s
 
 
 class FaultyStore:

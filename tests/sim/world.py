@@ -14,6 +14,7 @@ from cluster.drill.plan import Sections
 from cluster.layout import Keys
 from cluster.store_memory import MemoryStore
 from node.config import ClientSection, GatewayConfig
+from proto.ike.effects import Address
 from tests.sim.checkers import TicketChecker, WireChecker
 from tests.sim.findings import Findings
 from tests.sim.invariants import Invariants
@@ -23,7 +24,7 @@ from tests.sim.loop import SimLoop
 from tests.sim.machine import CLUSTER, IKE_PORT, KEK, SimClient, SimGateway, gateway_config
 from tests.sim.net import PacketNet, Weather
 from tests.sim.seams import SeededRng, SimClock
-from tests.sim.store import FaultyStore
+from tests.sim.store import FaultyStore, StoreClock
 from tests.sim.trace import Trace
 
 PSK_HEX = "5ec7e7" * 10 + "5ec7"
@@ -47,7 +48,12 @@ class Size(msgspec.Struct, frozen=True):
     only: dict[str, Sections] = {}
     """The same for one gateway, by name."""
     liveness_interval_s: float = 0.5
+    retransmit_initial_s: float = 0.3
+    retransmit_factor: float = 1.5
+    retransmit_tries: int = 8
     drift_max: float = DRIFT_MAX
+    apart: float = 1.0
+    """How far the machines' clocks are apart: a share of what is usual."""
 
 
 ROUGH = Weather(latency_s=0.004, jitter_s=0.02, loss=0.05, duplicate=0.05, reorder=0.05)
@@ -68,7 +74,8 @@ class World:
         self.findings = Findings(self.trace)
         self.net = PacketNet(loop, self.rng("net"), self.trace, weather)
         self.links = LinkNet(loop, self.rng("links"), self.trace)
-        self.store = MemoryStore(SimClock(loop))
+        self.store_clock = StoreClock(loop)
+        self.store = MemoryStore(self.store_clock)
         self.ledger = Ledger(self.store, CLUSTER, KEK, SimClock(loop), self.findings)
         self.invariants = Invariants(self.ledger, CLUSTER, self.findings)
         self.wire = WireChecker(self.findings)
@@ -77,7 +84,7 @@ class World:
 
         self.on_begun: list[Callable[[], None]] = []
         """Called when the cluster stands and before any client comes: a test's sabotage."""
-        self._folder = folder
+        self.folder = folder
         self._write_psks()
         self.gateways = [
             SimGateway(
@@ -100,8 +107,8 @@ class World:
         random = self.rng(f"clock of {name}").random
         return SimClock(
             self.loop,
-            boot_offset_s=random.random() * BOOT_OFFSET_S_MAX,
-            wall_offset_s=random.uniform(-WALL_OFFSET_S_MAX, WALL_OFFSET_S_MAX),
+            boot_offset_s=self.size.apart * random.random() * BOOT_OFFSET_S_MAX,
+            wall_offset_s=self.size.apart * random.uniform(-WALL_OFFSET_S_MAX, WALL_OFFSET_S_MAX),
             drift=random.uniform(-self.size.drift_max, self.size.drift_max),
         )
 
@@ -112,29 +119,37 @@ class World:
         settings = {section: dict(keys) for section, keys in size.settings.items()}
         for section, keys in size.only.get(f"gw{number}", {}).items():
             settings.setdefault(section, {}).update(keys)
-        return gateway_config(number, size.shards, self._folder, host=host, settings=settings)
+        return gateway_config(number, size.shards, self.folder, host=host, settings=settings)
 
     def _write_psks(self) -> None:
         for name, identity in (
             ("psk.toml", "rfc822:*@example.com"),
             ("client-psk.toml", "fqdn:vpn.example.com"),
         ):
-            path = self._folder / name
+            path = self.folder / name
             path.touch(mode=0o600)
             path.write_text(f'[[psk]]\nidentity = "{identity}"\nsecret_hex = "{PSK_HEX}"\n')
 
-    def client(self, number: int, identity: int | None = None) -> SimClient:
-        """A client at an address of its own; `identity`: whose it pretends to be."""
+    def client(
+        self,
+        number: int,
+        identity: int | None = None,
+        gateways: tuple[Address, ...] = (),
+    ) -> SimClient:
+        """A client at an address of its own; `identity`: whose it pretends to be; `gateways`: as
+        it prefers them.
+        """
+        gateways = gateways or tuple(gateway.address for gateway in self.gateways)
         name = f"rfc822:c{number if identity is None else identity:04d}@example.com"
         section = ClientSection(
             identity=name,
             remote_identity="fqdn:vpn.example.com",
-            psk_file=str(self._folder / "client-psk.toml"),
-            gateways=tuple(g.config.ike.listen[0] for g in self.gateways),
+            psk_file=str(self.folder / "client-psk.toml"),
+            gateways=tuple(f"{host}:{port}" for host, port in gateways),
             liveness_interval_s=self.size.liveness_interval_s,
-            retransmit_initial_s=0.3,
-            retransmit_factor=1.5,
-            retransmit_tries=8,
+            retransmit_initial_s=self.size.retransmit_initial_s,
+            retransmit_factor=self.size.retransmit_factor,
+            retransmit_tries=self.size.retransmit_tries,
         )
         client = SimClient(
             section,
@@ -166,7 +181,23 @@ class World:
     def next_life(self, gateway: SimGateway) -> tuple[FaultyStore, SeededRng]:
         """What the next life of a gateway begins with: a way to the store, and randomness."""
         rng = self.rng(f"{gateway.name} life {gateway.lives}")
-        return FaultyStore(self.ledger, self.rng(f"{gateway.name} way {gateway.lives}")), rng
+        store = FaultyStore(self.ledger, self.rng(f"{gateway.name} way {gateway.lives}"))
+        store.set_reachable(not self.store_clock.stopped)
+        return store, rng
+
+    def kill_store(self) -> None:
+        """Every member of the store is killed; what it holds stays."""
+        self.trace.event("store killed")
+        self.store_clock.stop()
+        for gateway in self.live():
+            gateway.store.set_reachable(False)
+
+    def start_store(self) -> None:
+        """They are back, with what they held."""
+        self.trace.event("store starts")
+        self.store_clock.go_on()
+        for gateway in self.live():
+            gateway.store.set_reachable(True)
 
     def all_owned(self) -> bool:
         """Every shard has one owner, who knows of it."""
