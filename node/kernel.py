@@ -22,11 +22,12 @@ class NullKernel:
 
     def __init__(self) -> None:
         self.spis: dict[bytes, bytes] = {}
-        """Inbound SPI → outbound SPI."""
+        """Inbound SPI → outbound SPI; empty where nothing may be sent."""
 
     def apply(self, operation: KernelOp) -> None:
         """Note it."""
         if isinstance(operation, InstallChild):
-            self.spis[operation.spi_in] = operation.spi_out
+            may_send = not operation.inbound_only
+            self.spis[operation.spi_in] = operation.spi_out if may_send else b""
         else:
             self.spis.pop(operation.spi_in, None)

@@ -125,6 +125,9 @@ class InstallChild(msgspec.Struct, frozen=True, gc=False):
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     path: Path
+    inbound_only: bool = False
+    """Inherited from another owner, whose kernel may still count under the outbound key: nothing is
+    ever sent under it here."""
 
     @property
     def keys_in(self) -> tuple[Secret, Secret]:

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from proto.ike import responder
+from proto.ike.adopt import AdoptedSa, Progress, adopted, refusal, taken_over
 from proto.ike.cookie import CookieSecrets
 from proto.ike.core import (
     Context,
@@ -29,6 +30,7 @@ from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, encode_clear, peek
 from proto.ike.payloads import NotifyPayload
+from proto.ike.record import Record
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.sa import NEVER, IkeSa, dropped
 from proto.ike.seams import Rng
@@ -203,6 +205,39 @@ class Endpoint:
             return None
         self._remove(sa)
         return dropped(sa.core, why) if sa.core.state is State.ESTABLISHED else None
+
+    # -- changes of owner -----------------------------------------------------------------------
+
+    def adopt(self, record: Record, now: Now) -> Outcome | str:
+        """Go on with an SA that another owner had set up: what is to be done; or in a word why it
+        isn't adopted.
+        """
+        if record.spi_r in self._sas:
+            return "held"
+        path = Path(record.local, record.remote)
+        _, fence = self._spis.iv_prefix(record.spi_r)
+        why = refusal(record, self.settings.epoch, fence, now)
+        if why:
+            return why
+        sa = self._sas[record.spi_r] = adopted(record, fence, self._context(path, now))
+        self._arm(sa)
+        return taken_over(sa.core, path)
+
+    def progress(self, spi: bytes) -> Progress | None:
+        """How far we have come with an established SA, for its next owner; None: no such SA."""
+        sa = self._sas.get(spi)
+        if sa is None or sa.core.state is not State.ESTABLISHED:
+            return None
+        asks = not isinstance(sa, AdoptedSa) or sa.asks
+        idle = asks and sa.requests.outstanding is None
+        return Progress(sa.expected_id, sa.requests.next_id, idle, sa.path)
+
+    def catch_up(self, spi: bytes, progress: Progress, now: Now) -> None:
+        """The former owner of an adopted SA has told how far it came."""
+        sa = self._sas.get(spi)
+        if isinstance(sa, AdoptedSa) and sa.core.state is State.ESTABLISHED:
+            sa.catch_up(progress)
+            self._arm(sa)
 
     # -- what there is --------------------------------------------------------------------------
 

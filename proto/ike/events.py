@@ -32,6 +32,13 @@ class Established(Event, frozen=True, gc=False):
     """Our side's SPI of the SA that a resumption replaced, or empty."""
 
 
+class Adopted(Event, frozen=True, gc=False):
+    """An IKE SA that another owner had set up is answered here from now on."""
+
+    chain: bytes
+    generation: int
+
+
 class Ended(Event, frozen=True, gc=False):
     """An IKE SA is gone."""
 
