@@ -75,6 +75,19 @@ class HotCounters(msgspec.Struct, frozen=True, tag="counters", tag_field="kind")
     rows: tuple[Counters, ...]
 
 
+class HandedOver(msgspec.Struct, frozen=True, tag="handed-over", tag_field="kind"):
+    """The last word of who owned a shard, to who owns it now under `fence`: how far its SAs have
+    come. Nothing more comes from them under a lower fence.
+    """
+
+    shard: int
+    fence: int
+    rows: tuple[Counters, ...]
+    asking: tuple[bytes, ...]
+    """SPIs of those with a request of the gateway's under way: what the peer expects next isn't
+    known."""
+
+
 class Forward(msgspec.Struct, frozen=True, tag="forward", tag_field="kind"):
     """A datagram that arrived at the wrong member; forwarded once, never on."""
 
@@ -135,6 +148,7 @@ Frame = (
     | Mirror
     | MirrorAck
     | HotCounters
+    | HandedOver
     | Forward
     | Return
     | Superseded

@@ -24,8 +24,13 @@ class EndpointCounters:
 
     def read(self, spi: bytes) -> Counters | None:
         """See `CounterSource.read`."""
+        row = self.row(spi)
+        return None if row is None or (row.expected_id, row.next_id) == BEGINNING else row
+
+    def row(self, spi: bytes) -> Counters | None:
+        """The same, of an SA that has only just been set up too."""
         progress = self._node.gateway.endpoint.progress(spi)
-        if progress is None or progress.ids == BEGINNING:
+        if progress is None:
             return None
         clock, path = self._node.seams.clock, progress.path
         heard_wall_s = clock.wall_s() - (clock.boot_s() - progress.heard_boot_s)

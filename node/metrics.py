@@ -79,6 +79,8 @@ class Metrics:
         """By outcome: `accepted`, or why refused."""
         self.handshakes = Counts()
         """Full ones, by outcome."""
+        self.adoptions = Counts()
+        """SAs found in shards that were gained: `adopted`, or why not."""
         self.dropped = Counts()
         """Datagrams not answered, by reason."""
         self.commit = Latency()
@@ -103,6 +105,7 @@ class _Scrape(Collector):
         m = self._metrics
         yield _counter("resumptions", "Session resumptions by outcome", "outcome", m.resumptions)
         yield _counter("handshakes", "Full handshakes by outcome", "outcome", m.handshakes)
+        yield _counter("adoptions", "Sessions of gained shards by outcome", "outcome", m.adoptions)
         yield _counter("datagrams_dropped", "Datagrams not answered", "reason", m.dropped)
         yield HistogramMetricFamily(
             "standfast_commit_seconds",

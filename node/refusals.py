@@ -37,7 +37,7 @@ class ClusterRefusals:
         seams = node.seams
         self._node = node
         self.rules = Revocations(seams.store, node.keys, seams.clock, seams.rng, spi_key)
-        self.rules.on_rules.append(self._end)
+        self.rules.on_rules.append(self.end_revoked)
         self.spent = SpentTickets(seams.store, node.keys, seams.clock, seams.link, self._others)
         self._authentication_lifetime_s = settings.authentication_lifetime_s
         self.ticket_lifetime_s = settings.ticket_lifetime_s
@@ -98,8 +98,6 @@ class ClusterRefusals:
         elif persist.kind is PersistKind.REVOKE:
             self.spent.add_until(persist.chain, persist.generation, self.ticket_lifetime_s)
 
-    # -- for the gateway
-
     # -- for the operator
 
     async def revoke(self, what: Revoke) -> str:
@@ -119,10 +117,12 @@ class ClusterRefusals:
             return await self.rules.revoke_issued_before(what.before_wall_s, lifetime_s)
         raise Conflict("revoke what? → a session's chain (16 octets), an identity, or a time")
 
-    def _end(self) -> None:
-        """Rules were added: the SAs that they are about end, and their peers are told."""
+    def end_revoked(self) -> None:
+        """Rules were added, or SAs adopted: those that rules are about end, and their peers are
+        told.
+        """
         gateway = getattr(self._node, "gateway", None)
-        if gateway is None:
+        if gateway is None or not self.rules.active:
             return
         revoked = [
             core.spi

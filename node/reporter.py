@@ -12,6 +12,7 @@ from typing import Any
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from proto.ike.events import (
+    Adopted,
     Dropped,
     Ended,
     Established,
@@ -40,6 +41,7 @@ class Reporter:
         self._replaced = replaced
         self._on: dict[type[Event], Callable[[Any], None]] = {
             Established: self._established,
+            Adopted: self._adopted,
             Ended: self._ended,
             Failed: self._failed,
             TicketRefused: self._refused,
@@ -74,6 +76,9 @@ class Reporter:
         )
         if event.replaced:
             self._replaced(event.chain, event.replaced)
+
+    def _adopted(self, _event: Adopted) -> None:
+        self._metrics.sessions += 1  # recorded by the shard: they come by the thousand
 
     def _ended(self, event: Ended) -> None:
         self._metrics.sessions -= 1

@@ -23,9 +23,13 @@ class ShardSpis:
 
     def ike_spi(self) -> bytes | None:
         """A fresh SPI in a shard of ours that is to stay; None: we own none, and stay silent."""
-        self._sorted = None
+        self.changed()
         shard = self._ownership.choose_shard(self._rng)
         return None if shard is None else self._codec.ike_spi(shard, self._rng.bytes(6))
+
+    def changed(self) -> None:
+        """There are SPIs that weren't there before."""
+        self._sorted = None
 
     def take(self, shard: int, spis: Callable[[], list[bytes]]) -> list[bytes]:
         """Those of `spis()`, all that there are, that live in `shard`, which was lost.

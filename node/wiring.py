@@ -31,6 +31,7 @@ from cluster.standing import State
 from cluster.state import StateKeeper
 from cluster.store import Store
 from cluster.vault import Keks
+from node.adoption import Adopter
 from node.audit import Audit
 from node.config import GatewayConfig
 from node.counters import EndpointCounters
@@ -137,6 +138,10 @@ class Node:
         self.ownership: Ownership
         self.journal: Journal
         self.mirrors: Mirrors
+        self.counters: EndpointCounters
+        self.vault: RecordVault
+        self.adopter: Adopter
+        self.spis: ShardSpis
         self.gateway: Gateway
         self.sockets: Sockets
 
@@ -198,20 +203,22 @@ class Node:
             heartbeats=self.heartbeats, shards=self.codec.shards, sessions_in=self._sessions_in,
             settings=OwnershipSettings(),
         )  # fmt: skip
+        self.counters = EndpointCounters(self)
         self.mirrors = Mirrors(
             seams.link,
             me=member.name,
             roster=self.membership.roster,
             ownership=self.ownership,
             settings=MirrorSettings(member.mirrors),
-            source=EndpointCounters(self),
+            source=self.counters,
         )
-        vault = RecordVault(lambda: self.rings.ring, seams.clock, seams.rng)
-        self.references = References(seams.store, self.keys, vault)
+        self.vault = RecordVault(lambda: self.rings.ring, seams.clock, seams.rng)
+        self.references = References(seams.store, self.keys, self.vault)
+        self.adopter = Adopter(self)
         self.journal = Journal(
             store=seams.store,
             keys=self.keys,
-            vault=vault,
+            vault=self.vault,
             cluster=self.state,
             shard_revision=self.ownership.revision_of,
             clock=seams.clock,
@@ -231,12 +238,12 @@ class Node:
         self._census_s = float("-inf")
         self.sockets = seams.open_sockets(self._receive)
         ring = self.rings.ring
-        self._spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch)
+        self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch)
         endpoint = Endpoint(
             self._core_settings,
             seams.rng,
             PskTable(load_psks(config.ike.psk_file)),
-            self._spis,
+            self.spis,
             ring,
             ring.cookies,
             self.refusals,
@@ -354,7 +361,9 @@ class Node:
         return "store_away" if failing or not self.membership.store_ok else ""
 
     def _sessions_in(self, shard: int) -> int:
-        """IKE SAs of any state in a shard; counted at most every `CENSUS_S`."""
+        """IKE SAs of any state in a shard, and one for those that may still turn up; counted at
+        most every `CENSUS_S`.
+        """
         now_s = self.seams.clock.boot_s()
         if now_s - self._census_s >= CENSUS_S:
             self._census_s = now_s
@@ -362,7 +371,7 @@ class Node:
             for spi in self.gateway.endpoint.spis():
                 at = self.codec.shard_of(spi)
                 self._census[at] = self._census.get(at, 0) + 1
-        return self._census.get(shard, 0)
+        return self._census.get(shard, 0) + self.adopter.is_pending(shard)
 
     # -- what the parts say ---------------------------------------------------------------------
 
@@ -409,7 +418,9 @@ class Node:
 
     def _shard_lost(self, shard: int) -> None:
         self._count_shards("shards_lost")
-        for spi in self._spis.take(shard, self.gateway.endpoint.spis):
+        spis = self.spis.take(shard, self.gateway.endpoint.spis)
+        self.adopter.tell_heir(shard, spis)
+        for spi in spis:
             self._drop(spi, "shard lost")
 
     def _count_shards(self, kind: str) -> None:
@@ -426,11 +437,13 @@ class Node:
 
     def _replaced(self, chain: bytes, spi: bytes) -> None:
         """A session was resumed here: whoever holds its former SA is to drop it."""
+        self.adopter.replaced(spi)
         owner = self.ownership.owner_of(self.codec.shard_of(spi))
         if owner is not None and owner != self.config.member.name:
             self.seams.link.send(owner, Superseded(chain, spi))
 
     def _superseded(self, frame: Superseded) -> None:
+        self.adopter.replaced(frame.spi)
         core = self.gateway.endpoint.find(frame.spi)
         if core is not None and core.chain == frame.chain:
             self._drop(frame.spi, "resumed elsewhere")

@@ -1,4 +1,4 @@
-"""An established IKE SA made out of its record, under the fence of another owner (ADR 0013).
+"""An established IKE SA made out of its record, under the fence of another owner (ADR 0014).
 
 Rules: adopted or left alone, decided in `refusal` and nowhere else. What the record doesn't tell
 (exchanges without effect since it was written) is made good for by a window: an authentic request
@@ -10,12 +10,10 @@ next; until then silence ends the SA, and its ticket stays good. RFC 7296 2.2, 2
 
 from functools import lru_cache
 
-import msgspec
-
 from proto.ike import aead
 from proto.ike.channel import Channel
 from proto.ike.core import Child, Context, SaCore, State, replace
-from proto.ike.effects import InstallChild, Now, Outcome, Path
+from proto.ike.effects import InstallChild, Now, Outcome, Path, Progress
 from proto.ike.enums import PayloadType
 from proto.ike.errors import Misuse
 from proto.ike.events import Adopted
@@ -38,18 +36,6 @@ MESSAGE_ID_MAX = (1 << 32) - 1
 SILENT_S = 90.0
 """After so long without a word an adopted SA that may not ask is ended. Its tickets stay good."""
 NOTHING = Secret(b"")
-
-
-class Progress(msgspec.Struct, frozen=True, gc=False):
-    """How far an owner had come with an SA when it lost it."""
-
-    expected_id: int
-    """Message ID of the peer's next request."""
-    next_id: int
-    """Message ID of our next request."""
-    idle: bool
-    """No request of ours was under way, so `next_id` is what the peer expects."""
-    path: Path
 
 
 def refusal(record: Record, epoch: int, fence: int, now: Now) -> str:
@@ -148,20 +134,23 @@ class AdoptedSa(IkeSa):
         self._make_channel(ctx)
         return super().on_response(header, ctx)
 
-    def catch_up(self, progress: Progress) -> None:
-        """The predecessor has told how far it came: older requests aren't taken any more.
+    def catch_up(self, progress: Progress, final: bool, ctx: Context) -> None:
+        """How far a former owner had come is known: what is older isn't taken any more. `final`:
+        see `Endpoint.catch_up`.
 
-        The last one is: whether its answer has arrived is known to nobody, and answering once more
-        what had no effect has none.
+        Its last request is taken: whether the answer has arrived is known to nobody, and answering
+        once more what had no effect has none.
         """
-        if self.waiting is None and progress.expected_id - 1 > self.expected_id:
-            self.expected_id = progress.expected_id - 1
-            self.last_reply = b""
-        if progress.expected_id >= self.expected_id:
+        expected_id, next_id = progress.ids
+        if expected_id >= self.expected_id:
             self.path = progress.path
-        if progress.idle and not self.asks:
-            self.requests.next_id = progress.next_id
+        if self.waiting is None and expected_id - 1 > self.expected_id:
+            self.expected_id = expected_id - 1
+            self.last_reply = b""
+        if final and not self.asks:
+            self.requests.next_id = next_id
             self.asks = True
+            self._schedule(ctx)
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """As every SA, once we know which message ID the peer expects of us."""

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from proto.ike import responder
-from proto.ike.adopt import AdoptedSa, Progress, adopted, refusal, taken_over
+from proto.ike.adopt import AdoptedSa, adopted, refusal, taken_over
 from proto.ike.cookie import CookieSecrets
 from proto.ike.core import (
     Context,
@@ -223,20 +223,19 @@ class Endpoint:
         self._arm(sa)
         return taken_over(sa.core, path)
 
-    def progress(self, spi: bytes) -> Progress | None:
-        """How far we have come with an established SA, for its next owner; None: no such SA."""
+    def is_asking(self, spi: bytes) -> bool:
+        """Is a request of ours under way, or isn't it known which one is to be the next?"""
         sa = self._sas.get(spi)
-        if sa is None or sa.core.state is not State.ESTABLISHED:
-            return None
-        asks = not isinstance(sa, AdoptedSa) or sa.asks
-        idle = asks and sa.requests.outstanding is None
-        return Progress(sa.expected_id, sa.requests.next_id, idle, sa.path)
+        mute = isinstance(sa, AdoptedSa) and not sa.asks
+        return mute or (sa is not None and sa.requests.outstanding is not None)
 
-    def catch_up(self, spi: bytes, progress: Progress, now: Now) -> None:
-        """The former owner of an adopted SA has told how far it came."""
+    def catch_up(self, spi: bytes, progress: Progress, final: bool, now: Now) -> None:
+        """How far a former owner had come with an adopted SA is known. `final`: it was the one just
+        before us, had no request of its own under way, and does nothing any more.
+        """
         sa = self._sas.get(spi)
         if isinstance(sa, AdoptedSa) and sa.core.state is State.ESTABLISHED:
-            sa.catch_up(progress)
+            sa.catch_up(progress, final, self._context(sa.path, now))
             self._arm(sa)
 
     # -- what there is --------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class IkeSa:
         except PeerError as error:
             step = self._refuse(error)
         if header.exchange == ExchangeType.CREATE_CHILD_SA and self.core.generation:
-            # refused is refused: an adopter that is shown it again must not carry it out (ADR 0013)
+            # refused is refused: an adopter that is shown it again must not carry it out (ADR 0014)
             step = replace(step, persist=step.persist or PersistKind.WRITE)
         self.heard_s, self.path = ctx.now.boot_s, ctx.path
         reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)

@@ -216,7 +216,8 @@ def test_an_adopter_leaves_out_message_ids_of_its_own() -> None:
     assert heir.endpoint.adopt(changed(pair, next_id=5), pair.now)
     progress = heir.endpoint.progress(pair.other_end(spi))
     assert progress is not None
-    assert (progress.next_id, progress.idle) == (5 + 3 * adopt.JUMP, False)
+    assert progress.ids == (2, 5 + 3 * adopt.JUMP)
+    assert heir.endpoint.is_asking(pair.other_end(spi))
 
 
 def test_a_silent_client_is_not_asked_and_its_ticket_survives_the_end() -> None:
@@ -254,11 +255,14 @@ def test_a_client_that_is_heard_stays_without_being_asked() -> None:
 def handed_over(pair: Pair, spi: bytes) -> Side:
     """The former owner lives, and tells how far it came."""
     theirs = pair.other_end(spi)
-    progress = pair.gateway.endpoint.progress(theirs)
+    progress, asking = (
+        pair.gateway.endpoint.progress(theirs),
+        pair.gateway.endpoint.is_asking(theirs),
+    )
     assert progress is not None
     heir = survivor(pair)
     assert adopts(pair, heir) == ""
-    heir.endpoint.catch_up(theirs, progress, pair.now)
+    heir.endpoint.catch_up(theirs, progress, not asking, pair.now)
     return heir
 
 
@@ -311,11 +315,11 @@ def test_news_of_the_predecessor_never_takes_back_what_was_taken_here() -> None:
     heir = survivor(pair)
     assert adopts(pair, heir) == ""
     assert probes(pair, spi, 3) == 3
-    elsewhere = replace(progress, path=Path(SECOND_GATEWAY, ("192.0.2.99", 1)))
-    heir.endpoint.catch_up(theirs, elsewhere, pair.now)
+    elsewhere = progress._replace(path=Path(SECOND_GATEWAY, ("192.0.2.99", 1)))
+    heir.endpoint.catch_up(theirs, elsewhere, True, pair.now)
     now = heir.endpoint.progress(theirs)
     assert now is not None
-    assert (now.expected_id, now.path) == (5, Path(GATEWAY, CLIENT))
+    assert (now.ids[0], now.path) == (5, Path(GATEWAY, CLIENT))
 
 
 def test_a_fenced_adopter_says_nothing() -> None:

@@ -3,7 +3,9 @@
 Rules: a checker only looks; it reads datagrams and recorded events and never the parts under test,
 so that a bug can't hide itself. Findings are sentences; an empty list is a good run.
 
-- I3, one voice: nobody says two different things under one message ID (promise 5).
+- I3, one voice: nobody says two different things under one message ID (promise 5). But for one
+  case: who has adopted an SA answers an INFORMATIONAL request once more, under a fence of its own,
+  if its record holds no answer; that has no effect, and says the same at the same length.
 - I4, no IV twice: an (SA, direction, IV) that was seen before carries the same octets (promise 5).
 - I6, single use: a ticket's (chain, generation) gives at most one IKE SA (promise 3).
 """
@@ -18,6 +20,9 @@ HEADER_LEN = 28
 SK_IV = slice(HEADER_LEN + 4, HEADER_LEN + 12)
 """Where an SK payload that comes first has its 8-octet IV (RFC 5282 3)."""
 
+FENCE_LEN = 3
+"""Epoch and fence, with which a gateway's IV begins."""
+
 WITHOUT_STATE = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
 """Several members may answer these, and a request may come again with a cookie."""
 
@@ -30,7 +35,7 @@ class WireChecker:
 
     def __init__(self, findings: Findings | None = None) -> None:
         self.findings = Findings() if findings is None else findings
-        self._said: dict[tuple[bytes, bool, bool, bytes], bytes] = {}
+        self._said: dict[tuple[bytes | bool, ...], bytes] = {}
         self._ivs: dict[tuple[bytes, bool, bytes], bytes] = {}
 
     def see(self, data: bytes, path: Path) -> None:
@@ -46,8 +51,15 @@ class WireChecker:
             before = self._ivs.setdefault((spis, from_initiator, data[SK_IV]), digest)
             if before != digest:
                 self._find("I4", "one IV for two messages", data, path)
-        before = self._said.setdefault((spis, from_initiator, is_response, message_id), digest)
-        if before != digest:
+        voice = (spis, from_initiator, is_response, message_id)
+        said = digest
+        informational = data[18] == ExchangeType.INFORMATIONAL and data[16] == PayloadType.SK
+        if informational and is_response:
+            said = data[: SK_IV.start]
+            fence = data[SK_IV][:FENCE_LEN]
+            if self._said.setdefault((*voice, fence), digest) != digest:
+                said = digest
+        if self._said.setdefault(voice, said) != said:
             self._find("I3", "two messages under one message ID", data, path)
 
     def _find(self, invariant: str, what: str, data: bytes, path: Path) -> None:

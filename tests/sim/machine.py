@@ -182,6 +182,15 @@ class SimGateway:
         return sockets
 
     @property
+    def hosts(self) -> list[str]:
+        """The addresses at which it listens."""
+        return [host for sockets in self._sockets[-1:] for host, _ in sockets.addresses]
+
+    def take_over(self, host: str) -> None:
+        """Listen at the address of another gateway, which is gone."""
+        self.process.context.run(self._sockets[-1].take_over, (host, IKE_PORT))
+
+    @property
     def ready(self) -> bool:
         """Whether it runs, has joined and serves."""
         return self.alive and self.node.ready

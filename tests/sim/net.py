@@ -138,12 +138,18 @@ class SimSockets:
 
     def on_datagram(self, handler: Callable[[bytes, Path], None]) -> None:
         """Open the sockets: whatever arrives goes to `handler(data, path)`."""
+        self._handler = handler
         for address in self.addresses:
             self._net.bind(address, handler)
 
+    def take_over(self, address: Address) -> None:
+        """Listen at one more address, which was another host's."""
+        self._net.bind(address, self._handler)
+        self.addresses += (address,)
+
     def send(self, datagram: Datagram) -> None:
-        """Send one datagram along its path."""
-        if not self._closed:
+        """Send one datagram along its path, from an address of ours."""
+        if not self._closed and datagram.path.local in self.addresses:
             self._spoke(datagram.data)
             self._net.send(datagram.data, datagram.path)
 

@@ -41,6 +41,24 @@ def test_two_answers_under_one_message_id_are_found():
     assert "message ID 2, from 192.0.2.2" in finding
 
 
+@pytest.mark.parametrize(
+    ("body", "exchange", "fence", "found"),
+    [
+        (b"no!", ExchangeType.INFORMATIONAL, 2, 0),
+        (b"no!", ExchangeType.INFORMATIONAL, 1, 1),
+        (b"longer", ExchangeType.INFORMATIONAL, 2, 1),
+        (b"no!", ExchangeType.CREATE_CHILD_SA, 2, 1),
+    ],
+    ids=["an adopter", "the same owner", "another length", "an exchange with effects"],
+)
+def test_who_may_answer_an_informational_request_twice(
+    body: bytes, exchange: int, fence: int, found: int
+):
+    first = _message((1 << 40) | 7, b"yes", exchange=exchange)
+    second = _message((fence << 40) | 8, body, exchange=exchange)
+    assert len(_findings((first, GW1), (second, GW2))) == found
+
+
 def test_one_iv_for_two_messages_is_found_across_gateways():
     (finding,) = _findings(
         (_message(1, b"yes", message_id=2), GW1), (_message(1, b"no", message_id=3), GW2)

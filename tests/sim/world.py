@@ -233,9 +233,13 @@ class World:
         return [gateway for gateway in self.gateways if gateway.alive]
 
     def holders(self, client: SimClient) -> list[str]:
-        """The live gateways that hold the SA the client believes in."""
-        spi = client.spi_r
-        return [g.name for g in self.live() if spi in g.established()] if spi else []
+        """The live gateways that hold the SA the client believes in, if it talks to a live one: an
+        adopter whom the client can't reach serves nobody.
+        """
+        spi, at = client.spi_r, client.session.gateway.rpartition(":")[0]
+        if not spi or all(at not in gateway.hosts for gateway in self.live()):
+            return []
+        return [g.name for g in self.live() if spi in g.established()]
 
     def all_served(self) -> bool:
         """Every client has an SA that exactly one live gateway holds."""
