@@ -3,6 +3,7 @@
 import asyncio
 
 from node.audit import CYCLE_S
+from proto.ike.adopt import SILENT_S
 from tests.sim.net import Weather
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
@@ -35,7 +36,7 @@ async def winner_dies(world: World) -> None:
         "an SA that its chain doesn't name is held",
     )
     await world.until(world.all_served, RECOVER_S, "not every client was served again")
-    await asyncio.sleep(1)
+    await asyncio.sleep(SILENT_S)  # the copy's SA was adopted, and nobody is behind it
     world.check_one_sa_each()
     await world.check_records()
 
