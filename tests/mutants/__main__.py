@@ -3,6 +3,8 @@
 Each `*.patch` beside this file begins with a sentence of what it breaks and a line `Killed by:`
 with either `sim <scenario> <seeds>` or `pytest <arguments>`.
 
+`--killer "sim all 1-20"` tries one killer on all of them: what does the simulator find by itself?
+
 Rules: a mutant counts as killed only if its killer passes on the tree as it is, and then fails, and
 fails in the way of a finding (exit code 1), not of a tree that doesn't run. A patch that no longer
 applies fails. The tree itself is never touched: mutants live in a copy.
@@ -20,6 +22,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("proto", "cluster", "node", "tests", "pyproject.toml")
 KILLED_BY = "Killed by: "
+ALL = "all"
+"""Every scenario."""
 FOUND = 1
 """Exit code of a test run, and of the simulator, that found something wrong."""
 KILLER_S_MAX = 900
@@ -50,7 +54,8 @@ def command(killer: str) -> list[str]:
     kind, *rest = killer.split()
     if kind == "sim":
         scenario, seeds = rest
-        return ["-m", "tests.sim", "--scenario", scenario, "--seeds", seeds, "--first"]
+        chosen = [] if scenario == ALL else ["--scenario", scenario]
+        return ["-m", "tests.sim", *chosen, "--seeds", seeds, "--first"]
     if kind == "pytest":
         return ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *rest]
     raise ValueError(f"{killer}: neither 'sim' nor 'pytest'")
@@ -81,25 +86,31 @@ def apply(tree: Path, patch: Path, *options: str) -> bool:
     return subprocess.run(asked, cwd=tree, capture_output=True, check=False).returncode == 0
 
 
-def take_back(tree: Path, root: Path, patch: Path) -> None:
+def patched(tree: Path, patch: Path) -> dict[Path, bytes]:
+    """The files that the patch changes, as they are."""
+    lines = patch.read_text().splitlines()
+    names = [line.removeprefix("+++ b/") for line in lines if line.startswith("+++ b/")]
+    return {tree / n: (tree / n).read_bytes() for n in names if (tree / n).exists()}
+
+
+def take_back(saved: dict[Path, bytes]) -> None:
     """The patched files as they were; a reversed patch might take back another line like it."""
-    for line in patch.read_text().splitlines():
-        if line.startswith("+++ b/"):
-            name = line.removeprefix("+++ b/")
-            shutil.copy(root / name, tree / name)
+    for path, octets in saved.items():
+        path.write_bytes(octets)
 
 
-def judge(tree: Path, root: Path, mutant: Mutant, passing: dict[str, bool]) -> str:
+def judge(tree: Path, mutant: Mutant, passing: dict[str, bool]) -> str:
     """Empty if the mutant was killed, else what is wrong."""
     killer = mutant.killer
     if killer not in passing:
         passing[killer] = run_killer(tree, killer) == 0
     if not passing[killer]:
         return "its killer fails without it"
+    saved = patched(tree, mutant.patch)
     if not apply(tree, mutant.patch):
         return "the patch doesn't apply any more"
     code = run_killer(tree, killer)
-    take_back(tree, root, mutant.patch)
+    take_back(saved)
     if code == 0:
         return "survived"
     return "" if code == FOUND else f"the killer ended with {code}: it can't run"
@@ -109,7 +120,9 @@ def main(arguments: list[str], folder: Path = Path(__file__).parent, root: Path 
     """The command: a line per mutant, then the totals."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="only these")
-    chosen = parser.parse_args(arguments).names
+    parser.add_argument("--killer", help="instead of each patch's own")
+    given = parser.parse_args(arguments)
+    chosen = given.names
     passed = failed = 0
     passing: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -123,10 +136,11 @@ def main(arguments: list[str], folder: Path = Path(__file__).parent, root: Path 
         for mutant in mutants(folder):
             if chosen and mutant.name not in chosen:
                 continue
-            wrong = judge(tree, root, mutant, passing)
+            killer = given.killer or mutant.killer
+            wrong = judge(tree, mutant._replace(killer=killer), passing)
             passed, failed = passed + (not wrong), failed + bool(wrong)
             verdict = f"ALIVE, {wrong}" if wrong else "killed"
-            print(f"{mutant.name:28} {verdict:8} {mutant.killer}: {mutant.what}", flush=True)
+            print(f"{mutant.name:28} {verdict:8} {killer}: {mutant.what}", flush=True)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

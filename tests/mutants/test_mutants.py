@@ -71,6 +71,13 @@ def test_a_mutant_that_is_not_killed_by_its_test_fails(
     assert last == "0 passed, 1 failed"
 
 
+def test_one_killer_can_be_tried_on_all(root: Path, capsys: pytest.CaptureFixture[str]):
+    folder = _patch(root, SOURCE.replace("42", "43"), "pytest tests/none.py")
+    assert main(["--killer", "pytest tests/test_strict.py"], folder, root) == 0
+    assert "killed" in capsys.readouterr().out
+    assert command("sim all 1-3")[-3:] == ["--seeds", "1-3", "--first"]
+
+
 def test_every_mutant_kept_here_applies_says_what_it_breaks_and_names_its_killer():
     kept = mutants(Path(__file__).parent)
     assert len(kept) >= 20

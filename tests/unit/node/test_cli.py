@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,9 +33,13 @@ def run(*arguments: object) -> int:
         return int(end.code or 0)
 
 
+BASE_PORT = 20_000 + os.getpid() % 100 * 100
+"""Test runs on one machine at a time keep out of each other's way."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    assert run("init", tmp_path / "c", "--base-port", 23000) == 0
+    assert run("init", tmp_path / "c", "--base-port", BASE_PORT) == 0
     capsys.readouterr()
     return tmp_path / "c"
 
@@ -176,7 +181,7 @@ def test_a_bad_configuration_does_not_run(
         (("sessions", "show", "zz", "--config", "operator.toml"), "SPI: zz → 16 hex digits"),
         (
             ("status", "--config", "operator.toml"),
-            "answers at 127.0.0.1:23041 (connection refused)",
+            f"answers at 127.0.0.1:{BASE_PORT + 41} (connection refused)",
         ),
         (("status", "-o", "yaml"), "Invalid value for '-o'"),
         (("frobnicate",), "No such command 'frobnicate'"),
@@ -353,8 +358,8 @@ async def test_another_authoritys_member_is_told_from_nobody(
     others = [str(tmp_path / "other" / "pki" / f"operator.{end}") for end in ("crt", "key")]
     code, out, err = await served.ask("status", "--cert", others[0], "--key", others[1])
     assert (code, out) == (2, "")
-    assert "23041 (somebody listens, but certificates don't fit" in err
-    assert "23042 (connection refused)" in err
+    assert f"{BASE_PORT + 41} (somebody listens, but certificates don't fit" in err
+    assert f"{BASE_PORT + 42} (connection refused)" in err
 
 
 class Value(msgspec.Struct, frozen=True):
