@@ -12,16 +12,19 @@ Rules:
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 
+from cluster import restore
 from cluster.call_off import CallOff
 from cluster.conditions import Condition, Conditions
 from cluster.errors import (
     ClusterError,
     Compacted,
+    Conflict,
     Incompatible,
     LeaseLost,
     Trouble,
@@ -99,6 +102,10 @@ class Guard:
     def saw(self, revision: int) -> None:
         """Another member's answer bore this revision."""
         self._check(revision, 0)
+
+    def doubt(self) -> None:
+        """Ask which store this is before the next call: the cluster's state has changed."""
+        self._verified = False
 
     # -- the verbs
 
@@ -232,6 +239,23 @@ class Guard:
                 self._take(msgspec.structs.replace(seen, revision=known))
         self._refuse()
         self._verified = True
+
+    async def accept(self, shards: int, progress: Callable[[str], None]) -> int:
+        """An operator's word that the store, behind as it is, counts from now on; the new epoch.
+
+        Raises Conflict (it isn't behind), and what `restore.accept` raises.
+        """
+        with contextlib.suppress(Unavailable):
+            await self.verify()
+        if not self.rewound or self._memory is None:
+            raise Conflict("the store isn't behind what this member has seen: nothing to accept")
+        memory = self._memory
+        epoch = await restore.accept(
+            self._inner, self._keys, self._clock, memory, shards=shards, progress=progress
+        )
+        with contextlib.suppress(Unavailable):
+            await self.verify()  # which ends this life, if it had begun
+        return epoch
 
     def _take(self, seen: Memory) -> None:
         surely = self._memory is None or seen.epoch != self._memory.epoch

@@ -229,6 +229,18 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         found = [encode_revocation(one) for one in self._view.revocations()]
         return admin_pb2.ListRevocationsReply(revocations=found)
 
+    async def AcceptRestore(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.AcceptRestoreRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.RotationStep]:
+        """See admin.proto."""
+        who = await self._let_in(context, member=False)
+
+        def accept(progress: Callable[[str], None]) -> Awaitable[None]:
+            return self._view.accept_restore(who, progress)
+
+        async for step in self._steps(accept, context):
+            yield step
+
     async def _keks_held(self) -> dict[str, Sequence[bytes]]:
         """Which key-encryption keys each member that answers holds."""
         held = {self._view.status().member: await self._view.read_keks()}
@@ -297,6 +309,16 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         """Let an operator of this cluster pass, and a member where `member`, once there is
         something to be told; end the call else.
         """
+        await self._let_in(context, member=member)
+        try:
+            self._view.check_ready()
+        except ClusterError as error:
+            await _refuse(error, context)
+
+    async def _let_in(self, context: Context, *, member: bool) -> str:
+        """The name of an operator of this cluster, or of a member where `member`; end the call
+        else.
+        """
         caller = peer_identity(context.auth_context())
         allowed = (OPERATOR, MEMBER) if member else (OPERATOR,)
         if caller is None or caller.cluster != self._cluster or caller.role not in allowed:
@@ -305,10 +327,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"the certificate shown is of {who}: {needed}"
             )
-        try:
-            self._view.check_ready()
-        except ClusterError as error:
-            await _refuse(error, context)
+        return caller.name if caller is not None else ""
 
 
 async def _check_spi(spi: bytes, context: Context) -> None:

@@ -200,6 +200,11 @@ class AdminClient:
         request = admin_pb2.RewrapKeysRequest(kek_id=kek_id)
         return _each_step(self._stub.RewrapKeys(request, timeout=ROTATE_TIMEOUT_S))
 
+    def accept_restore(self) -> AsyncIterator[RotationStep]:
+        """Accept a store that was put back, step by step. Raises AdminError."""
+        request = admin_pb2.AcceptRestoreRequest()
+        return _each_step(self._stub.AcceptRestore(request, timeout=ROTATE_TIMEOUT_S))
+
 
 async def _each_step(
     call: AsyncIterable[admin_pb2.RotationStep],

@@ -37,6 +37,15 @@ class MemberInfo(msgspec.Struct, frozen=True):
     release: str = ""
 
 
+class StoreConditionInfo(msgspec.Struct, frozen=True):
+    """One thing that is wrong with the store (`cluster.conditions`)."""
+
+    name: str
+    detail: str
+    fix: str
+    since_s: float
+
+
 class ClusterStatus(msgspec.Struct, frozen=True):
     """The cluster as one member sees it."""
 
@@ -56,6 +65,9 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     """By anybody alive; the rest has no owner now."""
     members: tuple[MemberInfo, ...] = ()
     """In the order of their names."""
+    state_why: str = ""
+    store_conditions: tuple[StoreConditionInfo, ...] = ()
+    """By name."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
@@ -190,6 +202,14 @@ class NodeView(Protocol):
 
     def revocations(self) -> Sequence[RevocationInfo]:
         """The revocations in force, oldest first."""
+        ...
+
+    async def accept_restore(self, who: str, progress: Callable[[str], None]) -> None:
+        """Make the store, which is behind, the one that counts; a line per step. `who`: the
+        operator, for the record. Also asked of a member that isn't ready.
+
+        Raises ClusterError.
+        """
         ...
 
     def peers(self) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from node.admin_view import (
     Revoke,
     RotationStep,
     SessionInfo,
+    StoreConditionInfo,
 )
 from proto.rpc import admin_pb2
 
@@ -29,13 +30,19 @@ def encode_status(status: ClusterStatus) -> admin_pb2.StatusReply:
     fields["members"] = [
         admin_pb2.Member(**msgspec.structs.asdict(member)) for member in status.members
     ]
+    fields["store_conditions"] = [
+        admin_pb2.StoreCondition(**msgspec.structs.asdict(each)) for each in status.store_conditions
+    ]
     return admin_pb2.StatusReply(**fields)
 
 
 def decode_status(message: admin_pb2.StatusReply) -> ClusterStatus:
     """The message as a status."""
     members = tuple(_decode(MemberInfo, member) for member in message.members)
-    return msgspec.structs.replace(_decode(ClusterStatus, message), members=members)
+    conditions = tuple(_decode(StoreConditionInfo, each) for each in message.store_conditions)
+    return msgspec.structs.replace(
+        _decode(ClusterStatus, message), members=members, store_conditions=conditions
+    )
 
 
 def encode_session(session: SessionInfo) -> admin_pb2.Session:
@@ -98,5 +105,5 @@ def _decode(cls: type[S], message: Message) -> S:
     return cls(**values)
 
 
-_REPEATED = ("members", "ike_addresses")
+_REPEATED = ("members", "ike_addresses", "store_conditions")
 _OPTIONAL = ("heartbeat_age_s",)

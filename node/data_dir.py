@@ -13,6 +13,7 @@ from pathlib import Path
 from cluster.errors import NameTaken
 from cluster.seams import Rng
 from node.outage import FileBook
+from node.store_notes import StoreNotes
 
 ID_OCTETS = 16
 
@@ -35,6 +36,8 @@ class DataDir:
             ) from None
         self.id = self._read_or_make(folder / "id", rng)
         self.pledges = FileBook(folder)
+        self.notes = StoreNotes(folder / "store")
+        """What this directory remembers of the store."""
 
     def close(self) -> None:
         """Let the next process have it."""

@@ -6,7 +6,7 @@ SIGTERM and SIGINT end it in order with exit code 0; a lost name or a dead task 
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +38,8 @@ from node.wiring import Identity, Node, Seams
 from proto.secret import Secret
 
 FAILED = 1
+AGAIN = -1
+"""No exit code: this life in the cluster is over, the process begins another one."""
 
 
 async def run_gateway(config: GatewayConfig) -> int:
@@ -45,18 +47,45 @@ async def run_gateway(config: GatewayConfig) -> int:
 
     Raises ClusterError, ConfigError, OSError.
     """
-    clock, rng = OsClock(), OsRng()
     log = structlog.get_logger("gateway").bind(member=config.member.name)
 
     async def keks() -> Keks:
         return await asyncio.to_thread(read_keks, config.cluster)  # a command takes its time
 
-    held = await keks()
-    data_dir = DataDir(config.member.data_dir, rng)
+    await keks()  # what is wrong with them is said before anything else is done
+    data_dir = DataDir(config.member.data_dir, OsRng())
+    told = asyncio.Event()
+    try:
+        while True:
+            code = await _live(config, data_dir, keks, told)
+            if code != AGAIN or told.is_set():
+                return max(0, code)
+            log.warning("the store was restored, and that was accepted: beginning anew")
+    finally:
+        data_dir.close()
+
+
+async def _live(
+    config: GatewayConfig, data_dir: DataDir, keks: Callable[[], Awaitable[Keks]],
+    told: asyncio.Event,
+) -> int:  # fmt: skip
+    """One life in the cluster; the exit code, or AGAIN. `told` is set when a signal ends it.
+
+    Raises ClusterError, ConfigError, OSError.
+    """
+    clock, rng = OsClock(), OsRng()
+    notebook = data_dir.notes if config.store.kind != "memory" else None
+    identity = Identity(data_dir.id, await keks(), version("standfast"), keks, notebook)
+    log = structlog.get_logger("gateway").bind(member=config.member.name)
     supervisor = Supervisor()
+
+    def end() -> None:
+        told.set()
+        supervisor.end()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.end)
+        loop.add_signal_handler(number, end)
     store = open_store(config.store, clock)
     rpc = RpcServer(config, supervisor.spawn) if config.member.rpc_listen else None
     link: PeerLink = NoLink() if rpc is None else rpc.link
@@ -70,7 +99,7 @@ async def run_gateway(config: GatewayConfig) -> int:
     seams = Seams(
         clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log, data_dir.pledges
     )
-    node = Node(config, seams, Identity(data_dir.id, held, version("standfast"), keks))
+    node = Node(config, seams, identity)
     try:
         return await _serve(node, supervisor, rpc, store)
     finally:
@@ -79,7 +108,6 @@ async def run_gateway(config: GatewayConfig) -> int:
             await rpc.stop()
         await link.close()
         await store.close()
-        data_dir.close()
 
 
 async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, store: Store) -> int:
@@ -96,6 +124,7 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
         node.metrics.task_crashes = supervisor.crashes
 
     supervisor.on_crash = count_crash
+    node.way.guard.on_retired.append(lambda _why: supervisor.end())
     failures: list[ClusterError | OSError] = []
 
     async def life() -> None:
@@ -116,6 +145,8 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
     await node.stop()
     if metrics is not None:
         metrics.close()
+    if node.way.guard.retired:
+        return AGAIN
     for error in failures:
         raise error
     return FAILED if supervisor.crash is not None or node.deposed.is_set() else 0

@@ -4,11 +4,12 @@ Rules: `store` is what every other part is given. The states `relayed` and `stor
 here; each change is one line of the log and one event.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cluster.conditions import Condition, Conditions, Present
+from cluster.conditions import FIXES, Condition, Conditions, Present
 from cluster.guard import Guard
 from cluster.layout import Keys
 from cluster.link import PeerLink, Relay
@@ -18,6 +19,7 @@ from cluster.rewind import Notebook
 from cluster.seams import Clock, Rng, Spawn
 from cluster.standing import Standing, State
 from cluster.store import Store
+from node.admin_view import StoreConditionInfo
 
 if TYPE_CHECKING:
     from node.wiring import Node
@@ -39,6 +41,7 @@ class StoreWay:
 
     def __init__(self, seams: WaySeams, keys: Keys, me: str, notebook: Notebook | None) -> None:
         self._log = seams.log
+        self._clock = seams.clock
         self.conditions = Conditions(seams.clock)
         self.guard = Guard(seams.store, keys, seams.clock, self.conditions, notebook)
         self.relay = RelayedStore(self.guard, seams.clock, seams.rng, link=seams.link, me=me)
@@ -58,7 +61,29 @@ class StoreWay:
         self.relay.candidates = node.heartbeats.reach_the_store
         self.relay.on_via.append(self._via)
         self.guard.on_rewound.append(self._rewound)
+        node.state.on_changed.append(lambda _state: self.guard.doubt())
         node.seams.spawn(self.guard.run(), "store-way")
+
+    async def accept_restore(self, shards: int, who: str, progress: Callable[[str], None]) -> int:
+        """Make the store, which is behind, the one that counts; the new epoch. Raises
+        ClusterError."""
+        self._log.warning("an operator accepts the restored store", operator=who)
+        epoch = await self.guard.accept(shards, progress)
+        self._write("restore_accepted", name=who, count=epoch)
+        return epoch
+
+    def condition_infos(self) -> tuple[StoreConditionInfo, ...]:
+        """What is wrong with the store, for `status`."""
+        now_s = self._clock.boot_s()
+        return tuple(
+            StoreConditionInfo(
+                each.condition.value,
+                each.detail,
+                FIXES[each.condition],
+                now_s - each.since_boot_s,
+            )
+            for each in self.conditions.present()
+        )
 
     def _receive(self, sender: str, frame: Relay) -> None:
         if frame.back:

@@ -35,7 +35,9 @@ class View:
     def check_ready(self) -> None:
         """Raises Unavailable while the member starts: the rest isn't to be asked yet."""
         if not self._node.ready:
-            raise Unavailable("this member is starting: it waits for the store, or for its name")
+            wrong = [present.line for present in self._node.way.conditions.present()]
+            waits = "; ".join(wrong) or "it waits for the store, or for its name"
+            raise Unavailable(f"this member is starting: {waits}")
 
     def status(self) -> ClusterStatus:
         """The cluster as this member sees it."""
@@ -53,6 +55,8 @@ class View:
             shards=node.codec.shards,
             shards_owned=sum(counts.get(name, 0) for name in node.membership.members),
             members=tuple(self._member(name, counts) for name in node.membership.members),
+            state_why=node.membership.standing.why,
+            store_conditions=node.way.condition_infos(),
         )
 
     def sessions(self) -> Sequence[SessionInfo]:
@@ -126,6 +130,11 @@ class View:
             )
             for rule_id, rule in self._node.refusals.rules.rules()
         ]
+
+    async def accept_restore(self, who: str, progress: Callable[[str], None]) -> None:
+        """Make the store, which is behind, the one that counts. Raises ClusterError."""
+        node = self._node
+        await node.way.accept_restore(node.config.cluster.shards, who, progress)
 
     def peers(self) -> Mapping[str, str]:
         """The other live members: name → rpc address."""

@@ -312,6 +312,7 @@ class Node:
         if hasattr(self, "gateway"):
             self.gateway.close()
             self.sockets.close()
+        self.way.guard.write_down()
         self.events.write("stopped")
         self.events.close()
 

@@ -131,8 +131,11 @@ class Outage:
         return ended
 
     def store_answers(self) -> bool:
-        """Whether the store, asked by me or through a relay, has answered of late."""
+        """Whether the store, asked by me or through a relay, has answered of late. One that went
+        back answers: nobody does without it, an operator decides (`cluster.guard`)."""
         member = self._membership
+        if member.standing.holds(State.STORE_REWOUND):
+            return True
         return member.store_ok and self._clock.boot_s() - member.answered_boot_s < self._quiet_s
 
     def _view(self) -> View:

@@ -74,8 +74,11 @@ def status(whom: Reach, output: Output) -> None:
         return
     without = found.shards - found.shards_owned
     print(f"cluster    {found.cluster}, {found.mode}, epoch {found.epoch}")
-    print(f"asked      {found.member}, {found.state}")
+    why = f" ({visible(found.state_why)})" if found.state_why else ""
+    print(f"asked      {found.member}, {found.state}{why}")
     print(f"store      {found.store_kind}, {found.store_state}")
+    for each in found.store_conditions:
+        print(f"           {each.name}: {visible(each.detail)} → {each.fix}")
     print(f"shards     {found.shards}" + (f", {without} without an owner" if without else ""))
     print(f"sessions   {sum(member.sessions for member in found.members)}")
     print(f"key ring   revision {found.ring_revision}")
@@ -186,6 +189,14 @@ def keys_rewrap(whom: Reach, new_kek: Path, output: Output) -> None:
     except ConfigError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
     _steps(whom, output, lambda client: client.rewrap(kek_id))
+
+
+def store_accept_restore(whom: Reach, output: Output, *, yes: bool) -> None:
+    """Accept a store that was put back, a line per step."""
+    if not yes:
+        what = "every session ends, every ticket becomes useless, all keys are made anew"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes if that is wanted"])
+    _steps(whom, output, lambda client: client.accept_restore())
 
 
 def _steps(

@@ -37,6 +37,8 @@ revoke_app = typer.Typer(no_args_is_help=True, help="Make sessions and tickets v
 revocations_app = typer.Typer(no_args_is_help=True, help="What was made void.")
 app.add_typer(revoke_app, name="revoke")
 app.add_typer(revocations_app, name="revocations")
+store_app = typer.Typer(no_args_is_help=True, help="The store that the cluster agrees in.")
+app.add_typer(store_app, name="store")
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 ConfigOption = Annotated[
@@ -374,6 +376,28 @@ def revocations_list(
     from node.cli import admin, revoke
 
     revoke.listed(admin.reach(config, address, ca, cert, key), output)
+
+
+@store_app.command("accept-restore")
+def store_accept_restore(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Every session ends, and that is wanted.")
+    ] = False,
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a store that was put back to an older state the one that counts.
+
+    For gateways in the state store-rewound. The epoch is raised: every session ends, every ticket
+    becomes useless, all keys are made anew; clients do a full handshake.
+    """
+    from node.cli import admin
+
+    admin.store_accept_restore(admin.reach(config, address, ca, cert, key), output, yes=yes)
 
 
 @drill_app.command("run")

@@ -11,7 +11,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("cluster", "member", "state", "mode", "epoch", "store_kind", "store_state", "ring_revision", "shards", "shards_owned", "members")
+    __slots__ = ("cluster", "member", "state", "mode", "epoch", "store_kind", "store_state", "ring_revision", "shards", "shards_owned", "members", "state_why", "store_conditions")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class StatusReply(_message.Message):
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     SHARDS_OWNED_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    STATE_WHY_FIELD_NUMBER: _ClassVar[int]
+    STORE_CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     member: str
     state: str
@@ -34,7 +36,25 @@ class StatusReply(_message.Message):
     shards: int
     shards_owned: int
     members: _containers.RepeatedCompositeFieldContainer[Member]
-    def __init__(self, cluster: _Optional[str] = ..., member: _Optional[str] = ..., state: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., store_kind: _Optional[str] = ..., store_state: _Optional[str] = ..., ring_revision: _Optional[int] = ..., shards: _Optional[int] = ..., shards_owned: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+    state_why: str
+    store_conditions: _containers.RepeatedCompositeFieldContainer[StoreCondition]
+    def __init__(self, cluster: _Optional[str] = ..., member: _Optional[str] = ..., state: _Optional[str] = ..., mode: _Optional[str] = ..., epoch: _Optional[int] = ..., store_kind: _Optional[str] = ..., store_state: _Optional[str] = ..., ring_revision: _Optional[int] = ..., shards: _Optional[int] = ..., shards_owned: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., state_why: _Optional[str] = ..., store_conditions: _Optional[_Iterable[_Union[StoreCondition, _Mapping]]] = ...) -> None: ...
+
+class StoreCondition(_message.Message):
+    __slots__ = ("name", "detail", "fix", "since_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    FIX_FIELD_NUMBER: _ClassVar[int]
+    SINCE_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    detail: str
+    fix: str
+    since_s: float
+    def __init__(self, name: _Optional[str] = ..., detail: _Optional[str] = ..., fix: _Optional[str] = ..., since_s: _Optional[float] = ...) -> None: ...
+
+class AcceptRestoreRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("name", "host", "incarnation", "state", "ike_addresses", "rpc_address", "shards", "sessions", "ring_revision", "heartbeat_age_s", "release")

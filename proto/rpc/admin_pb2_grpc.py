@@ -94,6 +94,11 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsReply.FromString,
                 _registered_method=True)
+        self.AcceptRestore = channel.unary_stream(
+                '/standfast.admin.v1.Admin/AcceptRestore',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.AcceptRestoreRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -186,6 +191,15 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcceptRestore(self, request, context):
+        """Makes a store that was put back the one that counts: raises the epoch, which ends every session
+        and voids every ticket. Answered while the member waits for that word. ABORTED if the store
+        isn't behind what the member has seen. Goes on if the caller goes away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -248,6 +262,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListRevocations,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsReply.SerializeToString,
+            ),
+            'AcceptRestore': grpc.unary_stream_rpc_method_handler(
+                    servicer.AcceptRestore,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.AcceptRestoreRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -574,6 +593,33 @@ class Admin(object):
             '/standfast.admin.v1.Admin/ListRevocations',
             proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.ListRevocationsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptRestore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/AcceptRestore',
+            proto_dot_rpc_dot_admin__pb2.AcceptRestoreRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
             options,
             channel_credentials,
             insecure,

@@ -141,7 +141,7 @@ class Invariants:
         epoch, fence = iv[0], int.from_bytes(iv[1:3], "big")
         shard = gateway.node.codec.shard_of(spi)
         me = (gateway.name, gateway.incarnation)
-        if self._ledger.owners.get((shard, fence)) != me:
+        if self._ledger.owners.get((epoch, shard, fence)) != me:
             self.findings.broken(
                 "I1",
                 f"{gateway.name} spoke for {spi.hex()} under fence {fence} of shard {shard}, "
@@ -208,6 +208,8 @@ class Invariants:
         if not body.issued_wall_s - TICKET_SKEW_S / 4 <= now_s < ends_s - TICKET_SKEW_S:
             return
         ledger = self._ledger
+        if body.epoch != ledger.epoch:
+            return  # void, by an operator's word
         spent = ledger.generations.get(body.chain) != body.generation
         if spent or body.chain in ledger.void_chains:
             return  # refused early, by its chain

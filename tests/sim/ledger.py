@@ -23,6 +23,7 @@ from cluster.keyring import KeyRing, KeyState
 from cluster.layout import Keys, MemberRecord, ShardRecord
 from cluster.records import RecordVault
 from cluster.seams import Clock
+from cluster.state import decode_state
 from cluster.store import Changes, Delete, Entry, Lease, Mark, Put, Scan, Store, Txn, TxnResult
 from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
@@ -59,10 +60,16 @@ class Ledger:
         self.findings = Findings() if findings is None else findings
         self.on_ring: list[Callable[[KeyRing, KeyRing, dict[str, str]], None]] = []
         """Told (former, new, members with their incarnations) as a ring takes effect."""
-        self.owners: dict[tuple[int, int], tuple[str, str]] = {}
-        """(shard, fence) → member and incarnation."""
+        self.epoch = 0
+        """Of the cluster's state; a fence, a ring and a ticket belong to one."""
+        self.rewound = False
+        """The store was put back, and nobody has accepted that: nothing may be written."""
+        self.owners: dict[tuple[int, int, int], tuple[str, str]] = {}
+        """(epoch, shard, fence) → member and incarnation."""
         self.fences: dict[int, ShardRecord] = {}
         self.rings: list[KeyRing] = []
+        self._rings_before = 0
+        """Rings of former epochs."""
         self.durable_replies: dict[bytes, None] = {}
         """Digests of the responses that a record held."""
         self.ended: dict[bytes, None] = {}
@@ -114,10 +121,28 @@ class Ledger:
         """See `Store.close`."""
         await self._inner.close()
 
+    async def put_back(self) -> None:
+        """The store has become what it was at some time before."""
+        self.rewound = True
+        found = (await self._inner.scan(self._keys.shards)).entries
+        self.fences = {int(e.key[len(self._keys.shards) :], 16): _shard(e.value) for e in found}
+
     # -- what is written
+
+    def _while_rewound(self, op: Put | Delete) -> None:
+        keys = self._keys
+        void = (keys.sessions, keys.records, keys.tickets, keys.lanes)
+        if isinstance(op, Put) or not op.key.startswith((*void, keys.ring, keys.spi_key)):
+            self.findings.broken("I1", f"{op.key.decode()} was written in a store that went back")
 
     async def _note(self, op: Put | Delete) -> None:
         keys = self._keys
+        if op.key == keys.state and isinstance(op, Put):
+            epoch = decode_state(op.value).epoch
+            if epoch != self.epoch:
+                self.epoch, self.rewound, self._rings_before = epoch, False, len(self.rings)
+        if self.rewound:
+            self._while_rewound(op)
         if op.key.startswith(keys.records):
             await self._record(op)
         elif op.key.startswith(keys.tickets):
@@ -143,7 +168,9 @@ class Ledger:
             return
         if record.fence <= before.fence:
             self.findings.broken("I1", f"shard {shard}: fence {record.fence} after {before.fence}")
-        self.owners.setdefault((shard, record.fence), (record.owner, record.incarnation))
+        self.owners.setdefault(
+            (self.epoch, shard, record.fence), (record.owner, record.incarnation)
+        )
         entry = await self._inner.get(self._keys.member(before.owner))
         there = "" if entry is None else _member(entry.value).incarnation
         if before.owner and there == before.incarnation:
@@ -190,7 +217,7 @@ class Ledger:
 
     async def _ring(self, value: bytes) -> None:
         ring = keyring.decode(open_sealed(self._kek, value, self._keys.ring))
-        before = self.rings[-1] if self.rings else ring
+        before = self.rings[-1] if len(self.rings) > self._rings_before else ring
         self.rings.append(ring)
         wall_s = self._clock.wall_s()
         for key_id, key in before.tickets.index.items():

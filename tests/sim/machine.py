@@ -15,6 +15,7 @@ import msgspec
 from cluster.drill.events import Event, decode_lines
 from cluster.drill.plan import Sections
 from cluster.failsafe.outage import MemoryBook
+from cluster.rewind import Memory
 from cluster.vault import Kek, Keks
 from node.client import Client, peer_of
 from node.config import (
@@ -96,6 +97,21 @@ def gateway_config(
     return msgspec.convert(tables, GatewayConfig)
 
 
+class SimNotebook:
+    """What a gateway's disk remembers of the store."""
+
+    def __init__(self) -> None:
+        self._memory: Memory | None = None
+
+    def read(self) -> Memory | None:
+        """See `Notebook.read`."""
+        return self._memory
+
+    def write(self, memory: Memory, *, surely: bool) -> None:
+        """See `Notebook.write`; this disk loses nothing."""
+        self._memory = memory
+
+
 class SimGateway:
     """A gateway that can be started, killed, paused, told to end, and started again."""
 
@@ -125,6 +141,9 @@ class SimGateway:
         self.crashes: list[str] = []
         self.pledges = MemoryBook()
         """The disk: it outlives the process."""
+        self.notebook = SimNotebook()
+        self.begin_anew: Callable[[SimGateway], None] = lambda _gateway: None
+        """Called when a life has ended because the store was restored: the next one begins."""
         self.process: Process
         self.store: FaultyStore
         self.node: Node
@@ -163,8 +182,11 @@ class SimGateway:
             log=self.log,
             pledges=self.pledges,
         )
-        identity = Identity(f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated")
+        identity = Identity(
+            f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated", None, self.notebook
+        )
         self.node = Node(self.config, seams, identity)
+        self.node.way.guard.on_retired.append(lambda _why: self.end())
         self._life = self.supervisor.spawn(self._live(), "life")
 
     async def _live(self) -> None:
@@ -243,7 +265,10 @@ class SimGateway:
         await asyncio.wait((self._life,))
         await self.node.stop()
         self._ending = None
+        retired = self.alive and self.node.way.guard.retired != ""
         self.cut_down()
+        if retired:
+            self.begin_anew(self)
 
     def note_crash(self) -> None:
         """Take down which task has died of what, if one has."""

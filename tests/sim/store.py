@@ -8,10 +8,12 @@ never got there raises `Unavailable` and hasn't.
 import asyncio
 import contextlib
 import contextvars
+import copy
 from collections.abc import AsyncIterator, Callable
 
 from cluster.errors import LeaseLost, Unavailable, Unknown
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Store, Txn, TxnResult
+from cluster.store_memory import MemoryStore
 from tests.sim.loop import SimLoop
 from tests.sim.seams import SeededRng, SimClock
 
@@ -212,3 +214,35 @@ class _FaultyLease:
     async def revoke(self) -> None:
         await self._store.reach()
         await self._inner.revoke()
+
+
+class Snapshot:
+    """A copy of a store, to be put back later: in its place, as etcd's data directory would be."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._held = {name: copy.deepcopy(getattr(store, name)) for name in _STATE}
+
+    def put_back(self) -> None:
+        """The store is what it was; what watches it is as far as it was, and told nothing."""
+        for name, value in self._held.items():
+            setattr(self._store, name, copy.deepcopy(value))
+        now_s = self._store._clock.boot_s()
+        for held in self._store._leases.values():
+            held.deadline_s = now_s + held.ttl_s  # etcd starts all leases anew
+        self._store._next_expiry_s = now_s
+        self._store._lease_granted.set()
+
+
+_STATE = (
+    "_entries",
+    "_order",
+    "_revision",
+    "_compacted",
+    "_history",
+    "_history_start",
+    "_history_changes",
+    "_leases",
+    "_next_lease_id",
+)
+"""Everything of a `MemoryStore` that etcd keeps on its disk."""

@@ -96,6 +96,8 @@ class World:
             )
             for number in range(1, size.gateways + 1)
         ]
+        for gateway in self.gateways:
+            gateway.begin_anew = lambda each: each.boot(*self.next_life(each))
         self.invariants.watch(self.gateways, self.links)
         self.clients = [self.client(number) for number in range(size.clients)]
 
