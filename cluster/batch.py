@@ -84,6 +84,8 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     """When the session's original authentication was."""
     issued_wall_s: float | None = None
     """When the ticket that is redeemed was issued (REDEEM)."""
+    ticket_key: bytes = b""
+    """The ring's key that it was sealed under (REDEEM)."""
     ticket: bytes | None = None
     """What the chain's tickets by reference point to from now on, in clear; empty: it goes. None:
     nothing changes. REVOKE deletes it in any case."""

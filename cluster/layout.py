@@ -5,6 +5,7 @@
   state                  ClusterState                    JSON
   spi-key                sealed under the KEK            octets; never changes
   ring                   KeyRing sealed under the KEK    octets
+  ring-mark              key that the ring got last      text; moves in the ring's transactions
   watermark              id of the newest revocation     text
   revocation/<id>        Rule (`cluster.revocation`)     JSON, under an expiry bucket's lease
   member/<name>          MemberRecord                    JSON, under the member's lease
@@ -82,6 +83,7 @@ class Keys:
         self.state = self.root + b"state"
         self.spi_key = self.root + b"spi-key"
         self.ring = self.root + b"ring"
+        self.ring_mark = self.root + b"ring-mark"
         self.watermark = self.root + b"watermark"
         self.revocations = self.root + b"revocation/"
         self.members = self.root + b"member/"

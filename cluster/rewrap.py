@@ -83,6 +83,8 @@ class Rewrap:
                 return entries[0].mod_revision, []
             compares = [Compare(e.key, Target.MOD_REVISION, e.mod_revision) for e in entries]
             puts = [Put(entry.key, self._anew(entry, kek_id)) for entry in todo]
+            if any(entry.key == self._keys.ring for entry in todo):
+                puts.append(Put(self._keys.ring_mark, b"rewrapped"))
             try:
                 result = await self._store.commit(Txn(tuple(compares), tuple(puts)))
             except Unknown:

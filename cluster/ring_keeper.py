@@ -4,8 +4,10 @@ Rules: the installed ring is an immutable snapshot, swapped in one step; a ring 
 leaves the installed one in place, and one that is gone from the store is put back by whoever runs.
 Ring and SPI key are made together, once: where one of them is missing, a member that starts makes
 no new one, for tickets and records depend on the lost one. Every write compares the revision that
-it was made from, and seals under the key-encryption key that the ring was sealed under: only a
-rewrap changes that. What changes, and in which steps: `cluster.rotation`, `cluster.rewrap`.
+it was made from, moves `ring-mark` on with the ring, and seals under the key-encryption key that
+the ring was sealed under: only a rewrap changes that. The mark outlives a lost ring, so that only
+who has the newest one puts it back: no laggard brings a revoked key to life. What changes, and in
+which steps: `cluster.rotation`, `cluster.rewrap`.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ from cluster.keyring import (
 from cluster.layout import Keys
 from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SPI_KEY_LEN
-from cluster.store import Compare, Entry, Put, Store, Target, Txn
+from cluster.store import Compare, Entry, Get, Put, Store, Target, Txn
 from cluster.vault import Keks, seal, sealing_kek_id
 from proto.secret import Secret
 
@@ -39,6 +41,16 @@ PUT_BACK_PAUSE_S = 0.5
 """The pause before a lost ring is put back again, while the store is away."""
 CONFLICTS_MAX = 16
 """How often a change is made again because somebody else's came first."""
+_NEW = b"new"
+_NEWER_LOST = (
+    "the store has lost a key ring newer than this member's: start a member that has it, or "
+    "restore the store"
+)
+
+
+def _mark_of(ring: KeyRing) -> bytes:
+    """What an operator may read in `ring-mark`; what counts is its revision."""
+    return ring.tickets.keys[-1].key_id.hex().encode()
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -158,7 +170,10 @@ class RingKeeper:
         secrets = ((self._keys.ring, ring), (self._keys.spi_key, self._rng.bytes(SPI_KEY_LEN)))
         return Txn(
             tuple(Compare(key, Target.VERSION, 0) for key, _ in secrets),
-            tuple(Put(key, seal(kek, octets, key, self._rng)) for key, octets in secrets),
+            (
+                *(Put(key, seal(kek, octets, key, self._rng)) for key, octets in secrets),
+                Put(self._keys.ring_mark, _NEW),
+            ),
         )
 
     # -- while running
@@ -193,6 +208,16 @@ class RingKeeper:
                 self._looking = None
         return self.revision > before
 
+    async def catch_up(self) -> None:
+        """Have a ring that is as new as the store's, for who must know what was revoked. Raises
+        ClusterError: this member can't.
+        """
+        if await self._look():
+            return
+        mark = await self._store.get(self._keys.ring_mark)
+        if mark is not None and mark.mod_revision > self.revision:
+            raise ClusterError(_NEWER_LOST)
+
     async def _look(self) -> bool:
         """Install what stands in the store. False: nothing does."""
         entry = await self._store.get(self._keys.ring)
@@ -222,13 +247,19 @@ class RingKeeper:
         key = self._keys.ring
         while True:
             await self._lost.wait()
-            sealed = self._sealed(self.snapshot)
-            absent = Compare(key, Target.VERSION, 0)
+            sealed, mark = self._sealed(self.snapshot), self._keys.ring_mark
+            compares = (
+                Compare(key, Target.VERSION, 0),
+                Compare(mark, Target.MOD_REVISION, self.revision),
+            )
+            writes = (Put(key, sealed), Put(mark, _mark_of(self.ring)))
             try:
-                await self._store.commit(Txn((absent,), (Put(key, sealed),)))
+                result = await self._store.commit(Txn(compares, writes, (Get(key),)))
             except (Unavailable, Unknown):
                 await asyncio.sleep(PUT_BACK_PAUSE_S)
                 continue
+            if not result.succeeded and result.responses[0] is None:
+                self._trouble(_NEWER_LOST)
             self._lost.clear()
 
     def _install(self, entry: Entry) -> None:
@@ -261,9 +292,12 @@ class RingKeeper:
 
     # -- changing
 
-    async def change(self, make: Callable[[KeyRing, float], KeyRing]) -> Snapshot:
+    async def change(
+        self, make: Callable[[KeyRing, float], KeyRing], revocation: bytes = b""
+    ) -> Snapshot:
         """Write what `make` makes of the ring, expired keys dropped, and install it; made again
-        from the newest ring when somebody else's change comes first. Raises ClusterError.
+        from the newest ring when somebody else's change comes first. `revocation`: the watermark
+        becomes that, in the same step. Raises ClusterError.
         """
         key = self._keys.ring
         for _ in range(CONFLICTS_MAX):
@@ -276,8 +310,11 @@ class RingKeeper:
                 return before
             sealed = self._sealed(replace(before, ring=ring))
             compare = Compare(key, Target.MOD_REVISION, before.revision)
+            writes = [Put(key, sealed), Put(self._keys.ring_mark, _mark_of(ring))]
+            if revocation:
+                writes.append(Put(self._keys.watermark, revocation))
             try:
-                result = await self._store.commit(Txn((compare,), (Put(key, sealed),)))
+                result = await self._store.commit(Txn((compare,), tuple(writes)))
             except Unknown:
                 continue  # the next look tells: `make` then finds it done, and changes nothing
             if result.succeeded:

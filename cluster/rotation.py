@@ -205,7 +205,8 @@ class Rotations:
                 ring = announce(ring, self._rng, wall_s, self._policy)
             return ring
 
-        snapshot = await self._keeper.change(make)
+        # under the watermark, as every revocation: nobody who hasn't seen it commits anything more
+        snapshot = await self._keeper.change(make, b"key " + prefix.encode())
         name = found[0].hex()
         progress(f"revoked: key {name}, ring revision {snapshot.revision}")
         reports = await self.reports(snapshot.revision, timeout_s, progress)

@@ -73,6 +73,7 @@ class JournalCommits:
             identity=persist.identity,
             authenticated_wall_s=began_s,
             issued_wall_s=None if ticket is None else ticket.issued_wall_s,
+            ticket_key=persist.ticket_key,
             ticket=persist.ticket,
         )
 

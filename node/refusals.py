@@ -13,6 +13,7 @@ from cluster.link import Spent, SpentFilter
 from cluster.revocation import Revocations, RuleKind, Session
 from cluster.seams import Spawn
 from cluster.spent import SpentTickets
+from cluster.store import Entry
 from node.admin_view import Revoke
 from proto.ike.core import Settings
 from proto.ike.effects import Persist, PersistKind
@@ -79,12 +80,22 @@ class ClusterRefusals:
         An authentication is compared without the slack for clocks: who has just proven himself
         anew, after the revocation, is let in.
         """
+        ring = self._node.rings.ring
+        if ring.revoked and any(op.ticket_key == key.key_id for key in ring.revoked):
+            return True
         if not self.rules.active:
             return False
         skew = {"skew_s": 0.0} if op.issued_wall_s is None else {}
         return self.rules.covers(
             Session(op.chain, op.identity, op.authenticated_wall_s, op.issued_wall_s, **skew)
         )
+
+    async def obey(self, watermark: Entry | None) -> None:
+        """For `JournalHooks.obey`: rules and ring are as new as the watermark when this returns.
+        Raises ClusterError.
+        """
+        await self.rules.obey(watermark)
+        await self._node.rings.catch_up()
 
     def authenticated_wall_s(self, auth_deadline_wall_s: float) -> float:
         """When the original authentication was, from when it ends."""

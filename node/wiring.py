@@ -227,7 +227,7 @@ class Node:
                 mirror=self.mirrors.offer if member.mirrors else None,
                 on_state=self._journal_state,
                 on_latency=self.metrics.commit.add,
-                obey=self.refusals.rules.obey,
+                obey=self.refusals.obey,
                 revoked=self.refusals.forbids,
             ),
         )

@@ -64,6 +64,8 @@ class Handshake(msgspec.Struct, frozen=True):
     message_2: bytes = b""
     ticket: TicketBody | None = None
     """Responder of a resumption: what the ticket held."""
+    ticket_key: bytes = b""
+    """The id of the ring's key that it was sealed under."""
     client_ticket: ClientTicket | None = None
     """Initiator of a resumption: what is stored with the ticket."""
     exchange: KeyExchange | None = None

@@ -93,6 +93,8 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     """When the original authentication ends, which tells when it was."""
     redeems: TicketBody | None = None
     """The ticket that is used up (REDEEM)."""
+    ticket_key: bytes = b""
+    """The ring's key that it was sealed under."""
     ticket: bytes | None = None
     """What a ticket by reference points to, a key in clear: kept under the chain from now on.
     Empty: what was kept goes. None: nothing changes. With REVOKE it goes in any case.

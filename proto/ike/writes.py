@@ -39,5 +39,6 @@ def persist(
     return Persist(
         kind, core.chain, generation, core.spi, octets, replaces, core.expires_wall_s,
         core.identity, core.auth_deadline_wall_s, redeems,
+        b"" if redeems is None or before.handshake is None else before.handshake.ticket_key,
         ticket if ticket or was_kept else None,
     )  # fmt: skip

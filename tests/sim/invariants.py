@@ -106,7 +106,10 @@ class Invariants:
         digest = hashlib.sha256(octets).digest()
         if self._salts.setdefault(octets[:25], digest) != digest:
             self.findings.broken("I4", f"two tickets under one key and salt: {octets[:25].hex()}")
-        key = self._ledger.rings[-1].tickets.index.get(octets[1:9])
+        ring = self._ledger.rings[-1]
+        if any(key.key_id == octets[1:9] for key in ring.revoked):
+            return  # by one that hasn't heard: it opens nowhere else
+        key = ring.tickets.index.get(octets[1:9])
         if key is None or key.state is KeyState.ANNOUNCED:
             state = "gone" if key is None else "only announced"
             self.findings.broken(
@@ -214,6 +217,8 @@ class Invariants:
         if spent or body.chain in ledger.void_chains:
             return  # refused early, by its chain
         key_id = shown[1:9]
+        if any(key.key_id == key_id for key in ledger.rings[-1].revoked):
+            return
         gone = key_id not in ledger.rings[-1].tickets.index
         if self.calm or gone or key_id in gateway.node.rings.ring.tickets.index:
             self.findings.broken(
@@ -233,7 +238,7 @@ class Invariants:
     def _ring(self, before: KeyRing, ring: KeyRing, members: dict[str, str]) -> None:
         """A ring takes effect: a key that begins to seal is one that all in service open."""
         sealing = sealing_id(ring)
-        if sealing == sealing_id(before):
+        if not sealing or sealing == sealing_id(before):
             return
         for gateway in self._gateways:
             here = gateway.ready and members.get(gateway.name) == gateway.incarnation

@@ -220,8 +220,13 @@ class Ledger:
         before = self.rings[-1] if len(self.rings) > self._rings_before else ring
         self.rings.append(ring)
         wall_s = self._clock.wall_s()
+        revoked = [key.key_id for key in ring.revoked]
         for key_id, key in before.tickets.index.items():
-            if key_id not in ring.tickets.index and key.opens_until_wall_s > wall_s + CLOCKS_S:
+            if (
+                key_id not in revoked
+                and key_id not in ring.tickets.index
+                and key.opens_until_wall_s > wall_s + CLOCKS_S
+            ):
                 self.findings.broken("I5", f"ticket key {key_id.hex()} went before its time")
         found = [_member(e.value) for e in (await self.scan(self._keys.members)).entries]
         members = {member.name: member.incarnation for member in found}

@@ -64,6 +64,8 @@ class FaultyStore:
         self._outside = contextvars.copy_context()
         self.latency_s = latency_s
         self.jitter_s = 0.0
+        self.watch_lag_s = 0.0
+        """How much later than other answers this member's watches tell what happened."""
         self.reachable = True
         self.doubt = 0.0
         """Share of commits that are carried out without an answer coming back."""
@@ -147,7 +149,7 @@ class FaultyStore:
         breaks = self._breaks
         try:
             async for batch in changes:
-                await asyncio.sleep(self._way_s())
+                await asyncio.sleep(self._way_s() + self.watch_lag_s)
                 while not self.reachable and breaks == self._breaks:
                     await self._changed.wait()
                 await self._alive()

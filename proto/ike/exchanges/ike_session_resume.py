@@ -22,7 +22,7 @@ from proto.ike.message import Message
 from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
 from proto.ike.suite import Suite
-from proto.ike.ticket import ClientTicket, TicketBody
+from proto.ike.ticket import KEY_ID, ClientTicket, TicketBody
 from proto.secret import Secret
 
 NACK = (NotifyPayload(NotifyType.TICKET_NACK),)
@@ -59,9 +59,9 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
 
 def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> Step:
     """Answer Nr and hold the keys, derived from the old SK_d and both nonces (RFC 5723 5.1)."""
-    nonce = message.find(NoncePayload)
-    if nonce is None:
-        raise WireError("IKE_SESSION_RESUME without a nonce")
+    nonce, shown = message.find(NoncePayload), message.notify(NotifyType.TICKET_OPAQUE)
+    if nonce is None or shown is None:
+        raise WireError("IKE_SESSION_RESUME without a nonce, or without a ticket")
     suite, spi_i = Suite(*body.suite), message.header.spi_i
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     seed = skeyseed_resume(suite.prf, Secret(body.sk_d), nonce.data, nonce_r)
@@ -74,7 +74,9 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
         spi_r=spi_r,
         suite=suite,
         keys=keys,
-        handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, ticket=body),
+        handshake=Handshake(
+            nonce.data, nonce_r, message_1=ctx.raw, ticket=body, ticket_key=shown.data[KEY_ID]
+        ),
         resumed=True,
         fragmentation=fragmentation,
     )

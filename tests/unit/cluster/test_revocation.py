@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from cluster.errors import ClusterError, Conflict
+from cluster.errors import ClusterError, Conflict, Unavailable
 from cluster.keyring import KeyRing, KeyState, encode, find_ticket_key
 from cluster.rotation import FORCED_WAIT_S
-from cluster.store import Delete, Txn
+from cluster.store import Delete, Put, Txn
 from tests.unit.cluster.fakes import Fault
 from tests.unit.cluster.rings import KEYS, POLICY, World, play
 
@@ -253,5 +253,51 @@ def test_a_revocation_is_forgotten_when_its_last_ticket_would_have_ended() -> No
         assert one.ring.revoked == ()
         with pytest.raises(Conflict, match="there is no ticket key"):
             await world.rotations(one).revoke(key.hex(), 5)
+
+    play(story)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_watermark_moves_in_the_step_in_which_a_key_is_revoked(others: int) -> None:
+    """A member that has not heard of it compares the watermark, and commits nothing past it."""
+
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.rotations(one).rotate(10)
+        assert await world.store.get(KEYS.watermark) is None
+        key = one.ring.tickets.keys[0].key_id
+        if others:
+            world.store.faults.append(Fault.UNKNOWN_DONE)
+        await world.rotations(one).revoke(key.hex(), 10)
+        watermark, ring = [await world.store.get(k) for k in (KEYS.watermark, KEYS.ring_mark)]
+        assert watermark is not None
+        assert ring is not None
+        assert watermark.version == 1
+        assert watermark.value == b"key " + key.hex().encode()
+        written = [
+            txn for txn in world.store.sent if Put(KEYS.watermark, watermark.value) in txn.success
+        ]
+        assert [put.key for put in written[0].success] == [
+            KEYS.ring,
+            KEYS.ring_mark,
+            KEYS.watermark,
+        ]
+
+    play(story)
+
+
+def test_who_catches_up_knows_of_it_without_its_watch_or_is_told_that_it_cant() -> None:
+    async def story(world: World) -> None:
+        one, lag = await world.join("gw1"), await world.join("gw2", watching=False)
+        key = one.ring.tickets.keys[0].key_id
+        with pytest.raises(ClusterError, match="not yet at gw2"):
+            await world.rotations(one).revoke(key.hex(), 0.1)
+        assert lag.ring.opening(key, world.clock.wall_s()) is not None
+        world.store.down = True
+        with pytest.raises(Unavailable):
+            await lag.catch_up()
+        world.store.down = False
+        await lag.catch_up()
+        assert [revoked.key_id for revoked in lag.ring.revoked] == [key]
 
     play(story)

@@ -85,3 +85,28 @@ def test_a_member_that_starts_makes_no_secret_anew_that_the_cluster_had(
         assert await world.store.get(lost) is None
 
     play(story)
+
+
+def test_a_laggard_does_not_put_back_the_ring_of_before_a_revocation() -> None:
+    """Else the revoked key would open tickets again, at every member."""
+
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        lag = await world.join("gw2", watching=False)
+        key = one.ring.tickets.keys[0].key_id
+        with pytest.raises(ClusterError, match="not yet at gw2"):
+            await world.rotations(one).revoke(key.hex(), 0.1)
+        await world.store.commit(Txn((), (Delete(KEYS.ring),)))
+        lag.start(world.spawn)
+        await world.settle()
+        assert await world.store.get(KEYS.ring) is None
+        assert "newer than this member's" in world.troubles[-1]
+        with pytest.raises(ClusterError, match="newer than this member's"):
+            await lag.catch_up()
+        one.start(world.spawn)  # who has it puts it back, and the laggard takes it
+        await world.settle()
+        assert one.ring == lag.ring
+        assert lag.ring.opening(key, world.clock.wall_s()) is None
+        await lag.catch_up()
+
+    play(story)
