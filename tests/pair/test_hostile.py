@@ -23,6 +23,7 @@ from proto.ike.payloads import (
 )
 from proto.ike.record import decode
 from proto.ike.selectors import SELECTORS_MAX, parse_selector
+from proto.ike.ticket import TicketForm
 from proto.secret import Secret
 from tests.pair.craft import fragments, opened, sealed
 from tests.pair.pair import LOST, ONCE, Pair, exchange
@@ -70,7 +71,8 @@ def test_a_peer_with_the_longest_identity_can_use_its_ticket() -> None:
 
 def test_a_ticket_that_no_member_would_open_is_not_issued() -> None:
     gateway_id = IdPayload(PayloadType.IDr, IdType.ID_KEY_ID, bytes(2000))
-    pair = Pair(replace(SETTINGS, local_id=gateway_id), replace(PEER, remote_id=gateway_id))
+    settings = replace(SETTINGS, local_id=gateway_id, ticket_form=TicketForm.BY_VALUE)
+    pair = Pair(settings, replace(PEER, remote_id=gateway_id))
     spi = pair.connect()  # R4, R6
     pair.agree(spi)
     answer = opened(pair.gateway.core(pair.other_end(spi)), pair.gateway.sent[-1].data)

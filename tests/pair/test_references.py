@@ -4,11 +4,11 @@ import pytest
 
 from proto.ike.core import replace
 from proto.ike.effects import PersistKind
-from proto.ike.enums import NotifyType
+from proto.ike.enums import IdType, NotifyType, PayloadType
 from proto.ike.errors import TicketReason
 from proto.ike.events import Established, Failed, TicketReceived
 from proto.ike.message import decode_clear, encode_clear
-from proto.ike.payloads import NoncePayload, NotifyPayload, Payload
+from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import is_reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import TICKET_MAX, TicketBody, TicketForm
@@ -104,11 +104,12 @@ def test_the_form_is_chosen_by_size_or_by_configuration(form: TicketForm) -> Non
         assert all(fits) is (form is not TicketForm.BY_VALUE or not is_long)
 
 
-def test_by_value_only_a_ticket_too_long_for_any_client_is_refused() -> None:
-    pair = Pair(replace(SETTINGS, ticket_form=TicketForm.BY_VALUE, ticket_octets_max=64))
+def test_what_no_ticket_by_value_can_hold_is_pointed_to() -> None:
+    gateway_id = IdPayload(PayloadType.IDr, IdType.ID_KEY_ID, bytes(2 * TICKET_MAX))
+    pair = Pair(replace(SETTINGS, local_id=gateway_id), replace(PEER, remote_id=gateway_id))
     pair.connect()
-    assert not is_reference(pair.ticket().ticket)
-    assert len(pair.ticket().ticket) < TICKET_MAX
+    assert is_reference(pair.ticket().ticket)
+    pair.agree(pair.resume())
 
 
 # -- what is asked for, and what isn't
