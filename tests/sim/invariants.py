@@ -20,6 +20,7 @@ import hashlib
 from cluster.journal import QUEUE_MAX
 from cluster.keyring import KeyRing, KeyState, RingKey
 from cluster.link import Frame, Return
+from cluster.revocation import SKEW_S
 from proto.ike import ticket
 from proto.ike.core import State
 from proto.ike.effects import Path
@@ -216,6 +217,12 @@ class Invariants:
         spent = ledger.generations.get(body.chain) != body.generation
         if spent or body.chain in ledger.void_chains:
             return  # refused early, by its chain
+        if ledger.is_revoked(body.chain, body.issued_wall_s):
+            return
+        until_s = ledger.revoked_identities.get(body.identity, float("-inf"))
+        authenticated_s = gateway.node.refusals.authenticated_wall_s(body.auth_deadline_wall_s)
+        if authenticated_s <= until_s + 2 * SKEW_S:
+            return  # the rule's own margin, and its maker's idea of the date
         key_id = shown[1:9]
         if any(key.key_id == key_id for key in ledger.rings[-1].revoked):
             return

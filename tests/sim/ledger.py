@@ -7,6 +7,7 @@ in which it takes effect. Findings are sentences.
 - A fence of a shard never comes back, and no shard is taken from a member that is there (I1).
 - A record is written by its shard's present owner alone, and for the SA that its chain names
   (I1, I6).
+- No record of a session that is revoked is written (I6).
 - No record's (key, counter) is used for two records (I4).
 - No key seals tickets before every member in service opens it; none goes while tickets under it may
   be valid (I5).
@@ -22,6 +23,7 @@ from cluster.errors import Incompatible
 from cluster.keyring import KeyRing, KeyState
 from cluster.layout import Keys, MemberRecord, ShardRecord
 from cluster.records import RecordVault
+from cluster.revocation import Rule, RuleKind, decode_rule
 from cluster.seams import Clock
 from cluster.state import decode_state
 from cluster.store import Changes, Delete, Entry, Lease, Mark, Put, Scan, Store, Txn, TxnResult
@@ -78,6 +80,10 @@ class Ledger:
         """Chain → its newest generation."""
         self.void_chains: dict[bytes, None] = {}
         """Chains that were deleted: none of their tickets is good."""
+        self.rules: dict[bytes, Rule] = {}
+        """What is revoked: key → rule."""
+        self.revoked_identities: dict[str, float] = {}
+        """Identity → authentications until then; told by who revoked it, the store has a hash."""
         self.values: list[bytes] = []
         """Everything that was ever written, once."""
         self.commits = 0
@@ -149,6 +155,7 @@ class Ledger:
             if isinstance(op, Put):
                 self._opened(op)
         elif isinstance(op, Delete):
+            self.rules.pop(op.key, None)
             if op.key.startswith(keys.sessions):
                 self.void_chains[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
             return
@@ -156,6 +163,8 @@ class Ledger:
             await self._claim(int(op.key[len(keys.shards) :], 16), _shard(op.value))
         elif op.key == keys.ring:
             await self._ring(op.value)
+        elif op.key.startswith(keys.revocations):
+            self.rules[op.key] = decode_rule(op.value)
         if isinstance(op, Put):
             self.values.append(op.value)
 
@@ -202,7 +211,20 @@ class Ledger:
                 f"record {spi} is of generation {record.generation}, "
                 f"its chain of {session.version}",
             )
+        if self.is_revoked(record.chain):
+            self.findings.broken("I6", f"record {spi} was written, and its session is revoked")
         self.generations[record.chain] = record.generation
+
+    def is_revoked(self, chain: bytes, issued_wall_s: float = float("inf")) -> bool:
+        """Whether a rule that stands in the store is about that session, or about a ticket of it
+        that was issued then.
+        """
+        return any(
+            rule.about == chain.hex()
+            if rule.kind == RuleKind.SESSION.value
+            else rule.kind == RuleKind.ISSUED_BEFORE.value and issued_wall_s < rule.before_wall_s
+            for rule in self.rules.values()
+        )
 
     def _opened(self, op: Put) -> bytes:
         """A sealed record, or what tickets by reference point to; empty if it can't be opened."""

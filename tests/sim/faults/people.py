@@ -3,6 +3,7 @@
 import asyncio
 
 from cluster.errors import ClusterError
+from node.admin_view import Revoke
 from node.view import View
 from tests.sim.storm import Storm
 
@@ -45,6 +46,35 @@ async def end_a_session(storm: Storm) -> None:
     gateway.process.context.run(gateway.node.gateway.terminate, spi)
 
 
+async def revoke(storm: Storm) -> None:
+    """An operator revokes a session, a person's sessions, or every ticket that is older."""
+    gateway = storm.some()
+    if gateway is None or not gateway.established() or gateway.process.paused:
+        return
+    world, node = storm.world, gateway.node
+    core = node.gateway.endpoint.find(storm.random.choice(gateway.established()))
+    if core is None:
+        return
+    now_s = gateway.clock.wall_s()
+    kind = storm.random.choice(("session", "session", "identity", "issued-before"))
+    what = Revoke(kind, core.chain, core.identity, now_s - storm.between(0, 60))
+    world.trace.event("revoke", kind, core.chain, core.identity)
+    if kind == "identity":
+        world.ledger.revoked_identities[core.identity] = now_s
+
+    async def carry_out() -> None:
+        try:
+            world.trace.event("revoked", await View(node, "memory").revoke(what))
+        except ClusterError as error:
+            world.trace.event("revoked", str(error))
+
+    def begin() -> None:
+        gateway.supervisor.spawn(carry_out(), "revoke")
+
+    gateway.process.context.run(begin)
+    await asyncio.sleep(0)
+
+
 async def ticket_twice(storm: Storm) -> None:
     """A ticket that was copied is presented at two gateways at once, and the owner lives on."""
     client = storm.random.choice(storm.world.clients)
@@ -72,4 +102,4 @@ async def come_and_go(storm: Storm) -> None:
     clients[at].session.start(storm.random.randrange(len(storm.world.gateways)))
 
 
-FAULTS = (rotate, end_a_session, ticket_twice, come_and_go)
+FAULTS = (rotate, end_a_session, revoke, ticket_twice, come_and_go)
