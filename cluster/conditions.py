@@ -31,6 +31,7 @@ class Condition(enum.Enum):
     COMPACTED = "compacted"
     NO_SPACE = "no-space"
     DENIED = "permission-denied"
+    ETCD_CERTIFICATE = "etcd-certificate-refused"
     CERTIFICATE = "certificate-expired"
     CERTIFICATE_SOON = "certificate-expires-soon"
     OTHER_CLUSTER = "wrong-cluster-id"
@@ -48,7 +49,11 @@ FIXES: Mapping[Condition, str] = MappingProxyType(
             "`etcdctl alarm disarm`; running sessions are answered, new ones wait"
         ),
         Condition.DENIED: "give this member's etcd user the rights to the cluster's keys",
-        Condition.CERTIFICATE: "renew the certificate that is named, and restart who uses it",
+        Condition.ETCD_CERTIFICATE: (
+            "renew etcd's certificates, or name their authority in store.ca_file; if etcd refuses "
+            "ours, store.cert_file must be of the authority that etcd trusts"
+        ),
+        Condition.CERTIFICATE: "renew the certificate that is named, and restart this member",
         Condition.CERTIFICATE_SOON: "renew the certificate that is named, and restart this member",
         Condition.OTHER_CLUSTER: (
             "store.endpoints lead to another etcd; or `standfast store accept-restore`, if it was "
@@ -81,13 +86,13 @@ _OF_TROUBLE = {
     Trouble.NO_LEADER: Condition.NO_LEADER,
     Trouble.NO_SPACE: Condition.NO_SPACE,
     Trouble.DENIED: Condition.DENIED,
-    Trouble.CERTIFICATE: Condition.CERTIFICATE,
+    Trouble.CERTIFICATE: Condition.ETCD_CERTIFICATE,
 }
 _ENDED_BY_AN_ANSWER = (
     Condition.NO_ANSWER,
     Condition.NO_LEADER,
     Condition.DENIED,
-    Condition.CERTIFICATE,
+    Condition.ETCD_CERTIFICATE,
 )
 
 
@@ -126,8 +131,14 @@ class Conditions:
     def failed(self, trouble: Trouble, detail: str) -> None:
         """A call met this."""
         condition = _OF_TROUBLE.get(trouble)
-        if condition is not None:
-            self.enter(condition, detail)
+        if condition is None:
+            return
+        told = [each for each in _ENDED_BY_AN_ANSWER if each in self._present]
+        if condition is Condition.NO_ANSWER and told:
+            return  # a name that tells more stands already
+        if condition in _ENDED_BY_AN_ANSWER:
+            self.leave(Condition.NO_ANSWER)
+        self.enter(condition, detail)
 
     def answered(self) -> None:
         """A call was answered."""

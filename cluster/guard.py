@@ -78,6 +78,8 @@ class Guard:
         """Why the store isn't believed; empty: it is."""
         self.retired = ""
         """Why this life is over; empty: it isn't."""
+        self.explain: Callable[[], tuple[Trouble, str]] = lambda: (Trouble.NO_ANSWER, "")
+        """Why the store didn't answer lately, where it can tell."""
         self.on_rewound: list[Callable[[str], None]] = []
         """Told why, and an empty string when it is over."""
         self.on_retired: list[Callable[[str], None]] = []
@@ -130,7 +132,7 @@ class Guard:
             result = await self._inner.commit(txn)
             answered = True
         except Unknown as error:
-            self._failed(Trouble.NO_ANSWER, str(error))
+            self._failed(self.explain()[0], str(error))
             raise
         except Unavailable as error:
             self._unavailable(error)
@@ -182,9 +184,9 @@ class Guard:
         """See `Store.held`."""
         return GuardedLease(self, self._inner.held(lease_id, ttl_s))
 
-    async def mark(self) -> Mark:
+    async def mark(self, key: bytes) -> Mark:
         """See `Store.mark`."""
-        return await self._ask(self._inner.mark)
+        return await self._ask(lambda: self._inner.mark(key))
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -210,7 +212,8 @@ class Guard:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self.verify()
         except TimeoutError:
-            self._failed(Trouble.NO_ANSWER, f"no answer in {PROBE_TIMEOUT_S:g} s")
+            trouble, detail = self.explain()
+            self._failed(trouble, detail or f"no answer in {PROBE_TIMEOUT_S:g} s")
         except ClusterError:
             return  # noted
 
@@ -218,13 +221,12 @@ class Guard:
         """Ask which store this is, and at which epoch. Raises Unavailable, Incompatible."""
         floor = self._memory
         try:
-            mark = await self._inner.mark()
-            entry = await self._inner.get(self._keys.state)
+            mark = await self._inner.mark(self._keys.state)
         except Unavailable as error:
             self._unavailable(error)
             raise
         self._answered(self._clock.boot_s())
-        epoch = NO_EPOCH if entry is None else decode_state(entry.value).epoch
+        epoch = NO_EPOCH if mark.entry is None else decode_state(mark.entry.value).epoch
         seen = Memory(mark.cluster_id, mark.revision, epoch)
         if floor is None:
             self._take(seen)

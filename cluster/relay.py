@@ -204,9 +204,9 @@ class RelayedStore:
         """See `Store.held`."""
         return RelayedLease(self, lease_id, ttl_s)
 
-    async def mark(self) -> Mark:
+    async def mark(self, key: bytes) -> Mark:
         """See `Store.mark`; the direct way alone, for it is what is asked about."""
-        return await self._direct.mark()
+        return await self._direct.mark(key)
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -44,6 +44,7 @@ class RelayServer:
         self, direct: Guard, keys: Keys, clock: Clock, *, link: PeerLink, spawn: Spawn
     ) -> None:
         self._direct = direct
+        self._keys = keys
         self._root = keys.root
         self._clock = clock
         self._link = link
@@ -130,7 +131,7 @@ class RelayServer:
             raise Unavailable("the store doesn't answer here either")
         if floor <= self._direct.floor:
             return
-        mark = await self._direct.mark()
+        mark = await self._direct.mark(self._keys.state)
         if mark.revision < floor:
             raise Unavailable(
                 f"the store here is at revision {mark.revision}, after {floor}", Trouble.REWOUND

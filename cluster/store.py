@@ -116,11 +116,12 @@ class Changes(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Which store this is, and how far it has come."""
+    """A key as it was read, and which store answered, at which revision."""
 
     cluster_id: int
     """Of etcd's cluster; any number that stays."""
     revision: int
+    entry: Entry | None = None
 
 
 MAX_OPS = 128
@@ -176,8 +177,8 @@ class Store(Protocol):
         """The lease of this id, granted before, here or elsewhere; the store isn't asked."""
         ...
 
-    async def mark(self) -> Mark:
-        """Which store answers, at which revision now (linearizable). Raises Unavailable."""
+    async def mark(self, key: bytes) -> Mark:
+        """As `get`, with which store answers and how far it is. Raises Unavailable."""
         ...
 
     async def close(self) -> None:

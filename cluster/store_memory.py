@@ -157,10 +157,10 @@ class MemoryStore:
         """A lease granted before."""
         return MemoryLease(self, lease_id, ttl_s)
 
-    async def mark(self) -> Mark:
-        """This store, at its revision."""
+    async def mark(self, key: bytes) -> Mark:
+        """This store at its revision, and the entry of `key`."""
         self._enter()
-        return Mark(0, self._revision)
+        return Mark(0, self._revision, self._entries.get(key))
 
     async def close(self) -> None:
         """Ends every watch and `run()`."""

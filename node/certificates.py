@@ -38,6 +38,12 @@ def operator_problems(path: Path, config: OperatorConfig, now_wall_s: float) -> 
     return problems.lines
 
 
+def ends_wall_s(file: str) -> float:
+    """When the first certificate in `file` ends. Raises OSError, ValueError."""
+    leaf = x509.load_pem_x509_certificates(Path(file).read_bytes())[0]
+    return leaf.not_valid_after_utc.timestamp()
+
+
 def _check(
     where: str,
     section: StoreConfig | MemberConfig | OperatorConfig,

@@ -99,7 +99,9 @@ class EtcdChild:
         members: int = 1,
         election_timeout_ms: int = 300,
         heartbeat_ms: int = 50,
+        extra: tuple[str, ...] = (),
     ) -> None:
+        """`extra`: more options for each etcd."""
         if len(ports) != members:
             raise ValueError(f"{len(ports)} sets of ports for {members} members")
         self.folder = folder
@@ -108,6 +110,7 @@ class EtcdChild:
         self.binary = binary
         self.election_timeout_ms = election_timeout_ms
         self.heartbeat_ms = heartbeat_ms
+        self.extra = extra
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
@@ -230,6 +233,7 @@ class EtcdChild:
             "--grpc-keepalive-min-time=500ms",
             "--auto-compaction-mode=revision",
             f"--auto-compaction-retention={HISTORY_REVISIONS}",
+            *self.extra,
         ]
         if self.tls is not None:
             arguments += [

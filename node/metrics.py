@@ -16,6 +16,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from cluster.conditions import Condition
+from cluster.standing import State
+
 LABEL_VALUES_MAX = 32
 """Distinct outcomes or reasons per figure; what comes after them is counted as `other`."""
 
@@ -95,6 +98,10 @@ class Metrics:
         self.shards_owned = 0
         self.peers_suspected = 0
         self.store_state = "connecting"
+        self.standing = State.ISOLATED.value
+        self.store_conditions: tuple[str, ...] = ()
+        """Names of `cluster.conditions.Condition`."""
+        self.store_compactions = 0
 
 
 class _Scrape(Collector):
@@ -116,6 +123,10 @@ class _Scrape(Collector):
         plain = {
             "datagrams_in": ("Datagrams received", m.datagrams_in),
             "datagrams_out": ("Datagrams sent", m.datagrams_out),
+            "store_compactions": (
+                "Times that history a watch wanted was gone from the store",
+                m.store_compactions,
+            ),
             "task_crashes": ("Tasks that died of an unexpected exception", m.task_crashes),
         }
         for name, (text, count) in plain.items():
@@ -148,6 +159,16 @@ def _gauges(m: Metrics) -> Iterator[Metric]:
     for name in STORE_STATES:
         state.add_metric([name], float(name == m.store_state))
     yield state
+    standing = GaugeMetricFamily("standfast_state", "1 for the named state", labels=["state"])
+    for each in State:
+        standing.add_metric([each.value], float(each.value == m.standing))
+    yield standing
+    wrong = GaugeMetricFamily(
+        "standfast_store_condition", "1 for what is wrong with the store", labels=["condition"]
+    )
+    for condition in Condition:
+        wrong.add_metric([condition.value], float(condition.value in m.store_conditions))
+    yield wrong
 
 
 class MetricsServer:

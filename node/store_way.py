@@ -4,6 +4,8 @@ Rules: `store` is what every other part is given. The states `relayed` and `stor
 here; each change is one line of the log and one event.
 """
 
+import asyncio
+import datetime
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +22,16 @@ from cluster.seams import Clock, Rng, Spawn
 from cluster.standing import Standing, State
 from cluster.store import Store
 from node.admin_view import StoreConditionInfo
+from node.certificates import ends_wall_s
+from node.metrics import Metrics
 
 if TYPE_CHECKING:
     from node.wiring import Node
+
+
+CERTIFICATE_LOOK_S = 600.0
+CERTIFICATE_SOON_S = 14 * 86_400.0
+"""How long before its end a certificate is warned of."""
 
 
 class WaySeams(msgspec.Struct, frozen=True):
@@ -63,6 +72,32 @@ class StoreWay:
         self.guard.on_rewound.append(self._rewound)
         node.state.on_changed.append(lambda _state: self.guard.doubt())
         node.seams.spawn(self.guard.run(), "store-way")
+        if node.config.store.cert_file:
+            node.seams.spawn(self._certificate(node.config.store.cert_file), "store-certificate")
+
+    async def _certificate(self, file: str) -> None:
+        """Look at the end of the certificate that etcd is shown, for ever."""
+        while True:
+            self.look_at_certificate(file)
+            await asyncio.sleep(CERTIFICATE_LOOK_S)
+
+    def look_at_certificate(self, file: str) -> None:
+        """Name it if it has ended, or will soon."""
+        try:
+            left_s = ends_wall_s(file) - self._clock.wall_s()
+        except (OSError, ValueError) as error:
+            self._log.warning("the certificate for the store can't be read", why=str(error))
+            return
+        at = datetime.datetime.fromtimestamp(self._clock.wall_s() + left_s, datetime.UTC)
+        detail = f"{file}: {'ended' if left_s <= 0 else 'ends'} {at:%Y-%m-%d %H:%M} UTC"
+        for condition, holds in (
+            (Condition.CERTIFICATE, left_s <= 0),
+            (Condition.CERTIFICATE_SOON, 0 < left_s <= CERTIFICATE_SOON_S),
+        ):
+            if holds:
+                self.conditions.enter(condition, detail)
+            else:
+                self.conditions.leave(condition)
 
     async def accept_restore(self, shards: int, who: str, progress: Callable[[str], None]) -> int:
         """Make the store, which is behind, the one that counts; the new epoch. Raises
@@ -71,6 +106,12 @@ class StoreWay:
         epoch = await self.guard.accept(shards, progress)
         self._write("restore_accepted", name=who, count=epoch)
         return epoch
+
+    def measure(self, metrics: Metrics, standing: str) -> None:
+        """Set the gauges."""
+        metrics.standing = standing
+        metrics.store_conditions = tuple(each.condition.value for each in self.conditions.present())
+        metrics.store_compactions = self.conditions.compactions
 
     def condition_infos(self) -> tuple[StoreConditionInfo, ...]:
         """What is wrong with the store, for `status`."""

@@ -467,4 +467,5 @@ class Node:
             metrics.peers_suspected = len(self.heartbeats.suspected)
             metrics.datagrams_out = self.gateway.lane.sent
             metrics.store_state = self.store_state()
+            self.way.measure(metrics, self.membership.state)
             await asyncio.sleep(GAUGES_S)

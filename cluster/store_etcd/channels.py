@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import msgspec
 
+from cluster.errors import Trouble
 from proto.rpc.etcd import rpc_pb2
 from proto.secret import Secret
 
@@ -84,6 +85,19 @@ _NOT_DONE = (
 )
 
 
+_CERTIFICATE_WORDS = ("CERTIFICATE_VERIFY_FAILED", "Ssl handshake failed", "Unwrap failed")
+"""Of gRPC: their certificate is out of its time or another's; or, by an alert that comes when TLS
+1.3 seems to stand already, they say so of ours."""
+
+_WHO_ARE_YOU = (
+    "etcdserver: user name",
+    "etcdserver: authentication",
+    "etcdserver: invalid auth token",
+    "etcdserver: permission denied",
+)
+"""Refusals of an etcd with access control, some of them in the guise of misuse."""
+
+
 class CallFailed(Protocol):
     """What both of gRPC's Python clients tell of a failed call."""
 
@@ -101,11 +115,28 @@ def failure_of(error: CallFailed) -> Failure:
     details = error.details() or ""
     if details.startswith(_NOT_DONE):
         return Failure.NOT_DONE
+    if details.startswith(_WHO_ARE_YOU):
+        return Failure.DENIED
     if "database space exceeded" in details:
         return Failure.NO_SPACE
     if "future revision" in details:
         return Failure.MISUSE
     return _BY_CODE.get(error.code(), Failure.IN_DOUBT)
+
+
+def trouble_of(error: CallFailed) -> Trouble:
+    """The name of what `error` tells, for people."""
+    details = error.details() or ""
+    kind = failure_of(error)
+    if kind is Failure.NO_SPACE:
+        return Trouble.NO_SPACE
+    if kind is Failure.DENIED:
+        return Trouble.DENIED
+    if "no leader" in details or "leader changed" in details:
+        return Trouble.NO_LEADER
+    if any(word in details for word in _CERTIFICATE_WORDS):
+        return Trouble.CERTIFICATE
+    return Trouble.NO_ANSWER
 
 
 def describe(error: CallFailed) -> str:

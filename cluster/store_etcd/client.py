@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import grpc.aio
 
-from cluster.errors import Compacted, LeaseLost, Unavailable, Unknown
+from cluster.errors import Compacted, LeaseLost, Trouble, Unavailable, Unknown
 from cluster.seams import Clock
 from cluster.store_etcd.channels import (
     REQUIRE_LEADER,
@@ -23,11 +23,23 @@ from cluster.store_etcd.channels import (
     Failure,
     describe,
     failure_of,
+    trouble_of,
 )
 from proto.rpc.etcd import rpc_pb2
 
 PAUSE_FIRST_S = 0.02
 PAUSE_MAX_S = 0.25
+
+_NO_TROUBLE = (Trouble.NO_ANSWER, "")
+_TELLING = (
+    Trouble.NO_ANSWER,
+    Trouble.NO_LEADER,
+    Trouble.NO_SPACE,
+    Trouble.DENIED,
+    Trouble.CERTIFICATE,
+    Trouble.REWOUND,
+)
+"""Troubles, the more telling later: three members may fail in three ways."""
 
 T = TypeVar("T")
 Attempt = Callable[[Endpoint, float], Awaitable[T]]
@@ -56,6 +68,12 @@ class Client:
         self._first = 0
         self._term = 0
         self._leader_stale = len(self.endpoints) > 1
+        self._trouble = (Trouble.NO_ANSWER, "")
+        """The most telling failure since the last answer."""
+
+    def explain(self) -> tuple[Trouble, str]:
+        """Why etcd didn't answer lately, as far as failures told; and the words of the failure."""
+        return self._trouble
 
     async def repeat(self, attempt: Attempt[T]) -> T:
         """The answer to a call that may be made more than once. Raises Unavailable, and what
@@ -66,7 +84,9 @@ class Client:
         while True:
             i = self._first
             try:
-                return await attempt(self.endpoints[i], self._attempt_timeout_s(deadline_s))
+                answer = await attempt(self.endpoints[i], self._attempt_timeout_s(deadline_s))
+                self._trouble = _NO_TROUBLE
+                return answer
             except (grpc.aio.AioRpcError, CallTimeout, asyncio.CancelledError) as error:
                 reason = self._reason(error)
             failures += 1
@@ -88,7 +108,9 @@ class Client:
                 if not endpoint.ready():
                     await self.status(endpoint, self._attempt_timeout_s(deadline_s))
                 sent = True
-                return await attempt(endpoint, self._attempt_timeout_s(deadline_s))
+                answer = await attempt(endpoint, self._attempt_timeout_s(deadline_s))
+                self._trouble = _NO_TROUBLE
+                return answer
             except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
                 reason = self._reason(error)
                 in_doubt = (
@@ -139,6 +161,9 @@ class Client:
             return "the store was closed"
         if isinstance(error, grpc.aio.AioRpcError):
             refuse(error)
+            trouble = trouble_of(error)
+            if _TELLING.index(trouble) >= _TELLING.index(self._trouble[0]):
+                self._trouble = (trouble, describe(error))
             return describe(error)
         return str(error)
 
@@ -154,7 +179,8 @@ class Client:
             address = self.endpoints[i].address
             raise Unavailable(
                 f"etcd did not answer in {self.options.total_timeout_s:g} s; "
-                f"last, {address}: {reason}"
+                f"last, {address}: {reason}",
+                self._trouble[0],
             )
         await asyncio.sleep(wait_s)
 
@@ -203,5 +229,5 @@ def meaning_of(error: CallFailed) -> Exception | None:
     if kind is Failure.COMPACTED:
         return Compacted(0)
     if kind in (Failure.NO_SPACE, Failure.DENIED):
-        return Unavailable(f"etcd refuses: {describe(error)}")
+        return Unavailable(f"etcd refuses: {describe(error)}", trouble_of(error))
     return None

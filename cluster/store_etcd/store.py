@@ -8,7 +8,7 @@ that the doubtful one would have changed.
 
 from collections.abc import AsyncGenerator
 
-from cluster.errors import Compacted
+from cluster.errors import Compacted, Trouble
 from cluster.seams import Clock
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_etcd import lease as leases
@@ -87,10 +87,15 @@ class EtcdStore:
         """A lease granted before."""
         return leases.EtcdLease(self._client, lease_id, ttl_s)
 
-    async def mark(self) -> Mark:
-        """Which etcd answers, and its revision now. Raises Unavailable."""
-        header = (await self._range(rpc_pb2.RangeRequest(key=b"\0"))).header
-        return Mark(header.cluster_id, header.revision)
+    async def mark(self, key: bytes) -> Mark:
+        """The entry of `key`, with which etcd answers and its revision. Raises Unavailable."""
+        answer = await self._range(rpc_pb2.RangeRequest(key=key))
+        header = answer.header
+        return Mark(header.cluster_id, header.revision, decode_first(answer.kvs))
+
+    def explain(self) -> tuple[Trouble, str]:
+        """Why etcd didn't answer lately, and the words of that failure."""
+        return self._client.explain()
 
     async def close(self) -> None:
         """Ends every call and watch."""

@@ -78,10 +78,11 @@ class Etcd3Store:
         """A lease granted before."""
         return leases.Etcd3Lease(self._calls, lease_id, ttl_s)
 
-    async def mark(self) -> Mark:
-        """Which etcd answers, and its revision now. Raises Unavailable."""
-        header = (await self._range(rpc_pb2.RangeRequest(key=b"\0"))).header
-        return Mark(header.cluster_id, header.revision)
+    async def mark(self, key: bytes) -> Mark:
+        """The entry of `key`, with which etcd answers and its revision. Raises Unavailable."""
+        answer = await self._range(rpc_pb2.RangeRequest(key=key))
+        header = answer.header
+        return Mark(header.cluster_id, header.revision, decode_first(answer.kvs))
 
     async def close(self) -> None:
         """Ends every call and watch, and the threads."""

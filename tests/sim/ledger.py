@@ -119,9 +119,9 @@ class Ledger:
         """See `Store.held`."""
         return self._inner.held(lease_id, ttl_s)
 
-    async def mark(self) -> Mark:
+    async def mark(self, key: bytes) -> Mark:
         """See `Store.mark`."""
-        return await self._inner.mark()
+        return await self._inner.mark(key)
 
     async def close(self) -> None:
         """See `Store.close`."""

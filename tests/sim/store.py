@@ -168,10 +168,10 @@ class FaultyStore:
         """See `Store.held`."""
         return _FaultyLease(self, self._inner.held(lease_id, ttl_s))
 
-    async def mark(self) -> Mark:
+    async def mark(self, key: bytes) -> Mark:
         """See `Store.mark`."""
         await self.reach()
-        return await self._answered(await self._inner.mark())
+        return await self._answered(await self._inner.mark(key))
 
     async def close(self) -> None:
         """This member's end only; the others go on."""

@@ -7,7 +7,7 @@ from collections import deque
 
 from cluster.errors import LeaseLost, Unavailable, Unknown
 from cluster.layout import ClusterState
-from cluster.store import Entry, Lease, Scan, Txn, TxnResult
+from cluster.store import Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_memory import MemoryStore
 
 T0 = 1_790_000_000.0
@@ -81,6 +81,7 @@ class FaultyStore(MemoryStore):
         self.in_flight = 0
         self.in_flight_max = 0
         self.reads = 0
+        self.marks = 0
 
     def _answer(self) -> None:
         if self.down:
@@ -92,6 +93,11 @@ class FaultyStore(MemoryStore):
         if self.read_gate is not None:
             await self.read_gate.wait()
         return await super().get(key)
+
+    async def mark(self, key: bytes) -> Mark:
+        self._answer()
+        self.marks += 1
+        return await super().mark(key)
 
     async def scan(self, prefix: bytes) -> Scan:
         self._answer()

@@ -72,9 +72,9 @@ class OwnStore:
     def held(self, lease_id: int, ttl_s: float) -> Lease:
         return OwnLease(self, self._store.held(lease_id, ttl_s))
 
-    async def mark(self) -> Mark:
+    async def mark(self, key: bytes) -> Mark:
         self._reach()
-        return await self._store.mark()
+        return await self._store.mark(key)
 
     async def close(self) -> None:
         """The shared store stays open."""

@@ -1,0 +1,211 @@
+"""What is wrong with a real etcd has its name, for as long as it is wrong.
+
+Rules: etcd is brought into each condition for real. No test asserts a duration; HANG_S only ends
+one that hangs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from cluster.conditions import Condition, Conditions
+from cluster.errors import ClusterError, Compacted, Trouble, Unavailable
+from cluster.guard import Guard
+from cluster.layout import Keys
+from cluster.rewind import Memory
+from cluster.store import Put, Txn
+from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
+from node.etcd_child import EtcdChild, TlsFiles, member_ports
+from node.pki import Authority
+from node.seams import OsClock
+
+HANG_S = 60.0
+KEYS = Keys("conditions")
+KEY = KEYS.root + b"key"
+QUOTA_OCTETS = 4 << 20
+YEAR_S = 365 * 86_400.0
+
+
+class Way:
+    """A member's guarded way to a real etcd."""
+
+    def __init__(self, store: EtcdStore, memory: Memory | None = None) -> None:
+        clock = OsClock()
+        self.store = store
+        self.guard = Guard(store, KEYS, clock, Conditions(clock))
+        self.guard.explain = store.explain
+        self.guard._memory = memory
+
+    def names(self) -> list[str]:
+        return [each.condition.value for each in self.guard.conditions.present()]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Write until it holds; what fails is told by the conditions."""
+        async with asyncio.timeout(HANG_S):
+            while not holds():
+                try:
+                    async with asyncio.timeout(2.0):
+                        await self.guard.commit(put())
+                except (ClusterError, TimeoutError):
+                    pass
+                await asyncio.sleep(0.05)
+
+
+def put(value: bytes = b"v") -> Txn:
+    return Txn(success=(Put(KEY, value),))
+
+
+@asynccontextmanager
+async def way_to(
+    child: EtcdChild, *, tls: EtcdTls | None = None, memory: Memory | None = None
+) -> AsyncIterator[Way]:
+    store = EtcdStore(EtcdOptions(child.endpoints, 0.5, 1.5), OsClock(), tls)
+    way = Way(store, memory)
+    looking = asyncio.create_task(way.guard.run())
+    yield way
+    looking.cancel()
+    await asyncio.wait((looking,))
+    await store.close()
+
+
+@asynccontextmanager
+async def etcd(folder: Path, *extra: str, tls: TlsFiles | None = None) -> AsyncIterator[EtcdChild]:
+    child = EtcdChild(folder, member_ports(1), extra=extra, tls=tls)
+    await child.start()
+    yield child
+    for i in sorted(child.pids):
+        child.kill(i)
+
+
+async def test_a_majority_that_stands_still_is_no_leader(three_etcds: EtcdChild) -> None:
+    async with way_to(three_etcds) as way:
+        await way.guard.commit(put())
+        for i in (0, 1):
+            three_etcds.pause(i)
+        await way.until(lambda: Condition.NO_LEADER.value in way.names())
+        assert not way.guard.answers
+        for i in (0, 1):
+            three_etcds.resume(i)
+        await way.until(lambda: way.names() == [])
+
+
+async def test_a_full_etcd_refuses_writes_and_keeps_leases(tmp_path: Path) -> None:
+    async with (
+        etcd(tmp_path, f"--quota-backend-bytes={QUOTA_OCTETS}") as child,
+        way_to(child) as way,
+    ):
+        lease = await way.guard.lease(30)
+
+        async def fill() -> None:
+            for _ in range(64):
+                await way.guard.commit(put(bytes(200_000)))
+
+        with pytest.raises(Unavailable) as refused:
+            await fill()
+        assert refused.value.trouble is Trouble.NO_SPACE
+        assert way.names() == [Condition.NO_SPACE.value]
+        assert "etcdctl alarm disarm" in way.guard.conditions.present()[0].line
+        entry = await way.guard.get(KEY)  # it is refused, and so it hasn't happened
+        assert entry is not None
+        with pytest.raises(Unavailable):
+            await way.guard.commit(put(b"never"))
+        assert (await way.guard.get(KEY)) == entry
+        assert await lease.keep_alive() == 30
+        assert way.names() == [Condition.NO_SPACE.value]  # that it answers doesn't make it well
+        assert way.guard.failures == 0  # and doesn't send anybody to another member
+
+
+async def test_lost_history_is_named_compacted(tmp_path: Path) -> None:
+    async with etcd(tmp_path) as child, way_to(child) as way:
+        for _ in range(3):
+            revision = (await way.guard.commit(put())).revision
+        await way.store.compact(revision)
+        with pytest.raises(Compacted):
+            await anext(way.guard.watch(KEY, 1))
+        assert way.names() == [Condition.COMPACTED.value]
+        assert way.guard.conditions.compactions == 1
+
+
+async def test_another_etcd_in_its_place_is_a_wrong_cluster_id(tmp_path: Path) -> None:
+    async with etcd(tmp_path / "one") as one, etcd(tmp_path / "two") as two:
+        async with way_to(one) as way:
+            await way.guard.commit(put())
+            memory = way.guard.memory
+        async with way_to(two, memory=memory) as way:
+            with pytest.raises(Unavailable, match="cluster id"):
+                await way.guard.commit(put())
+            assert way.names() == [Condition.OTHER_CLUSTER.value]
+            assert await way.store.get(KEY) is None
+
+
+def issued(folder: Path, authority: Authority, name: str) -> tuple[TlsFiles, EtcdTls]:
+    """A certificate of `authority` as files for etcd, and as octets for us."""
+    folder.mkdir(exist_ok=True)
+    made = authority.etcd(name, ["127.0.0.1", "localhost"])
+    files = TlsFiles(folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key")
+    files.ca.write_bytes(authority.issued.certificate)
+    files.cert.write_bytes(made.certificate)
+    files.key.write_bytes(made.key.octets)
+    return files, EtcdTls(authority.issued.certificate, made.certificate, made.key)
+
+
+async def test_an_etcd_whose_certificate_has_ended_is_named(tmp_path: Path) -> None:
+    now_s = OsClock().wall_s()
+    good = Authority("conditions", now_s)
+    ended = Authority("conditions", now_s - 50 * YEAR_S)
+    files, _ = issued(tmp_path / "ended", ended, "etcd")
+    _, ours = issued(tmp_path / "good", good, "gw1")
+    ours = EtcdTls(ended.issued.certificate, ours.cert, ours.key)
+    async with etcd(tmp_path / "data", tls=files) as child, way_to(child, tls=ours) as way:
+        await way.until(lambda: Condition.ETCD_CERTIFICATE.value in way.names())
+        assert way.names() == [Condition.ETCD_CERTIFICATE.value]
+        assert "expired" in way.guard.conditions.present()[0].detail
+
+
+async def test_our_own_certificate_that_has_ended_is_refused_by_etcd(tmp_path: Path) -> None:
+    now_s = OsClock().wall_s()
+    good = Authority("conditions", now_s)
+    files, _ = issued(tmp_path / "good", good, "etcd")
+    late = Authority("conditions", now_s - 3 * YEAR_S)
+    _, ours = issued(tmp_path / "late", late, "gw1")
+    files.ca.write_bytes(late.issued.certificate)  # whom etcd trusts: ten years, our leaf only two
+    ours = EtcdTls(good.issued.certificate, ours.cert, ours.key)
+    async with etcd(tmp_path / "data", tls=files) as child, way_to(child, tls=ours) as way:
+        await way.until(lambda: way.names() != [])
+        assert way.names() == [Condition.ETCD_CERTIFICATE.value]
+
+
+async def test_an_etcd_that_denies_us_is_named(tmp_path: Path) -> None:
+    async with etcd(tmp_path) as child:
+        await _lock(child.endpoints[0])
+        async with way_to(child) as way:
+            with pytest.raises(Unavailable) as refused:
+                await way.guard.commit(put())
+            assert refused.value.trouble is Trouble.DENIED
+            assert way.names() == [Condition.DENIED.value]
+
+
+async def _lock(endpoint: str) -> None:
+    """Demand a user's name and password from whoever comes, as `etcdctl auth enable` does."""
+
+    def text(field: int, value: bytes) -> bytes:
+        return bytes((field << 3 | 2, len(value))) + value
+
+    root = text(1, b"root")
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        for method, request in (
+            ("UserAdd", root + text(2, b"secret")),
+            ("RoleAdd", root),
+            ("UserGrantRole", root + text(2, b"root")),
+            ("AuthEnable", b""),
+        ):
+            try:
+                await channel.unary_unary(f"/etcdserverpb.Auth/{method}")(request)
+            except grpc.aio.AioRpcError as error:
+                if "already exists" not in (error.details() or ""):
+                    raise

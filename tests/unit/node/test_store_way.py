@@ -1,0 +1,66 @@
+"""The certificate for the store is named with its file and date before and after its end."""
+
+from pathlib import Path
+
+import pytest
+import structlog
+
+from cluster.layout import Keys
+from cluster.store_memory import MemoryStore
+from node.pki import LEAF_DAYS, Authority
+from node.rpc import NoLink
+from node.store_way import CERTIFICATE_SOON_S, StoreWay, WaySeams
+from tests.unit.cluster.fakes import HandClock, SeededRng
+
+DAY_S = 86_400.0
+
+
+def way(clock: HandClock) -> StoreWay:
+    seams = WaySeams(
+        MemoryStore(clock), clock, SeededRng(1), lambda _coro, _name: None, NoLink(),
+        structlog.get_logger(),
+    )  # type: ignore[arg-type]  # fmt: skip
+    return StoreWay(seams, Keys("sample"), "gw1", None)
+
+
+@pytest.mark.parametrize(
+    ("days_left", "named"),
+    [
+        (CERTIFICATE_SOON_S / DAY_S + 1, None),
+        (CERTIFICATE_SOON_S / DAY_S - 1, "certificate-expires-soon"),
+        (-1, "certificate-expired"),
+    ],
+)
+def test_a_certificate_is_named_by_its_end(
+    tmp_path: Path, days_left: float, named: str | None
+) -> None:
+    clock = HandClock()
+    made_s = clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
+    file = tmp_path / "gw1.crt"
+    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    store_way = way(clock)
+    store_way.look_at_certificate(str(file))
+    found = store_way.condition_infos()
+    assert [each.name for each in found] == ([named] if named else [])
+    for each in found:
+        assert str(file) in each.detail
+        assert "UTC" in each.detail
+        assert each.fix
+
+
+def test_a_renewed_certificate_is_named_no_more(tmp_path: Path) -> None:
+    clock = HandClock()
+    file = tmp_path / "gw1.crt"
+    store_way = way(clock)
+    for made_s in (clock.wall_s() - 900 * DAY_S, clock.wall_s()):
+        file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+        store_way.look_at_certificate(str(file))
+    assert store_way.condition_infos() == ()
+
+
+def test_a_certificate_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
+    store_way = way(HandClock())
+    store_way.look_at_certificate(str(tmp_path / "none"))
+    (tmp_path / "rubbish").write_text("rubbish")
+    store_way.look_at_certificate(str(tmp_path / "rubbish"))
+    assert store_way.condition_infos() == ()
