@@ -63,7 +63,12 @@ async def accept(
         store,
         Txn(
             (_as_seen(keys, entry),),
-            (Put(keys.state, _encode(fresh)), Delete(keys.ring), Delete(keys.spi_key)),
+            (
+                Put(keys.state, _encode(fresh)),
+                Delete(keys.ring),
+                Delete(keys.ring_mark),  # so nobody puts the former ring back
+                Delete(keys.spi_key),
+            ),
         ),
         done=lambda now: now is not None and decode_state(now.value).epoch >= epoch,
         keys=keys,

@@ -398,6 +398,8 @@ class Node:
         self.seams.log.warning("a member is silent", member=name)
 
     def _declared_dead(self, name: str) -> None:
+        if name == self.config.member.name:
+            return  # our key went while the store was away, and we put it back
         self.events.write("declared_dead", member=name)
         self.seams.log.warning("a member is gone from the store", member=name)
 

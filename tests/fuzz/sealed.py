@@ -16,8 +16,15 @@ from proto.ike.errors import PeerError, TicketRejected, WireError
 from proto.ike.fragment import FRAGMENTS_MAX, Fragment, Reassembly, open_fragment
 from proto.ike.message import encode_clear, open_sealed, peek
 from proto.ike.payloads import NoncePayload, NotifyPayload, encode_chain
+from proto.ike.reference import encode_state, open_reference
 from proto.ike.suite import parse_suite
-from proto.ike.ticket import TICKET_MAX, ClientTicket, TicketBody, open_ticket
+from proto.ike.ticket import (
+    REFERENCE_FORMAT,
+    TICKET_MAX,
+    ClientTicket,
+    TicketBody,
+    open_ticket,
+)
 from proto.secret import Secret
 from tests.fuzz import samples
 from tests.fuzz.target import Choices, Target, block
@@ -141,12 +148,30 @@ def fragments(data: bytes) -> None:
 
 
 def shown(data: bytes) -> None:
-    """Octets that no member sealed: TicketRejected."""
-    try:
-        open_ticket(data, Ring(), REALM, WALL_S, 60.0)
-    except TicketRejected:
-        return
-    raise AssertionError("a ticket that nobody issued was opened")
+    """Octets that no member sealed: TicketRejected, in either form."""
+    for opens in (open_ticket, open_reference):
+        try:
+            opens(data, Ring(), REALM, WALL_S, 60.0)
+        except TicketRejected:
+            continue
+        raise AssertionError("a ticket that nobody issued was opened")
+
+
+def reference(data: bytes) -> None:
+    """A pointer that another release sealed, to a state that another release kept: a gateway asks
+    once at most, answers once, writes nothing and doesn't raise.
+    """
+    choices = Choices(data)
+    pointer, state = choices.block()[:TICKET_MAX], choices.rest()
+    octets = ticket.seal_octets(REFERENCE_FORMAT, pointer, KEY, REALM, SeededRng("salt"))
+    core, path, now = gateway(), Path(GATEWAY, CLIENT), Now(100.0, WALL_S)
+    outcome = core.receive(request(octets), path, now)
+    if outcome.fetch is not None:
+        assert (outcome.send, core.half_open) == ((), 0)
+        outcome = core.receive(request(octets), path, now, True, False, state)
+        assert outcome.fetch is None
+    assert len(outcome.send) == 1
+    assert outcome.persist is None
 
 
 def body(data: bytes) -> None:
@@ -228,6 +253,17 @@ def _bodies() -> list[TicketBody]:
     return [opened, msgspec.structs.replace(opened, issued_wall_s=WALL_S - 100)]
 
 
+def _reference_seeds() -> list[bytes]:
+    (opened, early) = _bodies()
+    pointers = [
+        msgspec.msgpack.encode(
+            (one.id, one.chain, one.generation, one.epoch, early.issued_wall_s, one.expires_wall_s)
+        )
+        for one in (opened, early)
+    ]
+    return [block(pointer) + encode_state(early) for pointer in pointers]
+
+
 def _record_seeds() -> list[bytes]:
     return [op.record for op in samples.normal_run().chains.writes if op.record][:4]
 
@@ -238,6 +274,7 @@ TARGETS = (
     Target("fragments", fragments, _fragment_seeds, 3),
     Target("ticket", shown, lambda: [samples.normal_run().ticket().ticket]),
     Target("ticket-body", body, lambda: [msgspec.msgpack.encode(b) for b in _bodies()], 2),
+    Target("reference", reference, _reference_seeds, 2),
     Target("client-ticket", client_ticket, lambda: [samples.normal_run().ticket().encode()]),
     Target("record", sa_record, _record_seeds, 2),
 )

@@ -7,6 +7,7 @@ from proto.ike.effects import Path
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType
 from tests.sim.net import Weather
 from tests.sim.scenario import RECOVER_S, Scenario, run_scenario
+from tests.sim.scenarios import run_seed
 from tests.sim.world import Size, World
 
 CALM = Weather()
@@ -120,3 +121,7 @@ def test_trap_25_nothing_leaves_a_gateway_that_dies_in_its_commit() -> None:
         await world.check_records()
 
     assert findings(dies, Size(clients=1)) == ()
+
+
+def test_trap_21_a_restored_store_is_not_believed_and_once_accepted_voids_what_was_before() -> None:
+    assert run_seed("store-rewound", 1).findings == ()
