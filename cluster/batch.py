@@ -49,6 +49,10 @@ class OpKind(enum.Enum):
     REVOKE = "revoke"
 
 
+MOVES = (OpKind.CREATE, OpKind.REDEEM, OpKind.REVOKE)
+"""What ends a generation of its chain: no ticket of it is good any more."""
+
+
 class Outcome(enum.Enum):
     """How an operation ended."""
 

@@ -22,6 +22,7 @@ from cluster.batch import (
     OP_OVERHEAD_OCTETS,
     RECORD_OCTETS_MAX,
     Installed,
+    MOVES,
     Lane,
     Op,
     OpKind,
@@ -35,7 +36,7 @@ from cluster.batch import (
 )
 from cluster.errors import ClusterError, LeaseLost
 from cluster.expiry import ExpiryBuckets
-from cluster.layout import ClusterState, Keys
+from cluster.layout import NORMAL, ClusterState, Keys
 from cluster.link import MirrorEntry
 from cluster.records import RecordVault
 from cluster.seams import Clock, Rng, Spawn
@@ -72,6 +73,23 @@ class JournalState(enum.Enum):
     """The store answers, but the cluster's state is not `normal`, or not the one installed here."""
 
 
+class WithoutStore(Protocol):
+    """Another way for an operation to end. Implementer: `cluster.failsafe.gate.Gate`."""
+
+    @property
+    def open(self) -> bool:
+        """Whether operations go this way now."""
+        ...
+
+    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
+        """Carry `pending` out; `end` is called once, with None: it is the store's again."""
+        ...
+
+    def committed(self, generation: int, pending: Pending) -> bool:
+        """The store has carried `pending` out, the chain is at `generation`: may it be answered?"""
+        ...
+
+
 class JournalHooks(msgspec.Struct, frozen=True):
     """Who is told what; each is called from the event loop and doesn't raise."""
 
@@ -83,6 +101,10 @@ class JournalHooks(msgspec.Struct, frozen=True):
     obey: Callable[[Entry | None], Awaitable[None]] | None = None
     """A new revocation watermark: no batch is sent until this has returned. Raises ClusterError:
     it is tried again."""
+    restrained: Callable[[], bool] | None = None
+    """Must nothing be sent to the store now, because others may rely on that?"""
+    gate: WithoutStore | None = None
+    """Carries operations out while the store answers nobody."""
     revoked: Callable[[Op], bool] | None = None
     """Does a revocation that is known now forbid this?"""
 
@@ -253,7 +275,12 @@ class Journal:
 
     async def _attempt(self, lane: Lane, batch: list[Pending]) -> "_Attempt":
         """Send `batch` once."""
-        if self._cluster.state.mode != "normal":
+        gate, restrained = self._hooks.gate, self._hooks.restrained
+        if gate is not None and gate.open:
+            for pending in batch:
+                gate.take(pending, self._without_store)
+            return _Attempt.DECIDED
+        if self._cluster.state.mode != NORMAL or (restrained is not None and restrained()):
             return _Attempt.HELD
         try:
             ops = [
@@ -302,7 +329,25 @@ class Journal:
         for index, pending in enumerate(batch, start=1):  # 0 is the lane's put
             if on_latency is not None:
                 on_latency(now_s - pending.submitted_s)
-            self._end(pending, outcome_of(pending, nested(result, index)))
+            outcome = outcome_of(pending, nested(result, index))
+            if outcome is Outcome.COMMITTED and self._overtaken(pending):
+                outcome = Outcome.SUPERSEDED
+            self._end(pending, outcome)
+
+    def _overtaken(self, pending: Pending) -> bool:
+        """Whether the chain went on without the store before the store's answer was here."""
+        gate, op = self._hooks.gate, pending.op
+        if gate is None:
+            return False
+        return not gate.committed(op.generation + (op.kind in MOVES), pending)
+
+    def _without_store(self, pending: Pending, outcome: Outcome | None) -> None:
+        """The gate has ended `pending`, or gives it back."""
+        if outcome is None:
+            self._ready.append(pending)
+            self._wake.set()
+            return
+        self._end(pending, self._void(pending) or outcome)
 
     # -- one operation
 

@@ -29,6 +29,9 @@ import msgspec
 ShardId = NewType("ShardId", int)
 Fence = NewType("Fence", int)
 
+NORMAL, FLUSHING = "normal", "flushing"
+"""The modes of the cluster's state."""
+
 FORMAT = 1
 """The layout's version; a member refuses to join a cluster that has a higher one."""
 
@@ -41,12 +44,19 @@ class ClusterState(msgspec.Struct, frozen=True):
 
     format: int
     mode: str
-    """`normal`; later: `flushing`."""
+    """`normal`; `flushing`: what was done without the store is being written, nothing else is."""
     epoch: int
     """Raised by accepting a restored store; part of every IV (8 bits)."""
     shards: int
     """Number of shards, fixed when the cluster is made."""
     created_wall_s: float
+    roster: dict[str, str] = {}
+    """While flushing: the members that may have something to write, and their incarnations."""
+    flushed: tuple[str, ...] = ()
+    """Those of the roster that have written all, and carry nothing more out without the store."""
+    lost: dict[str, str] = {}
+    """Those that won't: restarted since, or written off by an operator; what they had answered for
+    is void but for their chains. A name that comes here makes all others look again."""
 
 
 class MemberRecord(msgspec.Struct, frozen=True):

@@ -11,7 +11,16 @@ from typing import Protocol
 
 import msgspec
 
-from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeQuery, PledgeWord
+from cluster.failsafe.frames import (
+    ClaimAnswer,
+    ClaimAsk,
+    Held,
+    Hold,
+    PledgeAnswer,
+    PledgeAsk,
+    PledgeQuery,
+    PledgeWord,
+)
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
@@ -159,6 +168,10 @@ Frame = (
     | PledgeAnswer
     | PledgeQuery
     | PledgeWord
+    | ClaimAsk
+    | ClaimAnswer
+    | Hold
+    | Held
 )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from cluster.errors import UNREADABLE, Incompatible, Unknown
+from cluster.errors import UNREADABLE, Conflict, Incompatible, Unknown
 from cluster.follow import follow
-from cluster.layout import FORMAT, ClusterState, Keys
+from cluster.layout import FORMAT, NORMAL, ClusterState, Keys
 from cluster.seams import Clock
 from cluster.store import Compare, Entry, Put, Store, Target, Txn
 
@@ -69,7 +69,7 @@ class StateKeeper:
             raise ValueError(f"shards: {shards} → a power of two, 1 to {SHARDS_MAX}")
         fresh = ClusterState(
             format=FORMAT,
-            mode="normal",
+            mode=NORMAL,
             epoch=EPOCH_FIRST,
             shards=shards,
             created_wall_s=self._clock.wall_s(),
@@ -87,6 +87,21 @@ class StateKeeper:
         self.revision = entry.mod_revision
         return self._state
 
+    async def change(self, state: ClusterState) -> None:
+        """Put `state` in place of the one that is installed, and install it.
+
+        Raises Conflict if the store has another one by now, Unavailable, Unknown.
+        """
+        result = await self._store.commit(
+            Txn(
+                compares=(Compare(self._key, Target.MOD_REVISION, self.revision),),
+                success=(Put(self._key, _encode(state)),),
+            )
+        )
+        if not result.succeeded:
+            raise Conflict("the cluster's state was changed by somebody else")
+        self._install(state, result.revision)
+
     async def run(self) -> None:
         """Follow for ever."""
         await follow(self._store, self._key, self._changed, self.synced.set)
@@ -99,6 +114,11 @@ class StateKeeper:
         except Incompatible as error:
             for refused in self.on_incompatible:
                 refused(error)
+            return
+        self._install(state, revision)
+
+    def _install(self, state: ClusterState, revision: int) -> None:
+        if revision <= self.revision:
             return
         self._state = state
         self.revision = revision

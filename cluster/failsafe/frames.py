@@ -24,8 +24,8 @@ class PledgeAnswer(msgspec.Struct, frozen=True, tag="pledge", tag_field="kind"):
     given: bool
     why: str
     """Why it was not given, for people."""
-    roster: tuple[str, ...]
-    """The members that the pledger knows of, so that nobody is left out."""
+    roster: dict[str, str]
+    """The members that the pledger knows of, so that nobody is left out: name → incarnation."""
 
 
 class PledgeQuery(msgspec.Struct, frozen=True, tag="pledge-query", tag_field="kind"):
@@ -41,5 +41,64 @@ class PledgeWord(msgspec.Struct, frozen=True, tag="pledge-word", tag_field="kind
     round: int
     """Of the pledgee: what it says holds for this round and those before."""
     needed: bool
-    roster: tuple[str, ...] = ()
+    roster: dict[str, str] = {}
     """The frozen roster while it is in failsafe, else empty."""
+
+
+class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one operation, carried out without the store, makes of its chain."""
+
+    op_id: bytes
+    """16 octets; the last 8 are its number, by which operations on a chain have an order."""
+    chain: bytes
+    generation: int
+    """Of the chain after it."""
+    spi: bytes
+    """The SA that the chain names after it, at `owner`."""
+    shard: int
+    owner: str
+    incarnation: str
+    expires_wall_s: float
+    record: bytes
+    """Sealed; empty: the record goes, with the SA."""
+    ticket: bytes | None
+    """Sealed: what tickets by reference point to. Empty: it goes. None: nothing changes."""
+    gone: tuple[tuple[int, bytes], ...]
+    """Records that go besides: shard and SPI."""
+    void: bool
+    """The chain goes as well: no ticket of it is good any more."""
+
+    @property
+    def number(self) -> int:
+        """Later operations have higher ones; the store's own have ones that are lower than any."""
+        return int.from_bytes(self.op_id[-8:], "big")
+
+
+class ClaimAsk(msgspec.Struct, frozen=True, tag="claim", tag_field="kind"):
+    """To the chain's home member: may this operation be the one that moves the chain on?"""
+
+    op_id: bytes
+    chain: bytes
+    generation: int
+    """Of the chain before it."""
+    spi: bytes
+
+
+class ClaimAnswer(msgspec.Struct, frozen=True, tag="claimed", tag_field="kind"):
+    """The home's answer; the same however often it is asked."""
+
+    op_id: bytes
+    granted: bool
+
+
+class Hold(msgspec.Struct, frozen=True, tag="hold", tag_field="kind"):
+    """To every member of the roster: keep this until the store is back."""
+
+    claim: Claim
+
+
+class Held(msgspec.Struct, frozen=True, tag="held", tag_field="kind"):
+    """It is kept; or not, because the sender knows better of that chain."""
+
+    op_id: bytes
+    kept: bool

@@ -20,6 +20,9 @@ from cluster.member import Membership
 from cluster.seams import Clock
 from cluster.standing import State
 
+PATIENCE_S = 2.0
+"""How long, once the store answers, a pledgee that isn't heard may still speak: so long nothing is
+committed that it might rely on."""
 LOOK_S = 0.1
 """Between two looks at whether the store answers; also between two asks."""
 
@@ -61,6 +64,8 @@ class Outage:
         self, link: PeerLink, clock: Clock, membership: Membership, book: PledgeBook
     ) -> None:
         """Reads what was pledged before. Raises Incompatible if that can't be read."""
+        self.hears: Callable[[str, str], bool] = lambda _name, _incarnation: False
+        """Whether that process has been heard lately; set when the parts are joined."""
         self._link = link
         self._clock = clock
         self._membership = membership
@@ -76,6 +81,8 @@ class Outage:
             lead_s=(usable_s - me.keep_alive_s) / 3,
             given=read_pledges(book),
         )
+        self._silent_boot_s = clock.boot_s()
+        """When the store was last found not to answer."""
         self.on_failsafe: list[Callable[[bool], None]] = []
         """Told as failsafe begins and ends."""
 
@@ -93,6 +100,23 @@ class Outage:
         """Where those are whom this member has pledged to: they are to be reached, in the roster
         or not."""
         return {name: given.rpc_address for name, given in self.pledges.given.items()}
+
+    def restrained(self) -> bool:
+        """Whether nothing may be committed, because somebody may rely on my pledge now."""
+        given = self.pledges.given
+        if not given:
+            return False
+        if self._clock.boot_s() - self._silent_boot_s < PATIENCE_S:
+            return True
+        return any(self.hears(name, g.incarnation) for name, g in given.items())
+
+    def episode(self) -> dict[str, str]:
+        """The roster of members that go on without the store, or did: name → incarnation. Empty:
+        nobody does that I know of."""
+        pledges = self.pledges
+        if self.failsafe:
+            return dict(pledges.roster)
+        return next((dict(pledges.needed_by[name]) for name in sorted(pledges.needed_by)), {})
 
     def may_claim_from(self, owner: str) -> bool:
         """Whether no pledge stands against claiming what `owner` owned."""
@@ -114,8 +138,8 @@ class Outage:
     def look(self) -> None:
         """Time has passed."""
         self._send(self.pledges.look(self._view()))
-        if self.failsafe and self.store_answers():
-            self._send(self.pledges.over())
+        if not self.store_answers():
+            self._silent_boot_s = self._clock.boot_s()
         self._tell()
 
     def over(self) -> None:

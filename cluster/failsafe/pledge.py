@@ -72,12 +72,12 @@ class Pledges:
         self.given = dict(given or {})
         """Member → what was pledged to it."""
         self.phase = Phase.IDLE
-        self.roster: tuple[str, ...] = ()
-        """The frozen roster, while in failsafe."""
-        self.needed_by: dict[str, tuple[str, ...]] = {}
+        self.roster: dict[str, str] = {}
+        """The frozen roster, while in failsafe: name → incarnation, this member included."""
+        self.needed_by: dict[str, dict[str, str]] = {}
         """Members in failsafe that hold a pledge of mine, and their rosters, as they said."""
         self._round = 0
-        self._received: dict[str, tuple[str, ...]] = {}
+        self._received: dict[str, dict[str, str]] = {}
         self.refused: dict[str, str] = {}
         """Members that didn't pledge in this round, and why."""
 
@@ -103,7 +103,7 @@ class Pledges:
             if all(name in self._received for name in wanted):
                 if view.deadline_s - view.now_s <= self._lead_s:
                     self.phase = Phase.FAILSAFE
-                    self.roster = tuple(sorted((*wanted, self._me)))
+                    self.roster = dict(sorted({**wanted, self._me: self._incarnation}.items()))
             else:
                 ask = PledgeAsk(self._incarnation, self._round)
                 out += [(name, ask) for name in wanted if name not in self._received]
@@ -113,13 +113,14 @@ class Pledges:
             ]
         return out
 
-    def _wanted(self, view: View) -> list[str]:
+    def _wanted(self, view: View) -> dict[str, str]:
         """Everybody whose pledge is needed: whom I know, and whom a pledger knows."""
-        known = dict.fromkeys(view.members)
+        known = dict(view.members)
         for roster in self._received.values():
-            known.update(dict.fromkeys(roster))
+            for name, incarnation in roster.items():
+                known.setdefault(name, incarnation)
         known.pop(self._me, None)
-        return sorted(known)
+        return dict(sorted(known.items()))
 
     def asked(self, sender: str, ask: PledgeAsk, view: View) -> PledgeAnswer:
         """Somebody asks for my pledge. If `given` has changed, it goes to the disk before the
@@ -135,8 +136,7 @@ class Pledges:
         if not why:
             address = view.addresses.get(sender, "")
             self.given[sender] = Given(ask.incarnation, ask.round, address)
-        roster = tuple(sorted(view.members))
-        return PledgeAnswer(ask.incarnation, ask.round, not why, why, roster)
+        return PledgeAnswer(ask.incarnation, ask.round, not why, why, dict(view.members))
 
     def answered(self, sender: str, answer: PledgeAnswer) -> None:
         """An answer to my asking."""
@@ -182,7 +182,7 @@ class Pledges:
     def _release(self) -> list[Addressed]:
         names = sorted({*self._received, *self.refused, *self.roster} - {self._me})
         self.phase = Phase.IDLE
-        self.roster = ()
+        self.roster = {}
         self._received.clear()
         self.refused.clear()
         word = PledgeWord(self._incarnation, self._round, needed=False)

@@ -1,0 +1,263 @@
+"""The way back: what was done without the store is written to it, and only then is all normal.
+
+```
+normal ──the first that sees the store──► flushing ──every one of the roster has written──► normal
+```
+
+Rules:
+- The cluster's state is `flushing` before anything else is committed: every batch of a journal
+  compares it. So a chain that went on without the store can't be claimed by a way around it.
+- A member goes on carrying operations out without the store until all others of the roster are back
+  too; then it stops, writes the rest, and says so in the state (`flushed`). If one of them is lost
+  before it is through, it takes that back and goes on.
+- Who restarted says so (`lost`), and an operator says it of who won't come back. Then everybody
+  writes the chains that he knows the lost one to have answered for, and says anew that he is through.
+- A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from cluster.errors import ClusterError, Conflict, LeaseLost
+from cluster.expiry import ExpiryBuckets
+from cluster.failsafe.gate import Gate
+from cluster.failsafe.ledger import Row
+from cluster.failsafe.outage import Outage
+from cluster.failsafe.write import Fate, Step, next_step
+from cluster.layout import FLUSHING, NORMAL, ClusterState, Keys
+from cluster.member import Membership
+from cluster.seams import Clock
+from cluster.state import StateKeeper
+from cluster.store import Compare, Entry, Get, Store, Target, Txn, TxnResult
+
+LOOK_S = 0.1
+ROWS_PER_TXN = 20
+"""Rows read or written in one transaction: each has few keys, a store takes 128 operations."""
+OCTETS_PER_TXN = 1 << 19
+
+
+class Told(Protocol):
+    """Who is told what the flush finds. Implementer: `node.outage.Standby`."""
+
+    def used_twice(self, row: Row) -> None:
+        """The chain was claimed by two SAs; `row` is the claim of this member's ledger."""
+        ...
+
+    def void(self, row: Row) -> None:
+        """This member's SA of that row isn't the chain's: it is to be dropped."""
+        ...
+
+
+class FlushParts(msgspec.Struct, frozen=True):
+    """What the flush works on."""
+
+    store: Store
+    keys: Keys
+    clock: Clock
+    membership: Membership
+    state: StateKeeper
+    outage: Outage
+    gate: Gate
+    shard_revision: Callable[[int], int | None]
+    shard_of: Callable[[bytes], int]
+    told: Told
+
+
+class Flush:
+    """See the module; `run` never returns."""
+
+    def __init__(self, parts: FlushParts) -> None:
+        self._parts = parts
+        self._me = parts.membership.me.name
+        self._incarnation = parts.membership.incarnation
+        self._buckets = ExpiryBuckets(parts.store, parts.keys.root, parts.clock)
+        self._marked = False
+        """This member has said that it is through, and not taken it back."""
+        self._written_of_lost: dict[tuple[bytes, bytes], None] = {}
+        self.written = 0
+        """Rows written, in this life."""
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._look()
+            except LeaseLost:
+                self._buckets.forget()
+            except ClusterError:
+                continue  # the store is away again, or somebody else was quicker
+
+    @property
+    def unwritten(self) -> int:
+        """Chains that the store doesn't have yet."""
+        return len(self._parts.gate.rows())
+
+    async def _look(self) -> None:
+        parts = self._parts
+        state = parts.state.state
+        if state.mode == FLUSHING:
+            await self._flush(state)
+        elif self._marked:
+            self._marked = False
+            self._written_of_lost.clear()
+            parts.gate.over()
+            parts.outage.over()
+        elif parts.outage.store_answers():
+            await self._perhaps_begin(state)
+
+    async def _perhaps_begin(self, state: ClusterState) -> None:
+        parts = self._parts
+        roster = parts.outage.episode()
+        ledger = parts.gate.begun_ledger
+        if not roster and ledger is not None and not parts.outage.restrained():
+            if not ledger.rows:
+                parts.gate.over()  # nothing came of it
+                return
+            given = parts.outage.given.items()  # they are silent, and may be gone
+            roster = {self._me: self._incarnation, **{n: g.incarnation for n, g in given}}
+        if not roster:
+            return
+        new = msgspec.structs.replace(state, mode=FLUSHING, roster=roster, flushed=(), lost={})
+        await parts.state.change(new)
+
+    async def _flush(self, state: ClusterState) -> None:
+        mine = state.roster.get(self._me)
+        if mine is None or not self._parts.outage.store_answers():
+            return
+        if mine not in ("", self._incarnation):
+            if self._me not in state.lost:
+                await self._lose(state, self._me)
+        elif self._me in state.lost:  # written off while it lives: others may have its shards
+            self._parts.gate.over()
+            self._parts.outage.over()
+        elif self._me not in state.flushed:
+            await self._write_all(state)
+            if self._all_there(state):
+                self._parts.gate.stop()
+                await self._write_all(state)
+                self._marked = True
+                marks = tuple(sorted({*state.flushed, self._me}))
+                await self._parts.state.change(msgspec.structs.replace(state, flushed=marks))
+        elif not self._all_there(state):
+            marks = tuple(name for name in state.flushed if name != self._me)
+            await self._parts.state.change(msgspec.structs.replace(state, flushed=marks))
+            self._marked = False
+            if self._parts.outage.failsafe:
+                self._parts.gate.begin(self._parts.outage.pledges.roster)
+            return
+        await self._perhaps_end()
+
+    async def _perhaps_end(self) -> None:
+        state = self._parts.state.state
+        if state.mode == FLUSHING and {*state.flushed, *state.lost} >= state.roster.keys():
+            normal = msgspec.structs.replace(state, mode=NORMAL, roster={}, flushed=(), lost={})
+            await self._parts.state.change(normal)
+
+    async def _lose(self, state: ClusterState, name: str) -> None:
+        lost = {**state.lost, name: state.roster[name]}
+        await self._parts.state.change(msgspec.structs.replace(state, lost=lost, flushed=()))
+
+    def _all_there(self, state: ClusterState) -> bool:
+        """Whether everybody who is to write something can."""
+        wanted = [name for name in state.roster if name not in state.lost]
+        wanted = [name for name in wanted if name not in state.flushed]
+        return all(name in self._parts.membership.members for name in wanted)
+
+    async def write_off(self, name: str) -> None:
+        """An operator says that `name` won't come back. Raises ClusterError."""
+        parts = self._parts
+        state = parts.state.state
+        ended = parts.outage.write_off(name)
+        if state.mode == FLUSHING and name in state.roster and name not in state.lost:
+            if name in parts.membership.members:
+                raise Conflict(f"{name} lives: it is in the store's roster")
+            await self._lose(state, name)
+        elif not ended:
+            raise Conflict(f"nothing waits for {name}")
+
+    # -- writing
+
+    async def _write_all(self, state: ClusterState) -> None:
+        """Write everything that the store doesn't have. Raises ClusterError if that can't be."""
+        parts = self._parts
+        ledger = parts.gate.begun_ledger
+        if ledger is None:
+            return
+        mine = [(row, False) for row in parts.gate.rows()]
+        of_lost = [
+            (row, True)
+            for row in ledger.of_lost(state.lost)
+            if (row.claim.chain, row.claim.op_id) not in self._written_of_lost
+        ]
+        rows = mine + of_lost
+        while rows:
+            rows = await self._round(rows)
+
+    async def _round(self, rows: list[tuple[Row, bool]]) -> list[tuple[Row, bool]]:
+        """One step for each; those that need more."""
+        more: list[tuple[Row, bool]] = []
+        for start in range(0, len(rows), ROWS_PER_TXN):
+            some = rows[start : start + ROWS_PER_TXN]
+            sessions = await self._sessions([row for row, _ in some])
+            steps: list[tuple[Row, bool, Step]] = []
+            for (row, lost), session in zip(some, sessions, strict=True):
+                step = await self._step(row, session, lost)
+                if isinstance(step, Step):
+                    steps.append((row, lost, step))
+                else:
+                    self._ended(row, lost, step)
+            more += await self._commit(steps)
+        return more
+
+    async def _sessions(self, rows: Sequence[Row]) -> list[Entry | None]:
+        parts = self._parts
+        gets = tuple(Get(parts.keys.session(row.claim.chain)) for row in rows)
+        result = await parts.store.commit(Txn((), gets))
+        return [found if isinstance(found, Entry) else None for found in result.responses]
+
+    async def _step(self, row: Row, session: Entry | None, lost: bool) -> Step | Fate:
+        parts = self._parts
+        return next_step(
+            parts.keys,
+            row,
+            session,
+            lease_id=await self._buckets.grant(row.claim.expires_wall_s),
+            shard_revision=None if lost else parts.shard_revision(row.claim.shard),
+            shard_of=parts.shard_of,
+        )
+
+    async def _commit(self, steps: list[tuple[Row, bool, Step]]) -> list[tuple[Row, bool]]:
+        """Carry `steps` out; the rows that aren't through by that."""
+        parts = self._parts
+        more: list[tuple[Row, bool]] = []
+        if not steps:
+            return more
+        state = Compare(parts.keys.state, Target.MOD_REVISION, parts.state.revision)
+        result = await parts.store.commit(Txn((state,), tuple(step.txn for _, _, step in steps)))
+        if not result.succeeded:
+            raise Conflict("the cluster's state has changed")
+        for (row, lost, step), found in zip(steps, result.responses, strict=True):
+            succeeded = isinstance(found, TxnResult) and found.succeeded
+            if succeeded and step.double:
+                parts.told.used_twice(row)
+            if succeeded and step.last:
+                self._ended(row, lost, Fate.DONE)
+            else:
+                more.append((row, lost))
+        return more
+
+    def _ended(self, row: Row, lost: bool, fate: Fate) -> None:
+        self.written += 1
+        if fate is Fate.LOST:
+            self._parts.told.used_twice(row)
+        if lost:
+            self._written_of_lost[row.claim.chain, row.claim.op_id] = None
+            return
+        if fate is Fate.LOST or self._parts.shard_revision(row.claim.shard) is None:
+            self._parts.told.void(row)
+        self._parts.gate.written(row)
+

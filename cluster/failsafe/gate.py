@@ -1,0 +1,322 @@
+"""Carries the journal's operations out without the store: claimed at home, kept by all, answered.
+
+```
+REDEEM, REKEY, REVOKE   ask the chain's home, which serialises; then as the others
+all                     every member of the roster that is heard keeps it, one of them on another host
+```
+
+Rules:
+- Nothing is answered before a member on another host keeps it (promise 6), and before every member
+  that is heard has kept it: whoever knows better of the chain says no, and the operation is void.
+- The home is the first of the frozen roster by rank that is heard. While one of the roster isn't
+  heard, tickets are refused or accepted by policy: with it lost, two members may take another for
+  the home. What it missed is told to it as soon as it is heard again.
+- An operation ends here, or goes back to the journal when the gate closes before it was decided.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from cluster.batch import MOVES, OpKind, Outcome, Pending
+from cluster.dispatch import Dispatch
+from cluster.failsafe.frames import Claim, ClaimAnswer, ClaimAsk, Held, Hold
+from cluster.failsafe.ledger import Ledger, Live, Row
+from cluster.link import Frame, PeerLink
+from cluster.seams import Clock
+
+REPEAT_S = 0.1
+"""How often what isn't answered is sent again."""
+OWED_MAX = 200_000
+"""Operations that members which aren't heard have missed; beyond it the oldest are forgotten, and a
+double use is found when the store is back."""
+OWED_AT_ONCE = 200
+"""Of them, how many are told in one round."""
+
+
+class Others(Protocol):
+    """The other members, as far as this one can tell. Implementer: `node.outage.Standby`."""
+
+    def heard(self, name: str) -> bool:
+        """Whether the process of that name in the frozen roster has been heard lately."""
+        ...
+
+    def elsewhere(self, name: str) -> bool:
+        """Whether it runs on another host than this member."""
+        ...
+
+    def live(self) -> Mapping[bytes, Live]:
+        """The chains of the SAs that are established here."""
+        ...
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Who this member is, and its policy."""
+
+    name: str
+    incarnation: str
+    refuse_tickets: bool
+    """While a member of the roster is lost."""
+
+
+class _Work(msgspec.Struct):
+    """An operation on its way."""
+
+    pending: Pending
+    claim: Claim
+    end: Callable[[Pending, Outcome | None], None]
+    granted: bool
+    begun: bool = False
+    """The others are being told."""
+    kept_by: dict[str, None] = {}
+
+
+def home_order(chain: bytes, roster: Iterable[str]) -> list[str]:
+    """`roster` in the order in which its members are home to `chain` (rendezvous hashing)."""
+
+    def score(name: str) -> tuple[bytes, str]:
+        return hashlib.blake2s(chain + name.encode(), digest_size=8).digest(), name
+
+    return sorted(roster, key=score)
+
+
+class Gate:
+    """See the module. `open` while in failsafe."""
+
+    def __init__(self, link: PeerLink, clock: Clock, me: Me, others: Others) -> None:
+        self._link = link
+        self._clock = clock
+        self._me = me
+        self._others = others
+        self._roster: tuple[str, ...] = ()
+        self.open = False
+        """Whether operations are carried out here."""
+        self._ledger: Ledger | None = None
+        self._works: dict[bytes, _Work] = {}
+        self._owed: dict[str, dict[bytes, Hold]] = {}
+        self._number = 0
+        self.bound: Callable[[str], bool] = lambda _name: False
+        """Whether that member may rely on me: it has my pledge."""
+        self.answered = 0
+        """Operations that were answered without the store, in this life."""
+
+    def listen(self, dispatch: Dispatch) -> None:
+        """Have the others' frames."""
+        dispatch.on(ClaimAsk, self._asked)
+        dispatch.on(ClaimAnswer, self._home_answered)
+        dispatch.on(Hold, self._hold)
+        dispatch.on(Held, self._held)
+
+    async def run(self) -> None:
+        """Repeat what isn't answered, for ever."""
+        while True:
+            await asyncio.sleep(REPEAT_S)
+            for work in list(self._works.values()):
+                self._push(work)
+            self._pay()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was done without the store; begun when it is first asked for."""
+        if self._ledger is None:
+            self._ledger = Ledger(self._others.live())
+        return self._ledger
+
+    @property
+    def begun_ledger(self) -> Ledger | None:
+        """The ledger, if there is one."""
+        return self._ledger
+
+    def rows(self) -> list[Row]:
+        """What this member answered for and the store doesn't have yet."""
+        ledger, me = self._ledger, self._me
+        if ledger is None:
+            return []
+        rows = [ledger.rows[chain] for chain in ledger.unwritten]
+        return [row for row in rows if row.claim.incarnation == me.incarnation]
+
+    def written(self, row: Row) -> None:
+        """The store has `row`."""
+        if self._ledger is not None and self._ledger.rows.get(row.claim.chain) is row:
+            self._ledger.unwritten.pop(row.claim.chain, None)
+
+    @property
+    def waiting(self) -> int:
+        """Operations that are neither answered nor given back."""
+        return len(self._works)
+
+    def lost(self) -> tuple[str, ...]:
+        """Members of the frozen roster that aren't heard."""
+        me = self._me.name
+        return tuple(n for n in self._roster if n != me and not self._others.heard(n))
+
+    def can_answer(self) -> bool:
+        """Whether anything could be answered now: somebody on another host is heard."""
+        others = self._others
+        return self.open and any(others.heard(n) and others.elsewhere(n) for n in self._rest())
+
+    def refuses_tickets(self) -> bool:
+        """Whether the policy refuses tickets now."""
+        return self.open and self._me.refuse_tickets and bool(self.lost())
+
+    def begin(self, roster: Sequence[str]) -> None:
+        """In failsafe, with the others of `roster`: carry operations out from now on."""
+        self._roster = tuple(roster)
+        self.open = True
+
+    def stop(self) -> None:
+        """Carry nothing out any more; what isn't decided goes back to the journal."""
+        self.open = False
+        works, self._works = self._works, {}
+        for work in works.values():
+            work.end(work.pending, None)
+
+    def over(self) -> None:
+        """The store has all of it."""
+        self.stop()
+        self._roster = ()
+        self._ledger = None
+        self._owed.clear()
+
+    # -- the journal's side
+
+    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
+        """Carry `pending` out, sealed as it is; `end` is called once, with None: send it to the
+        store."""
+        op = pending.op
+        self._number = max(self._number + 1, int(self._clock.wall_s() * 1e6))
+        moves = op.kind in MOVES
+        ends = op.kind in (OpKind.END, OpKind.REVOKE)
+        claim = Claim(
+            op_id=pending.op_id[:8] + self._number.to_bytes(8, "big"),
+            chain=op.chain,
+            generation=op.generation + 1 if moves else op.generation,
+            spi=op.spi,
+            shard=op.shard,
+            owner=self._me.name,
+            incarnation=self._me.incarnation,
+            expires_wall_s=op.expires_wall_s,
+            record=b"" if ends else pending.sealed or b"",
+            ticket=None if op.ticket is None else pending.sealed_ticket,
+            gone=() if op.replaces is None else (op.replaces,),
+            void=op.kind is OpKind.REVOKE,
+        )
+        if op.kind is OpKind.REDEEM and self.refuses_tickets():
+            end(pending, Outcome.SUPERSEDED)
+            return
+        # a chain that is made now is nobody else's: there is nothing to serialise
+        work = _Work(pending, claim, end, granted=not moves or op.kind is OpKind.CREATE)
+        self._works[claim.op_id] = work
+        self._push(work)
+
+    def committed(self, op_generation: int, pending: Pending) -> bool:
+        """The store has carried out `pending`, sent before the gate opened; may it be answered?"""
+        if self._ledger is None:
+            return True
+        return self._ledger.committed(pending.op.chain, op_generation, pending.op.spi)
+
+    # -- one operation
+
+    def _push(self, work: _Work) -> None:
+        """Ask whoever has to be asked next."""
+        claim = work.claim
+        if not work.granted:
+            home = next(n for n in home_order(claim.chain, self._roster) if self._reached(n))
+            ask = ClaimAsk(claim.op_id, claim.chain, claim.generation - 1, claim.spi)
+            if home != self._me.name:
+                self._send(home, ask)
+                return
+            if not self.ledger.grant(ask.op_id, ask.chain, ask.generation, ask.spi):
+                self._end(work, Outcome.SUPERSEDED)
+                return
+            work.granted = True
+        if not work.begun:
+            work.begun = True
+            if not self.ledger.keep(claim):
+                self._end(work, Outcome.SUPERSEDED)
+                return
+        for name in self._rest():
+            if name not in work.kept_by and self._others.heard(name):
+                self._send(name, Hold(claim))
+        self._decide(work)
+
+    def _decide(self, work: _Work) -> None:
+        others = self._others
+        if any(others.heard(name) and name not in work.kept_by for name in self._rest()):
+            return
+        if not any(others.elsewhere(name) for name in work.kept_by):
+            return  # nobody could go on with it if this host burnt down
+        for name in self._rest():
+            if name not in work.kept_by:
+                self._owe(name, work.claim)
+        self.ledger.answered(work.claim)
+        self.answered += 1
+        self._end(work, Outcome.COMMITTED)
+
+    def _end(self, work: _Work, outcome: Outcome) -> None:
+        if self._works.pop(work.claim.op_id, None) is not None:
+            work.end(work.pending, outcome)
+
+    def _home_answered(self, sender: str, answer: ClaimAnswer) -> None:
+        work = self._works.get(answer.op_id)
+        if work is None or work.granted:
+            return
+        if answer.granted:
+            work.granted = True
+            self._push(work)
+        else:
+            self._end(work, Outcome.SUPERSEDED)
+
+    def _held(self, sender: str, held: Held) -> None:
+        owed = self._owed.get(sender)
+        if owed is not None:
+            owed.pop(held.op_id, None)
+        work = self._works.get(held.op_id)
+        if work is None or not work.begun:
+            return
+        if not held.kept:
+            self._end(work, Outcome.SUPERSEDED)
+            return
+        work.kept_by[sender] = None
+        self._decide(work)
+
+    # -- the other members' side
+
+    def _asked(self, sender: str, ask: ClaimAsk) -> None:
+        if self._may_be_relied_on(sender):
+            granted = self.ledger.grant(ask.op_id, ask.chain, ask.generation, ask.spi)
+            self._send(sender, ClaimAnswer(ask.op_id, granted))
+
+    def _hold(self, sender: str, hold: Hold) -> None:
+        if self._may_be_relied_on(sender):
+            self._send(sender, Held(hold.claim.op_id, self.ledger.keep(hold.claim)))
+
+    def _may_be_relied_on(self, sender: str) -> bool:
+        """Only what stands by its pledge, or is in failsafe itself, may serialise or keep."""
+        return self.bound(sender) or sender in self._roster
+
+    # -- members that missed something
+
+    def _owe(self, name: str, claim: Claim) -> None:
+        owed = self._owed.setdefault(name, {})
+        if len(owed) >= OWED_MAX:
+            del owed[next(iter(owed))]
+        owed[claim.op_id] = Hold(claim)
+
+    def _pay(self) -> None:
+        for name, owed in self._owed.items():
+            if self._others.heard(name):
+                for hold in list(owed.values())[:OWED_AT_ONCE]:
+                    self._send(name, hold)
+
+    def _rest(self) -> tuple[str, ...]:
+        return tuple(name for name in self._roster if name != self._me.name)
+
+    def _reached(self, name: str) -> bool:
+        return name == self._me.name or self._others.heard(name)
+
+    def _send(self, name: str, frame: Frame) -> None:
+        self._link.send(name, frame)

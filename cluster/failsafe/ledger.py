@@ -1,0 +1,113 @@
+"""What was done without the store, by chain: every member of the roster keeps such a ledger. Pure.
+
+Rules: of a chain the newest generation counts, of a generation the newest operation. An SA that the
+ledger doesn't name at its generation is void, and so is every ticket of an earlier generation. What
+is known from before (`known`) counts like what is kept. What this member answered for is written to
+the store by itself (`cluster.failsafe.flush`); the rest is kept for when its owner is lost.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from cluster.failsafe.frames import Claim
+
+CHAINS_MAX = 100_000
+"""Chains kept; beyond it no operation of another chain is kept, and so none is answered."""
+RESERVED_MAX = 100_000
+"""Chains granted here as their home; beyond it none is granted."""
+
+
+class Live(msgspec.Struct, frozen=True, gc=False):
+    """The SA that a chain has here, as the store knew it."""
+
+    generation: int
+    spi: bytes
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """The newest operation of a chain, and the records that went by those before it."""
+
+    claim: Claim
+    gone: tuple[tuple[int, bytes], ...]
+
+
+class Ledger:
+    """See the module."""
+
+    def __init__(self, known: Mapping[bytes, Live]) -> None:
+        """`known`: the chains whose SAs live here as the store's silence began."""
+        self.rows: dict[bytes, Row] = {}
+        self.unwritten: dict[bytes, None] = {}
+        """Chains whose row the store doesn't have yet, and that were answered for here."""
+        self._known = dict(known)
+        self._reserved: dict[bytes, tuple[int, bytes]] = {}
+
+    def grant(self, op_id: bytes, chain: bytes, generation: int, spi: bytes) -> bool:
+        """As the chain's home: may that operation move it on from `generation`?"""
+        reserved = self._reserved.get(chain)
+        if reserved is not None and reserved[0] >= generation:
+            return reserved == (generation, op_id)
+        if self._behind(chain, generation + 1, spi) or len(self._reserved) >= RESERVED_MAX:
+            return False
+        self._reserved[chain] = (generation, op_id)
+        return True
+
+    def keep(self, claim: Claim) -> bool:
+        """Take `claim` in; False: something newer is known, or there is no room."""
+        row = self.rows.get(claim.chain)
+        if row is not None and row.claim.op_id == claim.op_id:
+            return True
+        if self._behind(claim.chain, claim.generation, claim.spi):
+            return False
+        if row is None:
+            if len(self.rows) >= CHAINS_MAX:
+                return False
+            self.rows[claim.chain] = Row(claim, claim.gone)
+            return True
+        last = row.claim
+        if claim.generation == last.generation and claim.number < last.number:
+            return True  # overtaken by a later one of the same SA
+        gone = {*row.gone, *claim.gone}
+        if last.spi != claim.spi:
+            gone.add((last.shard, last.spi))
+        gone.discard((claim.shard, claim.spi))
+        ticket = last.ticket if claim.ticket is None else claim.ticket
+        newest = msgspec.structs.replace(claim, ticket=ticket)
+        self.rows[claim.chain] = Row(newest, tuple(sorted(gone)))
+        return True
+
+    def answered(self, claim: Claim) -> None:
+        """`claim` is answered for here: the store is to have it."""
+        row = self.rows.get(claim.chain)
+        if row is not None and row.claim.spi == claim.spi:
+            self.unwritten[claim.chain] = None
+
+    def committed(self, chain: bytes, generation: int, spi: bytes) -> bool:
+        """The store has carried out an operation of this member; whether it may be answered: not
+        if the chain went on without the store meanwhile."""
+        if self._behind(chain, generation, spi):
+            return False
+        self._known[chain] = Live(generation, spi)
+        return True
+
+    def of_lost(self, lost: Mapping[str, str]) -> list[Row]:
+        """What processes that are lost (member → incarnation) had answered for, or may have."""
+        return [
+            row
+            for row in self.rows.values()
+            if lost.get(row.claim.owner) == row.claim.incarnation
+        ]
+
+    def _behind(self, chain: bytes, generation: int, spi: bytes) -> bool:
+        """Whether the chain is known to be further than that SA at that generation."""
+        row = self.rows.get(chain)
+        if row is not None:
+            last = row.claim
+            if last.generation != generation:
+                return last.generation > generation
+            return last.spi != spi
+        known = self._known.get(chain)
+        if known is None or known.generation < generation:
+            return False
+        return known.generation > generation or known.spi != spi

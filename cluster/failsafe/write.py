@@ -1,0 +1,108 @@
+"""What a row of the ledger becomes in the store, step by step: pure.
+
+The chain's version is its generation, so its key is put once for every generation that began
+without the store; the last put brings the record. Steps are proposed from what was read and compare
+it, so any of them may be repeated, lost or overtaken by another member's.
+
+```
+the store's version < the row's generation   put session           compare version; last: with record
+             = , and it names the row's SA   put or delete record  compare version and shard
+             = or >, and another SA          the older of the two goes: if it is the row's, void it;
+                                             else delete the chain, and count up again
+a row that ends its chain                    delete session, record, ticket
+```
+
+What a lost process had answered for is void but for its chain: its SA is declared dead, its record
+goes, its ticket works.
+"""
+
+import enum
+from collections.abc import Callable
+
+import msgspec
+
+from cluster.failsafe.ledger import Row
+from cluster.layout import Keys
+from cluster.store import Compare, Delete, Entry, Put, Target, Txn
+
+_SPI_LEN = 8
+
+
+class Fate(enum.Enum):
+    """What has become of a row."""
+
+    DONE = "done"
+    LOST = "lost"
+    """The chain names another, newer SA: ours is void."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The next transaction of a row."""
+
+    txn: Txn
+    last: bool
+    """Once it has succeeded, the row is written."""
+    double: bool = False
+    """It takes the chain away from another SA: the ticket was used twice."""
+
+
+def number_of(value: bytes) -> int:
+    """The number of the operation that wrote a session's value: see `frames.Claim.number`."""
+    return int.from_bytes(value[-8:], "big")
+
+
+def next_step(
+    keys: Keys,
+    row: Row,
+    session: Entry | None,
+    *,
+    lease_id: int,
+    shard_revision: int | None,
+    shard_of: Callable[[bytes], int],
+) -> Step | Fate:
+    """What to do for `row`, given what the store has of its chain. `shard_revision`: the record's
+    shard's, as owned; None: its process is lost, or the shard is.
+    """
+    claim = row.claim
+    key = keys.session(claim.chain)
+    version = session.version if session is not None else 0
+    if claim.void:
+        if session is None:
+            return Fate.DONE
+        there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
+        gone = (Delete(key), *_gone(keys, row), Delete(keys.ticket(claim.chain)))
+        return Step(Txn(there, gone), last=True)
+    ours = session is not None and session.value[:_SPI_LEN] == claim.spi
+    if session is not None and version >= claim.generation and not ours:
+        if number_of(session.value) > claim.number:
+            return Fate.LOST
+        other = session.value[:_SPI_LEN]
+        there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
+        gone = (Delete(key), Delete(keys.record(shard_of(other), other)))
+        return Step(Txn(there, gone), last=False, double=True)
+    compares: tuple[Compare, ...] = (Compare(key, Target.VERSION, version),)
+    put = (Put(key, claim.spi + claim.op_id, lease_id),) if version < claim.generation else ()
+    if version + 1 < claim.generation:
+        return Step(Txn(compares, put), last=False)
+    if shard_revision is None or not claim.record:
+        return Step(Txn(compares, (*put, *_gone(keys, row))), last=True)
+    compares += (Compare(keys.shard(claim.shard), Target.MOD_REVISION, shard_revision),)
+    record = Put(keys.record(claim.shard, claim.spi), claim.record, lease_id)
+    success = (*put, record, *_replaced(keys, row), *_ticket(keys, row, lease_id))
+    return Step(Txn(compares, success), last=True)
+
+
+def _gone(keys: Keys, row: Row) -> tuple[Delete, ...]:
+    claim = row.claim
+    return Delete(keys.record(claim.shard, claim.spi)), *_replaced(keys, row)
+
+
+def _replaced(keys: Keys, row: Row) -> tuple[Delete, ...]:
+    return tuple(Delete(keys.record(shard, spi)) for shard, spi in row.gone)
+
+
+def _ticket(keys: Keys, row: Row, lease_id: int) -> tuple[Put | Delete, ...]:
+    sealed, key = row.claim.ticket, keys.ticket(row.claim.chain)
+    if sealed is None:
+        return ()
+    return (Put(key, sealed, lease_id),) if sealed else (Delete(key),)
