@@ -18,11 +18,11 @@ import msgspec
 from cluster.batch import (
     BATCH_OCTETS_MAX,
     BATCH_OPS_MAX,
+    MOVES,
     OP_ID_LEN,
     OP_OVERHEAD_OCTETS,
     RECORD_OCTETS_MAX,
     Installed,
-    MOVES,
     Lane,
     Op,
     OpKind,

@@ -32,8 +32,12 @@ class Audit:
         shard_of: Callable[[bytes], int],
         established: Callable[[], Iterable[SaCore]],
         drop: Callable[[bytes], None],
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`drop(spi)`: the SA's chain names another."""
+        """`drop(spi)`: the SA's chain names another. `settled`: whether the store has all that was
+        done; an SA made without it isn't there yet.
+        """
+        self._settled = settled
         self._store = store
         self._keys = keys
         self._shard_of = shard_of
@@ -61,6 +65,8 @@ class Audit:
         return dict(sorted(held.items()))
 
     async def _look(self, shard: int, sessions: dict[bytes, bytes]) -> None:
+        if not self._settled():
+            return
         try:
             records = await self._store.scan(self._keys.shard_records(shard))
             stored = {entry.key.rpartition(b"/")[2]: None for entry in records.entries}

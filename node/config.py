@@ -83,6 +83,9 @@ class ClusterConfig(msgspec.Struct, frozen=True):
         int, Meta(ge=1, le=SHARDS_MAX, description=f"a power of two from 1 to {SHARDS_MAX}")
     ] = 64
     when_isolated: Annotated[Literal["stop", "keep"], Meta(description='"stop" or "keep"')] = "stop"
+    failsafe_tickets: Annotated[
+        Literal["accept", "refuse"], Meta(description='"accept" or "refuse"')
+    ] = "accept"
 
 
 class StoreConfig(msgspec.Struct, frozen=True):

@@ -9,6 +9,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.failsafe.flush import Flush, FlushParts
+from cluster.failsafe.gate import Gate, Me
+from cluster.failsafe.ledger import Live, Row
+from cluster.layout import NORMAL
+from cluster.seams import Spawn
 from cluster.standing import State
 
 if TYPE_CHECKING:
@@ -45,16 +50,90 @@ class FileBook:
 
 
 class Standby:
-    """Carries out the policies of a gateway without the store."""
+    """Carries out the policies of a gateway without the store. What `cluster.failsafe` asks about
+    this gateway, and tells it, comes here (`Others`, `Told`).
+    """
 
     def __init__(self, node: "Node") -> None:
         """`node`: with its ownership and its outage built."""
         self._node = node
+        self._hosts: dict[str, str] = {}
+        """Of the frozen roster."""
+        self._addresses: dict[str, str] = {}
+        seams, outage, me = node.seams, node.outage, node.config.member.name
+        refuse = node.config.cluster.failsafe_tickets == "refuse"
+        self.gate = Gate(seams.link, seams.clock, Me(me, node.membership.incarnation, refuse), self)
+        self.flush = Flush(
+            FlushParts(
+                seams.store,
+                node.keys,
+                seams.clock,
+                node.membership,
+                node.state,
+                outage,
+                self.gate,
+                node.ownership.revision_of,
+                node.codec.shard_of,
+                self,
+            )
+        )
         node.membership.standing.on_changed.append(self._stands)
-        node.outage.on_failsafe.append(self._failsafe)
-        node.ownership.may_claim_from = node.outage.may_claim_from
-        node.heartbeats.also = node.outage.pledgees
-        node.outage.listen(node.dispatch)
+        outage.on_failsafe.append(self._failsafe)
+        outage.hears = node.heartbeats.hears
+        self.gate.bound = lambda name: name in outage.given
+        node.ownership.may_claim_from = self._may_claim_from
+        node.heartbeats.also = lambda: {**outage.pledgees(), **self._addresses}
+        outage.listen(node.dispatch)
+        self.gate.listen(node.dispatch)
+
+    def start(self, spawn: Spawn) -> None:
+        """Ask, answer, repeat and write back, for ever."""
+        spawn(self._node.outage.run(), "outage")
+        spawn(self.gate.run(), "failsafe gate")
+        spawn(self.flush.run(), "failsafe flush")
+
+    def settled(self) -> bool:
+        """Whether the store has all that was done."""
+        node = self._node
+        return not node.outage.failsafe and node.state.state.mode == NORMAL
+
+    # -- what `cluster.failsafe` asks
+
+    def heard(self, name: str) -> bool:
+        """See `Others.heard`."""
+        incarnation = self._node.outage.pledges.roster.get(name, "")
+        return self._node.heartbeats.hears(name, incarnation)
+
+    def elsewhere(self, name: str) -> bool:
+        """See `Others.elsewhere`."""
+        host = self._hosts.get(name)
+        return host is not None and host != self._node.config.member.host
+
+    def live(self) -> dict[bytes, Live]:
+        """See `Others.live`."""
+        return {
+            core.chain: Live(core.generation, core.spi)
+            for core, _path in self._node.gateway.endpoint.established()
+        }
+
+    # -- what it tells
+
+    def used_twice(self, row: Row) -> None:
+        """See `Told.used_twice`."""
+        chain = row.claim.chain.hex()
+        self._node.events.write("used_twice", chain=chain, generation=row.claim.generation)
+        self._node.seams.log.error(
+            "a ticket was used twice while etcd was away; the older SA is dropped", chain=chain
+        )
+
+    def void(self, row: Row) -> None:
+        """See `Told.void`."""
+        self._node.drop(row.claim.spi, "resumed elsewhere")
+
+    # -- what happens
+
+    def _may_claim_from(self, owner: str) -> bool:
+        return self.settled() and self._node.outage.may_claim_from(owner)
 
     def _stands(self, state: State, why: str) -> None:
         node = self._node
@@ -71,12 +150,21 @@ class Standby:
             )
 
     def _failsafe(self, begins: bool) -> None:
-        log = self._node.seams.log
-        if begins:
-            log.warning(
-                "failsafe: the store answers nobody, and all gateways have pledged to leave each "
-                "other's shards alone; bring the store back",
-                roster=self._node.outage.pledges.roster,
-            )
-        else:
-            log.info("failsafe is over")
+        node = self._node
+        if not begins:
+            self._addresses = {}
+            node.seams.log.info("failsafe is over: the store has everything again")
+            return
+        members, roster = node.membership.members, node.outage.pledges.roster
+        self._hosts = {name: record.host for name, record in members.items()}
+        self._addresses = {
+            name: record.rpc_address
+            for name, record in members.items()
+            if name != node.config.member.name
+        }
+        self.gate.begin(tuple(roster))
+        node.seams.log.warning(
+            "failsafe: the store answers nobody, and all gateways have pledged to leave each "
+            "other's shards alone; bring the store back",
+            roster=" ".join(roster),
+        )

@@ -68,9 +68,18 @@ class ClusterRefusals:
     def used(self, shown: TicketBody | Reference) -> Used:
         """See `Refusals.used`."""
         spent, chain, generation = self.spent, shown.chain, shown.generation
+        if self._node.outage.failsafe:
+            return self._used_without_store(shown)
         if not spent.used(chain, generation, shown.expires_wall_s):
             return Used.NO
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
+
+    def _used_without_store(self, shown: TicketBody | Reference) -> Used:
+        """Nothing can be confirmed now, and what a reference points to can't be read."""
+        if isinstance(shown, Reference) or self._node.standby.gate.refuses_tickets():
+            return Used.YES
+        spent = self.spent.used(shown.chain, shown.generation, shown.expires_wall_s)
+        return Used.YES if spent else Used.NO
 
     # -- for the journal
 

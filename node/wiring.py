@@ -142,6 +142,7 @@ class Node:
         self.vault: RecordVault
         self.adopter: Adopter
         self.spis: ShardSpis
+        self.standby: Standby
         self.gateway: Gateway
         self.sockets: Sockets
 
@@ -173,7 +174,7 @@ class Node:
         await self.membership.join()
         await self._patiently(self.rings.load_or_create)  # what changed before others saw the name
         spawn(self.heartbeats.run(), "heartbeats")
-        spawn(self.outage.run(), "outage")
+        self.standby.start(spawn)
         await self.ownership.start()
         self.mirrors.start(spawn)
         self.refusals.start(spawn)
@@ -204,6 +205,7 @@ class Node:
             settings=OwnershipSettings(),
         )  # fmt: skip
         self.counters = EndpointCounters(self)
+        self.standby = Standby(self)
         self.mirrors = Mirrors(
             seams.link,
             me=member.name,
@@ -228,6 +230,8 @@ class Node:
                 on_state=self._journal_state,
                 on_latency=self.metrics.commit.add,
                 obey=self.refusals.obey,
+                restrained=self.outage.restrained,
+                gate=self.standby.gate,
                 revoked=self.refusals.forbids,
             ),
         )
@@ -269,7 +273,8 @@ class Node:
             self.keys,
             shard_of=self.codec.shard_of,
             established=lambda: [core for core, _ in self.gateway.endpoint.established()],
-            drop=lambda spi: self._drop(spi, "resumed elsewhere"),
+            drop=lambda spi: self.drop(spi, "resumed elsewhere"),
+            settled=self.standby.settled,
         )
 
     def _listen(self) -> None:
@@ -281,7 +286,6 @@ class Node:
         on(Return, lambda _sender, frame: self._return(frame))
         on(Superseded, lambda _sender, frame: self._superseded(frame))
         self.refusals.listen()
-        self.standby = Standby(self)
         roster, write = self.membership.roster, self.events.write
         roster.on_joined.append(lambda name: write("member_joined", member=name))
         roster.on_gone.append(self._declared_dead)
@@ -358,6 +362,8 @@ class Node:
         journal = self.journal
         if journal.pending >= COMMITS_MAX:
             return "commits_full"
+        if self.outage.failsafe:
+            return "" if self.standby.gate.can_answer() else "store_away"
         failing = journal.pending > 0 and journal.state is not JournalState.OK
         return "store_away" if failing or not self.membership.store_ok else ""
 
@@ -424,7 +430,7 @@ class Node:
         spis = self.spis.take(shard, self.gateway.endpoint.spis)
         self.adopter.tell_heir(shard, spis)
         for spi in spis:
-            self._drop(spi, "shard lost")
+            self.drop(spi, "shard lost")
 
     def _count_shards(self, kind: str) -> None:
         """One event for the shards that changed in one step of the loop."""
@@ -449,12 +455,13 @@ class Node:
         self.adopter.replaced(frame.spi)
         core = self.gateway.endpoint.find(frame.spi)
         if core is not None and core.chain == frame.chain:
-            self._drop(frame.spi, "resumed elsewhere")
+            self.drop(frame.spi, "resumed elsewhere")
 
     def _return(self, frame: Return) -> None:
         self.sockets.send(Datagram(frame.data, Path(frame.local, frame.remote)))
 
-    def _drop(self, spi: bytes, why: str) -> None:
+    def drop(self, spi: bytes, why: str) -> None:
+        """Let go of an SA without a word to its peer."""
         outcome = self.gateway.endpoint.drop(spi, why)
         if outcome is not None:
             self.gateway.lane.carry_out(outcome)

@@ -11,7 +11,7 @@ Rules:
   too; then it stops, writes the rest, and says so in the state (`flushed`). If one of them is lost
   before it is through, it takes that back and goes on.
 - Who restarted says so (`lost`), and an operator says it of who won't come back. Then everybody
-  writes the chains that he knows the lost one to have answered for, and says anew that he is through.
+  writes the chains that he knows the lost one to have answered for, and says anew that he has.
 - A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped.
 """
 
@@ -147,7 +147,7 @@ class Flush:
             await self._parts.state.change(msgspec.structs.replace(state, flushed=marks))
             self._marked = False
             if self._parts.outage.failsafe:
-                self._parts.gate.begin(self._parts.outage.pledges.roster)
+                self._parts.gate.begin(tuple(self._parts.outage.pledges.roster))
             return
         await self._perhaps_end()
 
@@ -260,4 +260,3 @@ class Flush:
         if fate is Fate.LOST or self._parts.shard_revision(row.claim.shard) is None:
             self._parts.told.void(row)
         self._parts.gate.written(row)
-

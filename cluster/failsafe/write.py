@@ -5,11 +5,11 @@ without the store; the last put brings the record. Steps are proposed from what 
 it, so any of them may be repeated, lost or overtaken by another member's.
 
 ```
-the store's version < the row's generation   put session           compare version; last: with record
-             = , and it names the row's SA   put or delete record  compare version and shard
-             = or >, and another SA          the older of the two goes: if it is the row's, void it;
-                                             else delete the chain, and count up again
-a row that ends its chain                    delete session, record, ticket
+version < the row's generation     put session; with the last one the record   compare version
+        = , and it is the row's SA put or delete the record                    and shard
+        = or >, and another SA     the older of the two goes: if it is the row's, void it;
+                                   else delete the chain, and count up again
+the row ends its chain             delete session, record and ticket
 ```
 
 What a lost process had answered for is void but for its chain: its SA is declared dead, its record

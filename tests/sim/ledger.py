@@ -57,7 +57,7 @@ class Ledger:
         self._keys = Keys(cluster)
         self._kek = kek
         self._clock = clock
-        self._vault = RecordVault(lambda: self.rings[-1], clock, SeededRng(0, "nobody seals here"))
+        self.vault = RecordVault(lambda: self.rings[-1], clock, SeededRng(0, "nobody seals here"))
         self._ivs: dict[bytes, bytes] = {}
         self.findings = Findings() if findings is None else findings
         self.on_ring: list[Callable[[KeyRing, KeyRing, dict[str, str]], None]] = []
@@ -84,6 +84,9 @@ class Ledger:
         """What is revoked: key → rule."""
         self.revoked_identities: dict[str, float] = {}
         """Identity → authentications until then; told by who revoked it, the store has a hash."""
+        self.loose: dict[bytes, None] = {}
+        """Chains that a member moved on without the store while another member was lost: by policy
+        their tickets may be used twice, which is found afterwards."""
         self.values: list[bytes] = []
         """Everything that was ever written, once."""
         self.commits = 0
@@ -232,7 +235,7 @@ class Ledger:
         if self._ivs.setdefault(head, digest) != digest:
             self.findings.broken("I4", f"two records under one key and counter: {op.key!r}")
         try:
-            return self._vault.open_record(op.value, op.key)
+            return self.vault.open_record(op.value, op.key)
         except Incompatible as error:
             self.findings.broken("I2", f"a record that nobody can read: {error}")
             return b""

@@ -16,6 +16,7 @@ TICKETS: tuple[Scalar, ...] = ("auto", "by-value", "by-reference")
 
 POLICIES: tuple[tuple[str, str, tuple[Scalar, ...]], ...] = (
     ("cluster", "when_isolated", ("stop", "stop", "keep")),
+    ("cluster", "failsafe_tickets", ("accept", "refuse")),
     ("member", "mirrors", (0, 1, 2)),
     ("member", "lease_ttl_s", (5, 5, 8)),
     ("ike", "ticket_lifetime_s", (30, 300, 3600)),

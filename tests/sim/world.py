@@ -26,6 +26,7 @@ from tests.sim.net import PacketNet, Weather
 from tests.sim.seams import SeededRng, SimClock
 from tests.sim.store import FaultyStore, StoreClock
 from tests.sim.trace import Trace
+from tests.sim.without_store import WithoutStore
 
 PSK_HEX = "5ec7e7" * 10 + "5ec7"
 POLL_S = 0.05
@@ -99,6 +100,8 @@ class World:
         for gateway in self.gateways:
             gateway.begin_anew = lambda each: each.boot(*self.next_life(each))
         self.invariants.watch(self.gateways, self.links)
+        self.without_store = WithoutStore(self.ledger, self.gateways, CLUSTER)
+        self.links.observers.append(self.without_store.frame)
         self.clients = [self.client(number) for number in range(size.clients)]
 
     def rng(self, name: str) -> SeededRng:
@@ -285,7 +288,8 @@ class World:
                     if event.revision <= revision:
                         self.findings.broken("I5", f"{gateway.name} installed an older ring")
                     revision = event.revision
-                if event.kind == "sa_established":
+                chain = event.chain
+                if event.kind == "sa_established" and bytes.fromhex(chain) not in self.ledger.loose:
                     tickets.established(
                         gateway.name, bytes.fromhex(event.chain), event.generation,
                         bytes.fromhex(event.spi),
