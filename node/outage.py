@@ -128,7 +128,9 @@ class Standby:
 
     def void(self, row: Row) -> None:
         """See `Told.void`."""
-        self._node.drop(row.claim.spi, "resumed elsewhere")
+        node, claim = self._node, row.claim
+        node.drop(claim.spi, "resumed elsewhere")
+        node.replaced(claim.chain, claim.spi)  # who owns the shard now may have found its record
 
     # -- what happens
 

@@ -253,7 +253,7 @@ class Node:
             self.refusals,
         )
         sparse = SparseLog(seams.log, seams.clock)
-        reporter = Reporter(self.metrics, self.events, sparse, self._replaced)
+        reporter = Reporter(self.metrics, self.events, sparse, self.replaced)
         lane = Lane(
             endpoint, JournalCommits(self.journal, self.codec, self.refusals), seams.kernel,
             self.sockets, seams.clock, reporter, self._send_back,
@@ -444,7 +444,7 @@ class Node:
             self.events.write(kind, count=count, why="claim")
             self.seams.log.info(kind, count=count)
 
-    def _replaced(self, chain: bytes, spi: bytes) -> None:
+    def replaced(self, chain: bytes, spi: bytes) -> None:
         """A session was resumed here: whoever holds its former SA is to drop it."""
         self.adopter.replaced(spi)
         owner = self.ownership.owner_of(self.codec.shard_of(spi))

@@ -47,7 +47,7 @@ class Told(Protocol):
         ...
 
     def void(self, row: Row) -> None:
-        """This member's SA of that row isn't the chain's: it is to be dropped."""
+        """The SA of that row isn't the chain's, or its newest state is lost: drop it."""
         ...
 
 
@@ -254,9 +254,9 @@ class Flush:
         self.written += 1
         if fate is Fate.LOST:
             self._parts.told.used_twice(row)
+        if lost or fate is Fate.LOST or self._parts.shard_revision(row.claim.shard) is None:
+            self._parts.told.void(row)
         if lost:
             self._written_of_lost[row.claim.chain, row.claim.op_id] = None
-            return
-        if fate is Fate.LOST or self._parts.shard_revision(row.claim.shard) is None:
-            self._parts.told.void(row)
-        self._parts.gate.written(row)
+        else:
+            self._parts.gate.written(row)

@@ -2,7 +2,7 @@
 
 ```
 REDEEM, REKEY, REVOKE   ask the chain's home, which serialises; then as the others
-all                     every member of the roster that is heard keeps it, one of them on another host
+all                     every member that is heard keeps it, one of them on another host
 ```
 
 Rules:

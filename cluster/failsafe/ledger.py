@@ -94,9 +94,7 @@ class Ledger:
     def of_lost(self, lost: Mapping[str, str]) -> list[Row]:
         """What processes that are lost (member → incarnation) had answered for, or may have."""
         return [
-            row
-            for row in self.rows.values()
-            if lost.get(row.claim.owner) == row.claim.incarnation
+            row for row in self.rows.values() if lost.get(row.claim.owner) == row.claim.incarnation
         ]
 
     def _behind(self, chain: bytes, generation: int, spi: bytes) -> bool:

@@ -1,0 +1,215 @@
+"""Operations carried out without the store: who is asked, what is waited for, how it ends."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from cluster.batch import Op, OpKind, Outcome, Pending
+from cluster.dispatch import Dispatch
+from cluster.failsafe.frames import Held
+from cluster.failsafe.gate import Gate, Me, home_order
+from cluster.failsafe.ledger import Live
+from cluster.link import Frame
+from tests.sim.loop import SimLoop
+from tests.sim.seams import SimClock
+
+ROSTER = ("a", "b", "c")
+CHAIN = bytes(15) + b"h"
+HOME = home_order(CHAIN, ROSTER)[0]
+NEXT, LAST = (name for name in home_order(CHAIN, ROSTER)[1:])
+
+
+class Net:
+    """Members with gates; frames wait until they are let through."""
+
+    def __init__(self, hosts: Mapping[str, str] | None = None, *, refuse: bool = False) -> None:
+        self.hosts = hosts or {name: f"host-{name}" for name in ROSTER}
+        self.lost: set[str] = set()
+        self.flight: list[tuple[str, str, Frame]] = []
+        self.members = {name: Member(self, name, refuse) for name in ROSTER}
+
+    def run(self) -> None:
+        while self.flight:
+            sender, receiver, frame = self.flight.pop(0)
+            if receiver not in self.lost:
+                self.members[receiver].hear(sender, frame)
+
+    def repeat(self) -> None:
+        for member in self.members.values():
+            for work in list(member.gate._works.values()):
+                member.gate._push(work)
+            member.gate._pay()
+        self.run()
+
+
+class Member:
+    """One gate, and what it asks; it is its own link."""
+
+    def __init__(self, net: Net, name: str, refuse: bool) -> None:
+        self.net, self.name = net, name
+        self.known: dict[bytes, Live] = {}
+        self.ended: list[Outcome | None] = []
+        self.gate = Gate(self, SimClock(SimLoop()), Me(name, f"{name}1", refuse), self)
+        self.gate.listen(Dispatch(self))
+        self.gate.begin(ROSTER)
+
+    def send(self, member: str, frame: Frame) -> bool:
+        self.net.flight.append((self.name, member, frame))
+        return True
+
+    def on_frame(self, handler) -> None:
+        self.hear = handler
+
+    def set_peers(self, addresses: dict[str, str]) -> None:
+        """Everybody is a peer."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def heard(self, name: str) -> bool:
+        return name not in self.net.lost
+
+    def elsewhere(self, name: str) -> bool:
+        return self.net.hosts[name] != self.net.hosts[self.name]
+
+    def live(self) -> dict[bytes, Live]:
+        return self.known
+
+    def take(self, kind: OpKind, generation: int, sa: int, serial: int = 1) -> None:
+        spi = b"%08d" % sa
+        op = Op(kind, CHAIN, generation, 3, spi, b"record", None, 1e9)
+        pending = Pending(
+            op, lambda _outcome: None, serial=serial, op_id=self.name.encode() * 16,
+            shard_revision=1, epoch=0, submitted_s=0.0,
+        )  # fmt: skip
+        pending.sealed = b"sealed"
+        self.gate.take(pending, lambda _pending, outcome: self.ended.append(outcome))
+
+
+def test_nothing_is_answered_before_another_host_keeps_it():
+    net = Net()
+    net.members[HOME].take(OpKind.CREATE, 0, 1)
+    assert net.members[HOME].ended == []
+    net.run()
+    assert net.members[HOME].ended == [Outcome.COMMITTED]
+    assert all(CHAIN in member.gate.ledger.rows for member in net.members.values())
+
+
+def test_members_on_the_same_host_are_not_enough():
+    net = Net(dict.fromkeys(ROSTER, "host"))
+    net.members[HOME].take(OpKind.CREATE, 0, 1)
+    net.run()
+    net.repeat()
+    assert net.members[HOME].ended == []
+    assert not net.members[HOME].gate.can_answer()
+    net.members[HOME].gate.stop()
+    assert net.members[HOME].ended == [None]
+
+
+def test_every_member_that_is_heard_keeps_it_before_it_is_answered():
+    net = Net()
+    member = net.members[HOME]
+    member.take(OpKind.CREATE, 0, 1)
+    op_id = next(iter(member.gate._works))
+    net.flight.clear()
+    member.hear(NEXT, Held(op_id, kept=True))
+    assert member.ended == []
+    member.hear(LAST, Held(op_id, kept=True))
+    assert member.ended == [Outcome.COMMITTED]
+
+
+@pytest.mark.parametrize("first", ROSTER)
+@pytest.mark.parametrize("second", ROSTER)
+def test_one_ticket_at_two_members_is_used_once(first: str, second: str):
+    net = Net()
+    net.members[first].take(OpKind.REDEEM, 1, 1)
+    net.members[second].take(OpKind.REDEEM, 1, 2, serial=2)
+    net.run()
+    ended = net.members[first].ended + (net.members[second].ended if first != second else [])
+    assert sorted(o.value for o in ended if o) == ["committed", "superseded"]
+
+
+def test_a_home_that_is_not_asked_grants_nothing_and_the_home_decides():
+    net = Net()
+    net.members[NEXT].take(OpKind.REDEEM, 1, 1)
+    assert [(receiver, type(frame).__name__) for _, receiver, frame in net.flight] == [
+        (HOME, "ClaimAsk")
+    ]
+
+
+def test_who_knows_better_says_no():
+    net = Net()
+    net.members[LAST].known = {CHAIN: Live(2, b"another!")}
+    net.members[NEXT].take(OpKind.REDEEM, 1, 1)
+    net.run()
+    assert net.members[NEXT].ended == [Outcome.SUPERSEDED]
+
+
+def test_an_sa_whose_session_went_on_elsewhere_changes_nothing_any_more():
+    net = Net()
+    net.members[NEXT].take(OpKind.REDEEM, 1, 2)
+    net.run()
+    net.members[LAST].take(OpKind.WRITE, 1, 1)
+    net.run()
+    assert net.members[LAST].ended == [Outcome.SUPERSEDED]
+
+
+def test_with_one_lost_tickets_are_accepted_and_it_is_told_afterwards():
+    net = Net()
+    net.lost.add(HOME)
+    net.members[NEXT].take(OpKind.REDEEM, 1, 1)
+    net.run()
+    assert net.members[NEXT].ended == [Outcome.COMMITTED]
+    net.lost.clear()
+    net.repeat()
+    assert net.members[HOME].gate.ledger.rows[CHAIN].claim.owner == NEXT
+    net.members[HOME].take(OpKind.REDEEM, 1, 2)
+    net.run()
+    assert net.members[HOME].ended == [Outcome.SUPERSEDED]
+    net.repeat()
+    assert net.flight == []
+
+
+def test_with_one_lost_tickets_are_refused_by_policy_and_sessions_begin():
+    net = Net(refuse=True)
+    member = net.members[NEXT]
+    assert not member.gate.refuses_tickets()
+    net.lost.add(HOME)
+    assert member.gate.refuses_tickets()
+    member.take(OpKind.REDEEM, 1, 1)
+    member.take(OpKind.CREATE, 0, 2)
+    net.run()
+    assert member.ended == [Outcome.SUPERSEDED, Outcome.COMMITTED]
+
+
+def test_what_was_lost_on_the_way_is_sent_again():
+    net = Net()
+    net.members[NEXT].take(OpKind.REDEEM, 1, 1)
+    for _ in range(3):
+        net.flight.clear()
+        for work in net.members[NEXT].gate._works.values():
+            net.members[NEXT].gate._push(work)
+    net.run()
+    net.repeat()
+    assert net.members[NEXT].ended == [Outcome.COMMITTED]
+
+
+def test_who_is_bound_by_nothing_serialises_and_keeps_nothing():
+    net = Net()
+    free = net.members[LAST].gate
+    free.over()
+    net.members[HOME].take(OpKind.CREATE, 0, 1)
+    net.run()
+    assert free.begun_ledger is None
+    free.bound = lambda name: name == HOME
+    net.repeat()
+    assert net.members[HOME].ended == [Outcome.COMMITTED]
+
+
+def test_what_is_not_decided_goes_back_to_the_journal():
+    net = Net()
+    net.members[NEXT].take(OpKind.REDEEM, 1, 1)
+    net.members[NEXT].gate.stop()
+    assert net.members[NEXT].ended == [None]
+    net.run()
+    assert net.members[NEXT].gate.rows() == []

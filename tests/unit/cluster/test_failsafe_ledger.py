@@ -1,0 +1,235 @@
+"""The ledger of what was done without the store, and what a row of it becomes in the store."""
+
+import asyncio
+
+import pytest
+
+from cluster.failsafe.frames import Claim
+from cluster.failsafe.ledger import Ledger, Live, Row
+from cluster.failsafe.write import Fate, Step, next_step
+from cluster.layout import Keys
+from cluster.store import Put, Txn, TxnResult
+from cluster.store_memory import MemoryStore
+from tests.unit.cluster.fakes import LoopClock
+
+KEYS = Keys("sample")
+CHAIN = bytes(15) + b"c"
+SHARD = 3
+REPLACED = (5, b"replaced")
+
+
+def op_id(number: int) -> bytes:
+    return bytes(8) + number.to_bytes(8, "big")
+
+
+def spi(number: int) -> bytes:
+    return b"spi" + number.to_bytes(5, "big")
+
+
+def claim(generation: int, sa: int, number: int, **changed: object) -> Claim:
+    values: dict[str, object] = {
+        "op_id": op_id(number),
+        "chain": CHAIN,
+        "generation": generation,
+        "spi": spi(sa),
+        "shard": SHARD,
+        "owner": "a",
+        "incarnation": "a1",
+        "expires_wall_s": 1e9,
+        "record": b"sealed %d" % number,
+        "ticket": None,
+        "gone": (),
+        "void": False,
+    }
+    values.update(changed)
+    return Claim(**values)  # type: ignore[arg-type]
+
+
+def test_a_home_grants_a_generation_once_and_says_the_same_again():
+    ledger = Ledger({})
+    assert ledger.grant(op_id(1), CHAIN, 4, spi(1))
+    assert ledger.grant(op_id(1), CHAIN, 4, spi(1))
+    assert not ledger.grant(op_id(2), CHAIN, 4, spi(2))
+    assert not ledger.grant(op_id(3), CHAIN, 3, spi(3))
+    assert ledger.grant(op_id(4), CHAIN, 5, spi(4))
+
+
+def test_a_home_grants_nothing_that_is_known_to_be_spent():
+    ledger = Ledger({CHAIN: Live(5, spi(9))})
+    assert not ledger.grant(op_id(1), CHAIN, 4, spi(1))
+    assert ledger.grant(op_id(2), CHAIN, 5, spi(1))
+    ledger = Ledger({})
+    assert ledger.keep(claim(5, 9, 1))
+    assert not ledger.grant(op_id(2), CHAIN, 4, spi(1))
+
+
+def test_of_a_chain_the_newest_is_kept_and_the_older_objected_to():
+    ledger = Ledger({})
+    assert ledger.keep(claim(2, 1, 10))
+    assert ledger.keep(claim(2, 1, 12))
+    assert ledger.keep(claim(2, 1, 11))  # late, of the same SA
+    assert ledger.rows[CHAIN].claim.number == 12
+    assert not ledger.keep(claim(2, 2, 20))  # another SA of that generation
+    assert not ledger.keep(claim(1, 3, 30))
+    assert ledger.keep(claim(3, 2, 13, shard=4))
+    assert ledger.rows[CHAIN].gone == ((SHARD, spi(1)),)
+
+
+def test_what_lives_here_from_before_is_objected_with():
+    ledger = Ledger({CHAIN: Live(3, spi(9))})
+    assert not ledger.keep(claim(3, 1, 1))
+    assert not ledger.keep(claim(2, 1, 1))
+    assert ledger.keep(claim(3, 9, 1))
+    assert ledger.keep(claim(4, 2, 2))
+
+
+def test_what_the_store_carried_out_late_is_overtaken_by_what_is_kept():
+    ledger = Ledger({})
+    assert ledger.committed(CHAIN, 2, spi(1))
+    assert not ledger.keep(claim(2, 2, 1))
+    assert ledger.keep(claim(3, 2, 1))
+    assert not ledger.committed(CHAIN, 2, spi(1))
+    assert not ledger.committed(CHAIN, 3, spi(1))
+
+
+def test_only_what_was_answered_here_is_to_be_written():
+    ledger = Ledger({})
+    mine = claim(1, 1, 1)
+    ledger.keep(mine)
+    assert list(ledger.unwritten) == []
+    ledger.answered(mine)
+    assert list(ledger.unwritten) == [CHAIN]
+    assert ledger.of_lost({"a": "a0"}) == []
+    assert [row.claim for row in ledger.of_lost({"a": "a1"})] == [mine]
+
+
+class Stored:
+    """A store that a row is written to, step by step."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(LoopClock())
+        self.doubles = 0
+
+    async def begin(self, version: int, sa: int, number: int) -> None:
+        for _ in range(version):
+            await self.put(KEYS.session(CHAIN), spi(sa) + op_id(number))
+        await self.put(KEYS.record(SHARD, spi(sa)), b"before")
+        await self.put(KEYS.record(*REPLACED), b"replaced")
+        await self.put(KEYS.shard(SHARD), b"owned")
+        entry = await self.store.get(KEYS.shard(SHARD))
+        assert entry is not None
+        self.shard_revision = entry.mod_revision
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        await self.store.commit(Txn((), (Put(key, value),)))
+
+    async def write(self, row: Row, *, lost: bool = False) -> Fate:
+        for _ in range(20):
+            step = next_step(
+                KEYS,
+                row,
+                await self.store.get(KEYS.session(CHAIN)),
+                lease_id=0,
+                shard_revision=None if lost else self.shard_revision,
+                shard_of=lambda _spi: SHARD,
+            )
+            if isinstance(step, Fate):
+                return step
+            assert isinstance(step, Step)
+            result = await self.store.commit(Txn((), (step.txn,)))
+            done = result.responses[0]
+            assert isinstance(done, TxnResult)
+            self.doubles += step.double and done.succeeded
+            if step.last and done.succeeded:
+                return Fate.DONE
+        raise AssertionError("without end")
+
+    async def chain(self) -> tuple[int, bytes]:
+        entry = await self.store.get(KEYS.session(CHAIN))
+        return (0, b"") if entry is None else (entry.version, entry.value[:8])
+
+    async def records(self) -> dict[bytes, bytes]:
+        entries = (await self.store.scan(KEYS.records)).entries
+        return {bytes.fromhex(e.key.rpartition(b"/")[2].decode()): e.value for e in entries}
+
+
+BIG = 1_790_000_000_000_000
+
+
+@pytest.mark.parametrize("generations", [1, 2, 5])
+def test_the_chain_gets_a_version_for_every_generation(generations: int):
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 1, 7)
+        row = Row(claim(2 + generations, 2, BIG), (REPLACED, (SHARD, spi(1))))
+        for _ in range(2):  # a second time changes nothing
+            assert await stored.write(row) is Fate.DONE
+            assert await stored.chain() == (2 + generations, spi(2))
+            assert await stored.records() == {spi(2): b"sealed %d" % BIG}
+        assert stored.doubles == 0
+
+    asyncio.run(main())
+
+
+def test_a_write_changes_the_record_and_not_the_chain():
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 1, 7)
+        assert await stored.write(Row(claim(2, 1, BIG), ())) is Fate.DONE
+        assert await stored.chain() == (2, spi(1))
+        assert (await stored.records())[spi(1)] == b"sealed %d" % BIG
+
+    asyncio.run(main())
+
+
+def test_an_end_deletes_the_record_and_a_revocation_the_chain_too():
+    async def main() -> None:
+        for void in (False, True):
+            stored = Stored()
+            await stored.begin(2, 1, 7)
+            row = Row(claim(3 if void else 2, 1, BIG, record=b"", void=void), (REPLACED,))
+            assert await stored.write(row) is Fate.DONE
+            assert await stored.chain() == ((0, b"") if void else (2, spi(1)))
+            assert await stored.records() == {}
+
+    asyncio.run(main())
+
+
+def test_of_a_lost_process_the_chain_is_written_and_the_sa_is_dead():
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 1, 7)
+        await stored.put(KEYS.record(SHARD, spi(2)), b"stale")
+        assert await stored.write(Row(claim(3, 2, BIG), ((SHARD, spi(1)),)), lost=True) is Fate.DONE
+        assert await stored.chain() == (3, spi(2))
+        assert spi(2) not in await stored.records()
+
+    asyncio.run(main())
+
+
+def test_a_record_is_not_written_into_a_shard_that_another_owns_now():
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 1, 7)
+        await stored.put(KEYS.shard(SHARD), b"claimed")
+        with pytest.raises(AssertionError, match="without end"):
+            await stored.write(Row(claim(3, 2, BIG), ()))
+        assert await stored.chain() == (2, spi(1))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("theirs", "fate"), [(BIG - 1, Fate.DONE), (BIG + 1, Fate.LOST)])
+def test_of_two_claims_the_newer_one_stands(theirs: int, fate: Fate):
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(3, 9, theirs)
+        assert await stored.write(Row(claim(3, 2, BIG), ())) is fate
+        if fate is Fate.DONE:
+            assert stored.doubles == 1
+            assert await stored.chain() == (3, spi(2))
+            assert spi(9) not in await stored.records()
+        else:
+            assert await stored.chain() == (3, spi(9))
+
+    asyncio.run(main())
