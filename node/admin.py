@@ -241,6 +241,18 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         async for step in self._steps(accept, context):
             yield step
 
+    async def WriteOffMember(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.WriteOffMemberRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.RotationStep]:
+        """See admin.proto."""
+        who = await self._let_in(context, member=False)
+
+        def write_off(progress: Callable[[str], None]) -> Awaitable[None]:
+            return self._view.write_off(request.name, who, progress)
+
+        async for step in self._steps(write_off, context):
+            yield step
+
     async def _keks_held(self) -> dict[str, Sequence[bytes]]:
         """Which key-encryption keys each member that answers holds."""
         held = {self._view.status().member: await self._view.read_keks()}

@@ -200,6 +200,11 @@ class AdminClient:
         request = admin_pb2.RewrapKeysRequest(kek_id=kek_id)
         return _each_step(self._stub.RewrapKeys(request, timeout=ROTATE_TIMEOUT_S))
 
+    def write_off(self, name: str) -> AsyncIterator[RotationStep]:
+        """Say that a member won't come back, step by step. Raises AdminError."""
+        request = admin_pb2.WriteOffMemberRequest(name=name)
+        return _each_step(self._stub.WriteOffMember(request, timeout=ROTATE_TIMEOUT_S))
+
     def accept_restore(self) -> AsyncIterator[RotationStep]:
         """Accept a store that was put back, step by step. Raises AdminError."""
         request = admin_pb2.AcceptRestoreRequest()

@@ -204,6 +204,13 @@ class NodeView(Protocol):
         """The revocations in force, oldest first."""
         ...
 
+    async def write_off(self, name: str, who: str, progress: Callable[[str], None]) -> None:
+        """Member `name` won't come back; a line per step. `who`: the operator, for the record.
+
+        Raises ClusterError.
+        """
+        ...
+
     async def accept_restore(self, who: str, progress: Callable[[str], None]) -> None:
         """Make the store, which is behind, the one that counts; a line per step. `who`: the
         operator, for the record. Also asked of a member that isn't ready.

@@ -92,6 +92,12 @@ class Standby:
         spawn(self.gate.run(), "failsafe gate")
         spawn(self.flush.run(), "failsafe flush")
 
+    async def write_off(self, name: str, who: str) -> None:
+        """An operator says that `name` won't come back. Raises ClusterError."""
+        await self.flush.write_off(name)
+        self._node.events.write("written_off", member=name, name=who)
+        self._node.seams.log.warning("a member is written off", member=name, operator=who)
+
     def settled(self) -> bool:
         """Whether the store has all that was done."""
         node = self._node

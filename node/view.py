@@ -131,6 +131,11 @@ class View:
             for rule_id, rule in self._node.refusals.rules.rules()
         ]
 
+    async def write_off(self, name: str, who: str, progress: Callable[[str], None]) -> None:
+        """Member `name` won't come back: nobody waits for it. Raises ClusterError."""
+        await self._node.standby.write_off(name, who)
+        progress(f"{name} is written off: its shards are claimed, its sessions resume elsewhere")
+
     async def accept_restore(self, who: str, progress: Callable[[str], None]) -> None:
         """Make the store, which is behind, the one that counts. Raises ClusterError."""
         node = self._node

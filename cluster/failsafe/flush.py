@@ -99,6 +99,8 @@ class Flush:
     async def _look(self) -> None:
         parts = self._parts
         state = parts.state.state
+        for name, incarnation in state.lost.items():
+            parts.outage.write_off(name, incarnation)
         if state.mode == FLUSHING:
             await self._flush(state)
         elif self._marked:
@@ -170,14 +172,19 @@ class Flush:
     async def write_off(self, name: str) -> None:
         """An operator says that `name` won't come back. Raises ClusterError."""
         parts = self._parts
-        state = parts.state.state
-        ended = parts.outage.write_off(name)
-        if state.mode == FLUSHING and name in state.roster and name not in state.lost:
-            if name in parts.membership.members:
-                raise Conflict(f"{name} lives: it is in the store's roster")
-            await self._lose(state, name)
-        elif not ended:
+        state, members, given = parts.state.state, parts.membership.members, parts.outage.given
+        if name in members:
+            raise Conflict(f"{name} lives: the store has it among the members")
+        waited_for = name in state.roster and name not in state.lost
+        if not waited_for and name not in given:
             raise Conflict(f"nothing waits for {name}")
+        roster = dict(state.roster)
+        if state.mode != FLUSHING:
+            roster = {each: record.incarnation for each, record in members.items()}
+        if name in given:
+            roster.setdefault(name, given[name].incarnation)
+        changed = msgspec.structs.replace(state, mode=FLUSHING, roster=dict(sorted(roster.items())))
+        await self._lose(changed, name)
 
     # -- writing
 

@@ -147,12 +147,12 @@ class Outage:
         self._send(self.pledges.over())
         self._tell()
 
-    def write_off(self, name: str) -> bool:
-        """An operator says that `name` won't come back; whether a pledge ended by it."""
-        ended = self.pledges.write_off(name)
-        if ended:
+    def write_off(self, name: str, incarnation: str) -> None:
+        """That process of `name` won't come back, the cluster has agreed on."""
+        given = self.pledges.given.get(name)
+        if given is not None and incarnation in ("", given.incarnation):
+            self.pledges.write_off(name)
             self._save()
-        return ended
 
     def store_answers(self) -> bool:
         """Whether the store, asked by me or through a relay, has answered of late. One that went

@@ -191,6 +191,14 @@ def keys_rewrap(whom: Reach, new_kek: Path, output: Output) -> None:
     _steps(whom, output, lambda client: client.rewrap(kek_id))
 
 
+def member_write_off(whom: Reach, name: str, output: Output, *, yes: bool) -> None:
+    """Say that a gateway won't come back, a line per step."""
+    if not yes:
+        what = f"if {name} still runs where nobody sees it, two gateways may serve one session"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes if it is gone for good"])
+    _steps(whom, output, lambda client: client.write_off(name))
+
+
 def store_accept_restore(whom: Reach, output: Output, *, yes: bool) -> None:
     """Accept a store that was put back, a line per step."""
     if not yes:

@@ -39,6 +39,8 @@ app.add_typer(revoke_app, name="revoke")
 app.add_typer(revocations_app, name="revocations")
 store_app = typer.Typer(no_args_is_help=True, help="The store that the cluster agrees in.")
 app.add_typer(store_app, name="store")
+member_app = typer.Typer(no_args_is_help=True, help="The gateways of the cluster.")
+app.add_typer(member_app, name="member")
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 ConfigOption = Annotated[
@@ -376,6 +378,26 @@ def revocations_list(
     from node.cli import admin, revoke
 
     revoke.listed(admin.reach(config, address, ca, cert, key), output)
+
+
+@member_app.command("write-off")
+def member_write_off(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The gateway's member.name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="It doesn't run any more, surely.")] = False,
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say that a gateway which died while etcd was away won't come back.
+
+    What the others pledged to it is released, and the mode is normal again without it.
+    """
+    from node.cli import admin
+
+    admin.member_write_off(admin.reach(config, address, ca, cert, key), name, output, yes=yes)
 
 
 @store_app.command("accept-restore")

@@ -56,6 +56,12 @@ class AcceptRestoreRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class WriteOffMemberRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
 class Member(_message.Message):
     __slots__ = ("name", "host", "incarnation", "state", "ike_addresses", "rpc_address", "shards", "sessions", "ring_revision", "heartbeat_age_s", "release")
     NAME_FIELD_NUMBER: _ClassVar[int]

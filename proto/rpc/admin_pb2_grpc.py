@@ -99,6 +99,11 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.AcceptRestoreRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
                 _registered_method=True)
+        self.WriteOffMember = channel.unary_stream(
+                '/standfast.admin.v1.Admin/WriteOffMember',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.WriteOffMemberRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -200,6 +205,14 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WriteOffMember(self, request, context):
+        """Says that a member won't come back: what was pledged to it is released, and the others don't wait
+        for what it did without the store. ABORTED if it is there, or nothing waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -266,6 +279,11 @@ def add_AdminServicer_to_server(servicer, server):
             'AcceptRestore': grpc.unary_stream_rpc_method_handler(
                     servicer.AcceptRestore,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.AcceptRestoreRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
+            ),
+            'WriteOffMember': grpc.unary_stream_rpc_method_handler(
+                    servicer.WriteOffMember,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.WriteOffMemberRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.RotationStep.SerializeToString,
             ),
     }
@@ -619,6 +637,33 @@ class Admin(object):
             target,
             '/standfast.admin.v1.Admin/AcceptRestore',
             proto_dot_rpc_dot_admin__pb2.AcceptRestoreRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteOffMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/WriteOffMember',
+            proto_dot_rpc_dot_admin__pb2.WriteOffMemberRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.RotationStep.FromString,
             options,
             channel_credentials,

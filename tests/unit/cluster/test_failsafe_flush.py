@@ -1,0 +1,198 @@
+"""The way back, between members on virtual time: who marks what when, and who is waited for."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from cluster.dispatch import Dispatch
+from cluster.errors import Conflict
+from cluster.failsafe.flush import Flush, FlushParts
+from cluster.failsafe.gate import Gate, Me
+from cluster.failsafe.ledger import Live, Row
+from cluster.failsafe.outage import MemoryBook, Outage
+from cluster.failsafe.pledge import Given
+from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
+from cluster.layout import FLUSHING, NORMAL
+from cluster.link import Heartbeat
+from cluster.state import StateKeeper
+from tests.unit.cluster.members import KEYS, Cluster, simulated
+from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, spi
+
+
+class Goer:
+    """One member with everything that it needs to go on without the store, and nothing else."""
+
+    def __init__(self, cluster: Cluster, name: str, life: int = 1, book: MemoryBook | None = None):
+        self.name, self.cluster = name, cluster
+        self.book = book or MemoryBook()
+        self.member, self.way = cluster.member(name, life)
+        self.link = cluster.net.join(name)
+        self.tasks: list[asyncio.Task[None]] = []
+        self.told: list[str] = []
+        clock = cluster.clock_of(name)
+        self.beats = Heartbeats(
+            self.link, clock, self.member, vitals=lambda: Vitals(0, 0, self.member.state),
+            settings=HeartbeatSettings(),
+        )  # fmt: skip
+        self.state = StateKeeper(self.way, KEYS, clock)
+        self.outage = Outage(self.link, clock, self.member, self.book)
+        self.outage.hears = self.beats.hears
+        self.gate = Gate(self.link, clock, Me(name, self.member.incarnation, False), self)
+        self.gate.bound = lambda other: other in self.outage.given
+        self.outage.on_failsafe.append(self.failsafe)
+        self.beats.also = self.outage.pledgees
+        self.flush = Flush(
+            FlushParts(
+                self.way, KEYS, clock, self.member, self.state, self.outage, self.gate,
+                lambda _shard: None, lambda _spi: 3, self,
+            )
+        )  # fmt: skip
+        dispatch = Dispatch(self.link)
+        dispatch.on(Heartbeat, self.beats.receive)
+        self.outage.listen(dispatch)
+        self.gate.listen(dispatch)
+
+    async def begin(self) -> "Goer":
+        await self.state.load_or_create(4)
+        await self.member.join()
+        runs = (
+            self.state.run, self.beats.run, self.outage.run, self.gate.run, self.flush.run,
+        )  # fmt: skip
+        self.tasks = [self.cluster.spawn(run(), self.name) for run in runs]
+        return self
+
+    def kill(self) -> None:
+        self.way.away = True
+        self.cluster.net.leave(self.link)
+        for task in (*self.tasks, *self.member._tasks):
+            task.cancel()
+
+    def failsafe(self, begins: bool) -> None:
+        if begins:
+            self.gate.begin(tuple(self.outage.pledges.roster))
+
+    def heard(self, name: str) -> bool:
+        return self.beats.hears(name, self.outage.pledges.roster.get(name, ""))
+
+    def elsewhere(self, name: str) -> bool:
+        return name != self.name
+
+    def live(self) -> dict[bytes, Live]:
+        return {}
+
+    def used_twice(self, row: Row) -> None:
+        self.told.append("twice")
+
+    def void(self, row: Row) -> None:
+        self.told.append("void")
+
+    def answer(self, generation: int, sa: int) -> None:
+        """Have answered for something without the store."""
+        mine = claim(
+            generation, sa, BIG + generation, owner=self.name, incarnation=self.member.incarnation
+        )
+        assert self.gate.ledger.keep(mine)
+        self.gate.ledger.answered(mine)
+
+
+async def in_failsafe(cluster: Cluster) -> list[Goer]:
+    goers = [await Goer(cluster, name).begin() for name in ("a", "b", "c")]
+    await asyncio.sleep(1)
+    for goer in goers:
+        goer.way.away = True
+    await asyncio.sleep(6)
+    assert all(goer.outage.failsafe for goer in goers)
+    return goers
+
+
+async def version(cluster: Cluster) -> int:
+    entry = await cluster.store.get(KEYS.session(CHAIN))
+    return 0 if entry is None else entry.version
+
+
+@simulated
+async def test_all_write_then_all_is_normal(cluster: Cluster) -> None:
+    a, b, _ = goers = await in_failsafe(cluster)
+    b.answer(3, 2)
+    a.way.away = False
+    await asyncio.sleep(3)
+    assert a.state.state.mode == FLUSHING  # the others aren't there
+    assert a.gate.open
+    for goer in goers:
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert await version(cluster) == 3
+    for goer in goers:
+        assert (goer.state.state.mode, goer.outage.failsafe, goer.gate.open) == (
+            NORMAL, False, False,
+        )  # fmt: skip
+        assert (dict(goer.outage.given), goer.gate.begun_ledger) == ({}, None)
+
+
+@simulated
+async def test_who_is_lost_is_waited_for_until_it_is_written_off(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    b.answer(2, 2)
+    lost = claim(2, 2, BIG + 2, owner="b", incarnation=b.member.incarnation)
+    assert a.gate.ledger.keep(lost)
+    b.kill()
+    a.way.away = c.way.away = False
+    await asyncio.sleep(20)
+    assert a.state.state.mode == FLUSHING
+    assert a.gate.open
+    with pytest.raises(Conflict, match="lives"):
+        await a.flush.write_off("c")
+    with pytest.raises(Conflict, match="nothing waits"):
+        await a.flush.write_off("z")
+    await c.flush.write_off("b")
+    await asyncio.sleep(3)
+    assert (a.state.state.mode, c.state.state.mode) == (NORMAL, NORMAL)
+    assert await version(cluster) == 2
+    assert (await cluster.store.get(KEYS.record(3, spi(2)))) is None
+    assert a.told == ["void"]
+    assert dict(a.outage.given) == dict(c.outage.given) == {}
+
+
+@simulated
+async def test_a_restarted_member_says_that_its_former_life_is_lost(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    lost = claim(1, 2, BIG + 2, owner="b", incarnation=b.member.incarnation)
+    assert c.gate.ledger.keep(lost)
+    b.kill()
+    a.way.away = c.way.away = False
+    await asyncio.sleep(5)
+    assert a.state.state.mode == FLUSHING
+    again = await Goer(cluster, "b", 2, b.book).begin()
+    await asyncio.sleep(5)
+    assert [g.state.state.mode for g in (a, again, c)] == [NORMAL] * 3
+    assert await version(cluster) == 1
+    assert dict(again.outage.given) == {}
+
+
+@simulated
+async def test_one_that_dies_before_it_has_written_lets_the_others_go_on(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    a.way.away = c.way.away = False
+    state = a.state.state
+    b.kill()
+    await asyncio.sleep(6)
+    state = a.state.state
+    marks = msgspec.structs.replace(state, flushed=("a", "c"))
+    await a.state.change(marks)
+    a.gate.stop()
+    c.gate.stop()
+    await asyncio.sleep(3)
+    assert (a.state.state.flushed, a.gate.open, c.gate.open) == ((), True, True)
+
+
+@simulated
+async def test_a_pledge_to_one_that_is_gone_ends_with_its_writing_off(cluster: Cluster) -> None:
+    a = await Goer(cluster, "a").begin()
+    b = await Goer(cluster, "b").begin()
+    a.outage.pledges.given["z"] = Given("z1", 1, "nowhere:1")
+    await asyncio.sleep(1)
+    await b.flush.write_off("z") if "z" in b.outage.given else await a.flush.write_off("z")
+    await asyncio.sleep(2)
+    assert dict(a.outage.given) == {}
+    assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
