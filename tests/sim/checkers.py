@@ -5,12 +5,14 @@ so that a bug can't hide itself. Findings are sentences; an empty list is a good
 
 - I3, one voice: nobody says two different things under one message ID (promise 5). But for one
   case: who has adopted an SA answers an INFORMATIONAL request once more, under a fence of its own,
-  if its record holds no answer; that has no effect, and says the same at the same length.
+  if no record ever held the first answer: that had no effect. What it says of itself may differ,
+  such as a ticket that is a reference now.
 - I4, no IV twice: an (SA, direction, IV) that was seen before carries the same octets (promise 5).
 - I6, single use: a ticket's (chain, generation) gives at most one IKE SA (promise 3).
 """
 
 import hashlib
+from collections.abc import Callable
 
 from proto.ike.effects import Path
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, PayloadType
@@ -33,9 +35,17 @@ PROTECTED = (PayloadType.SK, PayloadType.SKF)
 class WireChecker:
     """Reads every datagram that is sent."""
 
-    def __init__(self, findings: Findings | None = None) -> None:
+    def __init__(
+        self,
+        findings: Findings | None = None,
+        durable: Callable[[bytes], bool] = lambda _digest: False,
+    ) -> None:
+        """`durable(digest)`: whether a record has held an answer with that SHA-256."""
         self.findings = Findings() if findings is None else findings
-        self._said: dict[tuple[bytes | bool, ...], bytes] = {}
+        self._durable = durable
+        self._said: dict[tuple[bytes | bool, ...], tuple[bytes, bytes]] = {}
+        self._under: dict[tuple[bytes | bool, ...], bytes] = {}
+        """The same by fence: who was replaced and doesn't know it may answer, too."""
         self._ivs: dict[tuple[bytes, bool, bytes], bytes] = {}
 
     def see(self, data: bytes, path: Path) -> None:
@@ -52,14 +62,15 @@ class WireChecker:
             if before != digest:
                 self._find("I4", "one IV for two messages", data, path)
         voice = (spis, from_initiator, is_response, message_id)
-        said = digest
+        fence = data[SK_IV][:FENCE_LEN]
+        before, former_fence = self._said.get(voice, (digest, fence))
+        kept = fence > former_fence and self._durable(before)
         informational = data[18] == ExchangeType.INFORMATIONAL and data[16] == PayloadType.SK
-        if informational and is_response:
-            said = data[: SK_IV.start]
-            fence = data[SK_IV][:FENCE_LEN]
-            if self._said.setdefault((*voice, fence), digest) != digest:
-                said = digest
-        if self._said.setdefault(voice, said) != said:
+        if informational and is_response and not kept:
+            before = self._under.setdefault((*voice, fence), digest)
+        if fence >= former_fence:
+            self._said[voice] = digest, fence
+        if before != digest:
             self._find("I3", "two messages under one message ID", data, path)
 
     def _find(self, invariant: str, what: str, data: bytes, path: Path) -> None:

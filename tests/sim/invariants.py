@@ -40,6 +40,8 @@ IV = slice(HEADER_OCTETS + 4, HEADER_OCTETS + 12)
 TICKET_SKEW_S = 5.0
 """How far a gateway's date may be off before it may refuse a ticket for its dates."""
 ASKED_MAX = 4096
+KNOCKING_MAX = 48
+"""Handshakes of clients who have shown a cookie."""
 
 
 class AllKeys:
@@ -188,6 +190,12 @@ class Invariants:
             # as many resumptions have room beside as many handshakes
             ("half-open SAs", endpoint.half_open, 2 * endpoint.settings.half_open_max),
             ("operations in the journal", node.journal.pending, QUEUE_MAX),
+            # nobody answers cookies for the addresses that a flood pretends to come from
+            (
+                "half-open handshakes",
+                endpoint._half_open.handshakes,
+                endpoint.settings.cookie_threshold + KNOCKING_MAX,
+            ),
         ):
             if held > bound:
                 self.findings.broken(

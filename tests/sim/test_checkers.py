@@ -1,5 +1,7 @@
 """Each checker finds what it is there to find, and nothing in what is allowed."""
 
+import hashlib
+
 import pytest
 
 from proto.ike.effects import Path
@@ -46,7 +48,7 @@ def test_two_answers_under_one_message_id_are_found():
     [
         (b"no!", ExchangeType.INFORMATIONAL, 2, 0),
         (b"no!", ExchangeType.INFORMATIONAL, 1, 1),
-        (b"longer", ExchangeType.INFORMATIONAL, 2, 1),
+        (b"longer", ExchangeType.INFORMATIONAL, 2, 0),
         (b"no!", ExchangeType.CREATE_CHILD_SA, 2, 1),
     ],
     ids=["an adopter", "the same owner", "another length", "an exchange with effects"],
@@ -57,6 +59,38 @@ def test_who_may_answer_an_informational_request_twice(
     first = _message((1 << 40) | 7, b"yes", exchange=exchange)
     second = _message((fence << 40) | 8, body, exchange=exchange)
     assert len(_findings((first, GW1), (second, GW2))) == found
+
+
+def _adopted(iv: int) -> bytes:
+    """The same answer as `_message(iv)`, longer, under the next fence."""
+    return _message((1 << 40) + iv, b"yes, and more")
+
+
+def test_an_adopter_may_answer_once_more_what_had_no_effect():
+    first, again = (_message(1, b"yes"), GW1), (_adopted(1), GW2)
+    assert _findings(first, again, again) == []
+    (finding,) = _findings(first, again, (_adopted(2), GW2))
+    assert finding.startswith("I3, promise 5: two")
+
+
+def test_an_adopter_that_answers_otherwise_what_a_record_held_is_found():
+    held = hashlib.sha256(_message(1, b"yes")).digest()
+    checker = WireChecker(durable=lambda digest: digest == held)
+    checker.see(_message(1, b"yes"), GW1)
+    checker.see(_adopted(1), GW2)
+    (finding,) = checker.findings
+    assert finding.startswith("I3, promise 5: two")
+
+
+def test_who_was_replaced_may_answer_late_what_has_no_effect():
+    held = hashlib.sha256(_adopted(1)).digest()
+    checker = WireChecker(durable=lambda digest: digest == held)
+    checker.see(_adopted(1), GW2)
+    checker.see(_message(1, b"yes"), GW1)
+    checker.see(_adopted(1), GW2)
+    assert checker.findings == []
+    checker.see(_message(2, b"no"), GW1)
+    assert len(checker.findings) == 1
 
 
 def test_one_iv_for_two_messages_is_found_across_gateways():

@@ -79,7 +79,7 @@ class World:
         self.store = MemoryStore(self.store_clock)
         self.ledger = Ledger(self.store, CLUSTER, KEK, SimClock(loop), self.findings)
         self.invariants = Invariants(self.ledger, CLUSTER, self.findings)
-        self.wire = WireChecker(self.findings)
+        self.wire = WireChecker(self.findings, lambda digest: digest in self.ledger.durable_replies)
         self.net.observers.append(self.wire.see)
         self.net.observers.append(self.invariants.asked)
 
