@@ -57,7 +57,10 @@ class Backups:
 
     def includes_me(self, shard: int, owner: str) -> bool:
         """Whether this member holds copies for `owner`, if that lives; of a member that is gone,
-        whoever has copies keeps them: this is what they are for.
+        whoever has copies keeps them: this is what they are for. So does who has just lost its own
+        name, until it is there again.
         """
         members = self._roster.members
-        return owner not in members or self._me in backups(shard, owner, members, self._count)
+        if owner not in members or self._me not in members:
+            return True
+        return self._me in backups(shard, owner, members, self._count)

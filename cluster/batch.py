@@ -218,6 +218,12 @@ def outcome_of(pending: Pending, result: TxnResult) -> Outcome:
     return Outcome.SUPERSEDED
 
 
+def committed_at(pending: Pending, result: TxnResult) -> int:
+    """The store's revision of an operation that was COMMITTED: now, or by an earlier attempt."""
+    session = None if result.succeeded else entry(result, 0)
+    return result.revision if session is None else session.mod_revision
+
+
 def entry(result: TxnResult, index: int) -> Entry | None:
     """What the Get at `index` of the branch taken read."""
     found = result.responses[index]

@@ -29,6 +29,7 @@ from cluster.batch import (
     Outcome,
     Pending,
     batch_txn,
+    committed_at,
     entry,
     nested,
     op_txn,
@@ -94,7 +95,9 @@ class JournalHooks(msgspec.Struct, frozen=True):
     """Who is told what; each is called from the event loop and doesn't raise."""
 
     mirror: Callable[[int, MirrorEntry], None] | None = None
-    """(shard, entry) as an operation is sealed; with empty octets: a record that goes."""
+    """(shard, entry) as an operation is committed; with empty octets: a record that goes."""
+    doubt: Callable[[int], None] | None = None
+    """(shard): an operation has ended, and what the store has of its record isn't known."""
     on_state: Callable[[JournalState], None] | None = None
     on_latency: Callable[[float], None] | None = None
     """Seconds from `submit` to the end, per operation that reached the store."""
@@ -329,9 +332,14 @@ class Journal:
         for index, pending in enumerate(batch, start=1):  # 0 is the lane's put
             if on_latency is not None:
                 on_latency(now_s - pending.submitted_s)
-            outcome = outcome_of(pending, nested(result, index))
-            if outcome is Outcome.COMMITTED and self._overtaken(pending):
-                outcome = Outcome.SUPERSEDED
+            told = nested(result, index)
+            outcome = outcome_of(pending, told)
+            if outcome is Outcome.COMMITTED:
+                self._mirror(pending, committed_at(pending, told))
+                if self._overtaken(pending):
+                    outcome = Outcome.SUPERSEDED
+            elif outcome is Outcome.SUPERSEDED and pending.op.kind not in _BEGINS:
+                self._doubt(pending)  # whoever moved the chain on has deleted the record
             self._end(pending, outcome)
 
     def _overtaken(self, pending: Pending) -> bool:
@@ -352,25 +360,29 @@ class Journal:
     # -- one operation
 
     def _seal(self, pending: Pending) -> None:
-        """Seal the record, once whatever happens to the batch, and offer it to the mirrors."""
+        """Seal the record, once whatever happens to the batch."""
         op = pending.op
         pending.record_key = self._keys.record(op.shard, op.spi)
         if op.replaces is not None:
             pending.replaced_key = self._keys.record(*op.replaces)
         empty = op.kind in _PUTS_NOTHING
-        sealed = b"" if empty else self._vault.seal_record(op.record, pending.record_key)
-        pending.sealed = sealed
+        pending.sealed = b"" if empty else self._vault.seal_record(op.record, pending.record_key)
         if op.ticket:
             pending.sealed_ticket = self._vault.seal_record(op.ticket, self._keys.ticket(op.chain))
-        mirror = self._hooks.mirror
+
+    def _mirror(self, pending: Pending, revision: int) -> None:
+        """Offer the mirrors what the store has committed."""
+        mirror, op = self._hooks.mirror, pending.op
         if mirror is None:
             return
-        moves = op.kind in (OpKind.CREATE, OpKind.REDEEM)
-        generation = op.generation + 1 if moves else op.generation
-        mirror(op.shard, MirrorEntry(op.spi, op.chain, generation, sealed))
+        mirror(op.shard, MirrorEntry(op.spi, pending.sealed or b"", revision))
         if op.replaces is not None:
             shard, spi = op.replaces
-            mirror(shard, MirrorEntry(spi, op.chain, generation, b""))
+            mirror(shard, MirrorEntry(spi, b"", revision))
+
+    def _doubt(self, pending: Pending) -> None:
+        if self._hooks.doubt is not None:
+            self._hooks.doubt(pending.op.shard)
 
     def _void(self, pending: Pending) -> Outcome | None:
         """How it must end unsent; None: it may be sent."""
@@ -391,8 +403,10 @@ class Journal:
             void = self._void(pending)
             if void is None:
                 kept.append(pending)
-            else:
-                self._end(pending, void)
+                continue
+            if pending.sealed is not None:
+                self._doubt(pending)
+            self._end(pending, void)
         return kept
 
     def _sweep(self) -> None:

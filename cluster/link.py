@@ -36,13 +36,13 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
     """Whether the store answers this member itself, without a relay: others may go through it."""
 
 
-class MirrorEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One sealed record (empty: gone) as its owner handed it to the journal."""
+class MirrorEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One sealed record, or that there is none any more (empty)."""
 
     spi: bytes
-    chain: bytes
-    generation: int
     sealed: bytes
+    revision: int
+    """The store's, of the commit that made it so."""
 
 
 class Mirror(msgspec.Struct, frozen=True, tag="mirror", tag_field="kind"):
@@ -50,16 +50,38 @@ class Mirror(msgspec.Struct, frozen=True, tag="mirror", tag_field="kind"):
 
     shard: int
     fence: int
+    stream: int
+    """Which of the owner's streams to this backup; higher ones begin anew."""
     sequence: int
+    """From 1, without a gap."""
     entries: tuple[MirrorEntry, ...]
 
 
 class MirrorAck(msgspec.Struct, frozen=True, tag="ack", tag_field="kind"):
-    """Every Mirror of the shard up to `sequence` is held."""
+    """Every Mirror of the stream up to `sequence` has come, and is held as far as there is room."""
 
     shard: int
     fence: int
+    stream: int
     sequence: int
+
+
+class MirrorDigest(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a backup holds of a shard once every Mirror up to `sequence` has come."""
+
+    shard: int
+    fence: int
+    stream: int
+    sequence: int
+    records: int
+    total: int
+    """See `cluster.replica.Digest`."""
+
+
+class MirrorDigests(msgspec.Struct, frozen=True, tag="digests", tag_field="kind"):
+    """An owner's shards, to be compared."""
+
+    rows: tuple[MirrorDigest, ...]
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -156,6 +178,7 @@ Frame = (
     Heartbeat
     | Mirror
     | MirrorAck
+    | MirrorDigests
     | HotCounters
     | HandedOver
     | Forward

@@ -1,15 +1,10 @@
-"""Newest records of a shard, kept warm at its backups: the owner's side and the backup's.
+"""Newest records of each shard, kept at its backups: what `node` and the journal see of it.
 
-Rules:
-- The journal is the truth. A mirror is for speed, and later for living without the store; nothing
-  waits for it, and whatever a full or broken link drops is not sent again.
-- An owner numbers what it sends per backup and shard; a backup that missed a number keeps what it
-  gets but acknowledges no more under that fence, so an acknowledgement never claims too much.
-  There is no catch-up: a backup that came late knows what changed since it came.
-- A backup believes the highest fence it has seen. When a shard changes owner, what was mirrored
-  under lower fences is dropped: the new owner has read the journal. So is what is held for a live
-  owner that has better backups now.
-- Entries are sealed; nothing here can read them.
+Rules: the store is the truth and nothing waits for a mirror; a record is offered when it is
+committed, never before, so a mirror holds nothing that the store has refused. (What is done without
+the store is kept by all members: `cluster.failsafe`.) Entries are sealed; nothing here can read
+them. The parts: `mirror_out` sends, `mirror_ledger` knows what
+there is to hold, `mirror_in` holds; `counters` has what is too hot for records.
 """
 
 import asyncio
@@ -17,68 +12,64 @@ from collections.abc import Mapping
 
 import msgspec
 
-from cluster.backups import Backups, is_believed
+from cluster.backups import Backups
 from cluster.counters import CounterMirror, CounterSettings, CounterSource
 from cluster.dispatch import Dispatch
-from cluster.link import Counters, HotCounters, Mirror, MirrorAck, MirrorEntry, PeerLink
+from cluster.layout import Keys
+from cluster.link import (
+    Counters,
+    HotCounters,
+    Mirror,
+    MirrorAck,
+    MirrorDigest,
+    MirrorDigests,
+    MirrorEntry,
+    PeerLink,
+)
+from cluster.mirror_in import MirrorIn
+from cluster.mirror_ledger import Ledger
+from cluster.mirror_out import MirrorOut
+from cluster.mirror_settings import MirrorSettings
 from cluster.ownership import Ownership
+from cluster.replica import Merged
 from cluster.roster import Roster
-from cluster.seams import Spawn
+from cluster.seams import Clock, Spawn
+from cluster.store import Store
 
-
-class MirrorSettings(msgspec.Struct, frozen=True):
-    """How many backups, how long entries are gathered, and the bounds of both sides."""
-
-    mirrors: int = 1
-    flush_s: float = 0.02
-    """How long an entry or an acknowledgement may wait for others to travel with it: every parcel
-    costs either side as much as a dozen entries."""
-    entries_per_frame: int = 64
-    pending_max: int = 8192
-    """Entries waiting to be sent, over all backups; more are dropped."""
-    held_max: int = 200_000
-    """Entries held for others; when full, entries of sessions not held yet are dropped."""
+__all__ = ["MirrorCounts", "MirrorSettings", "Mirrors"]
 
 
 class MirrorCounts(msgspec.Struct, frozen=True):
-    """For status and metrics."""
+    """For status and metrics: since the start, but for `held` and `whole`."""
 
-    offered: int
-    sent: int
-    dropped: int
-    """Entries that did not leave: no room here or on the link."""
-    held: int
-    refused: int
+    offered: int = 0
+    sent: int = 0
+    resent: int = 0
+    """Frames sent again because no acknowledgement came."""
+    dropped: int = 0
+    """Entries that never left or were given up: no room here."""
+    held: int = 0
+    copies: int = 0
+    """Shards of others of which a copy is held."""
+    whole: int = 0
+    """Those of them that are known to be right."""
+    refused: int = 0
     """Entries that came and were not kept: an old fence, or no room."""
-
-
-class _Stream(msgspec.Struct):
-    """What one shard's backup was sent under one fence."""
-
-    fence: int
-    sequence: int = 0
-    acknowledged: int = 0
-    pending: dict[bytes, MirrorEntry] = {}
-
-
-class _Table(msgspec.Struct):
-    """What is held of one shard."""
-
-    shard: int
-    fence: int
-    sender: str
-    sequence: int = 0
-    whole: bool = True
-    """Whether no number was missed under this fence."""
-    entries: dict[bytes, MirrorEntry] = {}
+    differences: int = 0
+    """Copies believed to be right and found different."""
+    repaired: int = 0
+    """Entries put right out of the store."""
 
 
 class Mirrors:
-    """Both sides for one member. `offer` is called for every record handed to the journal."""
+    """Both sides for one member."""
 
     def __init__(
         self,
         link: PeerLink,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
         *,
         me: str,
         roster: Roster,
@@ -87,43 +78,160 @@ class Mirrors:
         source: CounterSource,
     ) -> None:
         self._link = link
-        self._choice = Backups(roster, me, settings.mirrors)
-        self.hot = CounterMirror(
-            link, roster=roster, ownership=ownership, backups=self._choice, source=source,
-            settings=CounterSettings(held_max=settings.held_max),
-        )  # fmt: skip
-        self._roster = roster
         self._ownership = ownership
         self._settings = settings
-        self._streams: dict[tuple[str, int], _Stream] = {}
-        self._due: dict[tuple[str, int], None] = {}
-        """Streams with something pending, in the order it came up."""
-        self._pending = 0
-        self._roster_at = -1
-        self._tables: dict[int, _Table] = {}
-        self._acks: dict[tuple[str, int], MirrorAck] = {}
-        """To be sent, the newest of each sender and shard: it says what the ones before said."""
-        self._held = 0
+        self._wake = wake = asyncio.Event()
+        self._choice = choice = Backups(roster, me, settings.mirrors)
         self._offered = 0
-        self._sent = 0
-        self._dropped = 0
-        self._refused = 0
-        self._wake = asyncio.Event()
-        ownership.on_fence.append(self._fence_rose)
-        roster.on_joined.append(self._sweep)
+        self._out = MirrorOut(
+            link, clock, roster=roster, ownership=ownership, backups=choice,
+            settings=settings, wake=wake,
+        )  # fmt: skip
+        self._in = MirrorIn(
+            link, store, keys, clock, ownership=ownership, backups=choice, settings=settings,
+            wake=wake,
+        )  # fmt: skip
+        self._ledger = Ledger(store, keys, clock, ownership, settings, self._changed)
+        self.hot = CounterMirror(
+            link, roster=roster, ownership=ownership, backups=choice, source=source,
+            settings=CounterSettings(held_max=settings.held_max),
+        )  # fmt: skip
+        self._in.on_gone.append(self.hot.forget)
+        self.on_repaired = self._in.on_repaired
+        ownership.on_gained.append(lambda shard, _fence: self._ledger.gained(shard))
         ownership.on_lost.append(self._lost)
+        ownership.on_fence.append(lambda shard, _fence: self._in.sweep((shard,)))
+        roster.on_joined.append(lambda _name: self._in.sweep(self._in.shards()))
 
     def listen(self, dispatch: Dispatch) -> None:
         """Take what other members send."""
-        dispatch.on(Mirror, self.receive)
-        dispatch.on(MirrorAck, self.receive_ack)
+        dispatch.on(Mirror, self._in.receive)
+        dispatch.on(MirrorAck, self._out.receive_ack)
+        dispatch.on(MirrorDigests, self._in.compare)
         dispatch.on(HotCounters, self.hot.receive)
 
     def start(self, spawn: Spawn) -> None:
-        """Begin to send."""
-        spawn(self.run(), "mirrors")
+        """Begin to send, compare and put right."""
+        spawn(self._run(), "mirrors")
+        spawn(self._compare(), "mirror comparison")
+        spawn(self._ledger.run(), "mirror ledger")
+        spawn(self._in.run(), "mirror repair")
         spawn(self.hot.run(), "hot counters")
         spawn(self.hot.keep_fresh(), "hot counters' rounds")
+
+    # -- the owner's side
+
+    def offer(self, shard: int, entry: MirrorEntry) -> None:
+        """Send `entry`, made by a commit, to the backups of `shard` soon; the newest of an SPI
+        replaces the one that waits.
+        """
+        self._offered += 1
+        self._ledger.put(shard, entry)
+        self._out.send(shard, entry)
+
+    def gone(self, shard: int, spi: bytes) -> None:
+        """Another member has deleted this record in the store: its session went on elsewhere."""
+        entry = self._ledger.gone(shard, spi)
+        if entry is not None:
+            self._out.send(shard, entry)
+
+    def doubt(self, shard: int) -> None:
+        """It isn't known how a write has ended: the store will be asked what there is."""
+        self._ledger.doubt(shard)
+
+    def doubt_all(self) -> None:
+        """The cluster's state has changed: records may have been written by another way."""
+        self._ledger.doubt_all()
+
+    def backups_of(self, shard: int) -> tuple[str, ...]:
+        """Who holds copies of `shard`, which is this member's."""
+        return self._choice.of(shard)
+
+    def lag(self) -> int:
+        """Frames sent and not acknowledged, over all backups."""
+        return self._out.lag()
+
+    def flush(self) -> None:
+        """Send everything that waits now."""
+        self._out.flush()
+        self._in.flush()
+
+    def _changed(self, shard: int, merged: Merged, revision: int) -> None:
+        for entry in merged.put:
+            self._out.send(shard, entry)
+        for entry in merged.gone:
+            self._out.send(shard, MirrorEntry(entry.spi, b"", revision))
+
+    async def _run(self) -> None:
+        """Send what was offered and taken, in steps of `flush_s` while there is something."""
+        settings = self._settings
+        while True:
+            wait_s = settings.resend_s if self._out.busy else None
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+                await asyncio.sleep(settings.flush_s)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            self.flush()
+            self._out.look()
+
+    async def _compare(self) -> None:
+        """Tell every backup what it should hold, again and again."""
+        while True:
+            await asyncio.sleep(self._settings.compare_s)
+            for shards in self._portions():
+                self._out.flush()
+                self._tell_digests(shards)
+                await asyncio.sleep(self._settings.flush_s)
+
+    def _portions(self) -> list[list[int]]:
+        """This member's shards, in portions of so many records."""
+        portions: list[list[int]] = [[]]
+        records = 0
+        for shard in sorted(self._ownership.owned):
+            records += self._ledger.count(shard) + 1
+            if records > self._settings.compared_per_frame and portions[-1]:
+                portions.append([])
+                records = 0
+            portions[-1].append(shard)
+        return portions
+
+    def _tell_digests(self, shards: list[int]) -> None:
+        rows: dict[str, list[MirrorDigest]] = {}
+        for shard in shards:
+            fence, digest = self._ownership.fence_of(shard), self._ledger.digest(shard)
+            if fence is None or digest is None:
+                continue
+            self._in.forget(shard)  # who has listed it himself needs no copy
+            for backup in self._choice.of(shard):
+                stream = self._out.stream_of(backup, shard, fence)
+                rows.setdefault(backup, []).append(
+                    MirrorDigest(shard, fence, stream.number, stream.sequence, *digest)
+                )
+        for backup, found in rows.items():
+            self._link.send(backup, MirrorDigests(tuple(found)))
+
+    def _lost(self, shard: int) -> None:
+        self._ledger.lost(shard)
+        self._out.lost(shard)
+
+    # -- the backup's side
+
+    def held(self, shard: int) -> Mapping[bytes, MirrorEntry]:
+        """What is held of `shard`, by SPI; empty if nothing is. Of a shard that this member has
+        just become the owner of too, for a while. The caller doesn't change it.
+        """
+        return self._in.table(shard)
+
+    def is_whole(self, shard: int) -> bool:
+        """Whether the copy of `shard` is known to be right, but for what is under way."""
+        return self._in.is_whole(shard)
+
+    def copies(self) -> tuple[int, ...]:
+        """The shards of which anything is held."""
+        return self._in.shards()
 
     def counters(self, shard: int) -> Mapping[bytes, tuple[int, Counters]]:
         """How far each SA of `shard` had come by SPI, with the fence under which it was so; for
@@ -131,182 +239,18 @@ class Mirrors:
         """
         return self.hot.held(shard)
 
-    # -- the owner's side
-
-    def offer(self, shard: int, entry: MirrorEntry) -> None:
-        """Send `entry` to the shard's backups soon; the newest of an SPI replaces those waiting."""
-        fence = self._ownership.fence_of(shard)
-        if fence is None:
-            return
-        self._offered += 1
-        for backup in self._backups_of(shard):
-            self._queue(backup, shard, fence, entry)
-
-    def lag(self) -> int:
-        """Frames sent and not acknowledged, over all backups."""
-        return sum(stream.sequence - stream.acknowledged for stream in self._streams.values())
-
-    async def run(self) -> None:
-        """Send what was offered and taken, in steps of `flush_s` while there is something."""
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(self._settings.flush_s)
-            self._wake.clear()
-            self.flush()
-
-    def flush(self) -> None:
-        """Send everything that waits now."""
-        due, self._due = self._due, {}
-        for key in due:
-            self._send(key)
-        acks, self._acks = self._acks, {}
-        for (owner, _), ack in acks.items():
-            self._link.send(owner, ack)
-
-    def receive_ack(self, sender: str, ack: MirrorAck) -> None:
-        """A backup holds everything up to a number."""
-        stream = self._streams.get((sender, ack.shard))
-        if stream is None or stream.fence != ack.fence:
-            return
-        if stream.acknowledged < ack.sequence <= stream.sequence:
-            stream.acknowledged = ack.sequence
-
-    def _backups_of(self, shard: int) -> tuple[str, ...]:
-        if self._roster_at != self._roster.version:
-            self._roster_at = self._roster.version
-            self._forget_streams()
-        return self._choice.of(shard)
-
-    def _forget_streams(self) -> None:
-        """A backup that went away comes back as a new one: its numbers start anew."""
-        for key in [key for key in self._streams if key[0] not in self._roster.members]:
-            self._drop_stream(key)
-
-    def _queue(self, backup: str, shard: int, fence: int, entry: MirrorEntry) -> None:
-        key = (backup, shard)
-        stream = self._streams.get(key)
-        if stream is None or stream.fence != fence:
-            self._drop_stream(key)
-            stream = self._streams[key] = _Stream(fence)
-        pending = stream.pending
-        if entry.spi not in pending:
-            if self._pending >= self._settings.pending_max:
-                self._dropped += 1
-                stream.sequence += 1  # a number nobody gets: the gap tells the backup
-                return
-            self._pending += 1
-        pending[entry.spi] = entry
-        self._due[key] = None
-        if len(pending) >= self._settings.entries_per_frame:
-            self._send(key)
-        else:
-            self._wake.set()
-
-    def _send(self, key: tuple[str, int]) -> None:
-        self._due.pop(key, None)
-        stream = self._streams.get(key)
-        if stream is None or not stream.pending:
-            return
-        entries = tuple(stream.pending.values())
-        stream.pending.clear()
-        self._pending -= len(entries)
-        stream.sequence += 1
-        backup, shard = key
-        if self._link.send(backup, Mirror(shard, stream.fence, stream.sequence, entries)):
-            self._sent += len(entries)
-        else:
-            self._dropped += len(entries)
-
-    def _drop_stream(self, key: tuple[str, int]) -> None:
-        stream = self._streams.pop(key, None)
-        if stream is not None:
-            self._pending -= len(stream.pending)
-
-    # -- the backup's side
-
-    def receive(self, sender: str, frame: Mirror) -> None:
-        """Entries have come from a member with that proven name."""
-        if not self._believe(sender, frame):
-            self._refused += len(frame.entries)
-            return
-        table = self._tables.get(frame.shard)
-        if table is None or table.fence < frame.fence:
-            self._forget(frame.shard)
-            table = self._tables[frame.shard] = _Table(frame.shard, frame.fence, sender)
-        if frame.sequence == 1 and table.sequence:
-            # the owner has lost sight of me and begins again: what I hold may be behind
-            table.sequence, table.whole = 0, False
-        if frame.sequence <= table.sequence:
-            return
-        table.whole = table.whole and frame.sequence == table.sequence + 1
-        table.sequence = frame.sequence
-        for entry in frame.entries:
-            self._keep(table, entry)
-        if table.whole:
-            self._acks[sender, frame.shard] = MirrorAck(frame.shard, frame.fence, frame.sequence)
-            self._wake.set()
-
-    def held(self, shard: int) -> Mapping[bytes, MirrorEntry]:
-        """What is held of `shard`, by SPI; empty if nothing is. The caller doesn't change it."""
-        table = self._tables.get(shard)
-        return table.entries if table is not None else {}
-
-    def is_whole(self, shard: int) -> bool:
-        """Whether every frame of the shard's owner has come since it began to send."""
-        table = self._tables.get(shard)
-        return table is not None and table.whole
-
     def counts(self) -> MirrorCounts:
         """The figures since the start, and what is held now."""
+        out, inward = self._out, self._in
         return MirrorCounts(
             offered=self._offered,
-            sent=self._sent,
-            dropped=self._dropped,
-            held=self._held,
-            refused=self._refused,
+            sent=out.sent,
+            resent=out.resent,
+            dropped=out.dropped,
+            held=inward.held,
+            copies=len(inward.shards()),
+            whole=sum(inward.is_whole(shard) for shard in inward.shards()),
+            refused=inward.refused,
+            differences=inward.differences,
+            repaired=inward.repaired,
         )
-
-    def _believe(self, sender: str, frame: Mirror) -> bool:
-        if not is_believed(self._ownership, sender, frame.shard, frame.fence):
-            return False
-        table = self._tables.get(frame.shard)
-        if table is None or table.fence < frame.fence:
-            return True
-        return table.fence == frame.fence and table.sender == sender
-
-    def _keep(self, table: _Table, entry: MirrorEntry) -> None:
-        if not entry.sealed:
-            if table.entries.pop(entry.spi, None) is not None:
-                self._held -= 1
-            self.hot.forget(table.shard, entry.spi)
-            return
-        if entry.spi not in table.entries:
-            if self._held >= self._settings.held_max:
-                self._refused += 1
-                table.whole = False
-                return
-            self._held += 1
-        table.entries[entry.spi] = entry
-
-    def _forget(self, shard: int) -> None:
-        table = self._tables.pop(shard, None)
-        if table is not None:
-            self._held -= len(table.entries)
-
-    # -- changes of owner
-
-    def _fence_rose(self, shard: int, fence: int) -> None:
-        """The shard has another owner; if it is me, who adopts has looked into `held` before."""
-        table = self._tables.get(shard)
-        if table is not None and table.fence < fence:
-            self._forget(shard)
-
-    def _sweep(self, _joined: str) -> None:
-        """Somebody has come: what he holds from now on goes stale here."""
-        for shard, table in list(self._tables.items()):
-            if not self._choice.includes_me(shard, table.sender):
-                self._forget(shard)
-
-    def _lost(self, shard: int) -> None:
-        for name in self._roster.members:  # streams to others end with `_forget_streams`
-            self._drop_stream((name, shard))

@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from cluster.conditions import Condition
+from cluster.mirror import MirrorCounts
 from cluster.standing import State
 
 LABEL_VALUES_MAX = 32
@@ -102,6 +103,7 @@ class Metrics:
         self.store_conditions: tuple[str, ...] = ()
         """Names of `cluster.conditions.Condition`."""
         self.store_compactions = 0
+        self.mirrors = MirrorCounts()
 
 
 class _Scrape(Collector):
@@ -127,6 +129,8 @@ class _Scrape(Collector):
                 "Times that history a watch wanted was gone from the store",
                 m.store_compactions,
             ),
+            "mirror_differences": ("Copies found different", m.mirrors.differences),
+            "mirror_repaired_records": ("Records put right out of the store", m.mirrors.repaired),
             "task_crashes": ("Tasks that died of an unexpected exception", m.task_crashes),
         }
         for name, (text, count) in plain.items():
@@ -151,6 +155,9 @@ def _gauges(m: Metrics) -> Iterator[Metric]:
             m.ticket_key_seals_for_s,
         ),
         "shards_owned": ("Shards this member owns", m.shards_owned),
+        "mirrored_records": ("Records held for other members", m.mirrors.held),
+        "mirrors": ("Shards of other members of which a copy is held", m.mirrors.copies),
+        "mirrors_whole": ("Those of them that are known to be right", m.mirrors.whole),
         "peers_suspected": ("Members whose heartbeats are missing", m.peers_suspected),
     }
     for name, (text, value) in gauges.items():

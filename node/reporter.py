@@ -9,6 +9,7 @@ event's secret leaves it.
 from collections.abc import Callable
 from typing import Any
 
+from cluster.mirror_in import Repair
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from proto.ike.events import (
@@ -54,6 +55,18 @@ class Reporter:
         handler = self._on.get(type(event))
         if handler is not None:
             handler(event)
+
+    def copy_repaired(self, repair: Repair) -> None:
+        """A copy held here was put right; that is news where it was believed to be right."""
+        if not repair.was_whole:
+            return
+        count = repair.put + repair.gone
+        why = f"shard {repair.shard}"
+        self._events.write("mirror_repaired", member=repair.owner, count=count, why=why)
+        self._log.info(
+            "a copy differed", shard=repair.shard, owner=repair.owner, put=repair.put,
+            gone=repair.gone,
+        )  # fmt: skip
 
     def _established(self, event: Established) -> None:
         how = "resumed" if event.resumed else "full"

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from cluster.ownership import Ownership
 from cluster.seams import Rng
 from cluster.shards import SpiCodec
+from node.esp import EspSpis
 
 
 class ShardSpis:
     """Implements `proto.ike.core.SpiSpace` for a gateway."""
 
-    def __init__(self, codec: SpiCodec, ownership: Ownership, rng: Rng, epoch: int) -> None:
+    def __init__(
+        self, codec: SpiCodec, ownership: Ownership, rng: Rng, epoch: int, esp: EspSpis
+    ) -> None:
         self._codec = codec
         self._ownership = ownership
         self._rng = rng
         self._epoch = epoch
+        self._esp = esp
         self._sorted: dict[int, list[bytes]] | None = None
 
     def ike_spi(self) -> bytes | None:
@@ -44,8 +48,8 @@ class ShardSpis:
         return self._sorted.pop(shard, [])
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
-        """A fresh ESP SPI in the same shard."""
-        return self._codec.esp_spi(self._codec.shard_of(ike_spi), self._rng.bytes(2))
+        """See `EspSpis.fresh`."""
+        return self._esp.fresh(ike_spi)
 
     def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
         """(epoch, fence). An SPI whose shard was lost has the fence 0, which no owner ever has."""

@@ -36,6 +36,7 @@ from node.audit import Audit
 from node.config import GatewayConfig
 from node.counters import EndpointCounters
 from node.credentials import PskTable
+from node.esp import EspSpis
 from node.gateway import Gateway
 from node.identity import load_psks
 from node.kernel import Kernel
@@ -208,6 +209,9 @@ class Node:
         self.standby = Standby(self)
         self.mirrors = Mirrors(
             seams.link,
+            seams.store,
+            self.keys,
+            seams.clock,
             me=member.name,
             roster=self.membership.roster,
             ownership=self.ownership,
@@ -227,6 +231,7 @@ class Node:
             rng=seams.rng,
             hooks=JournalHooks(
                 mirror=self.mirrors.offer if member.mirrors else None,
+                doubt=self.mirrors.doubt,
                 on_state=self._journal_state,
                 on_latency=self.metrics.commit.add,
                 obey=self.refusals.obey,
@@ -242,7 +247,8 @@ class Node:
         self._census_s = float("-inf")
         self.sockets = seams.open_sockets(self._receive)
         ring = self.rings.ring
-        self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch)
+        esp = EspSpis(seams.kernel, self.codec, seams.rng)
+        self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch, esp)
         endpoint = Endpoint(
             self._core_settings,
             seams.rng,
@@ -252,12 +258,14 @@ class Node:
             ring.cookies,
             self.refusals,
         )
+        esp.is_there = lambda spi: endpoint.find(spi) is not None
         sparse = SparseLog(seams.log, seams.clock)
         reporter = Reporter(self.metrics, self.events, sparse, self.replaced)
         lane = Lane(
-            endpoint, JournalCommits(self.journal, self.codec, self.refusals), seams.kernel,
+            endpoint, JournalCommits(self.journal, self.codec, self.refusals), esp,
             self.sockets, seams.clock, reporter, self._send_back,
         )  # fmt: skip
+        self.mirrors.on_repaired.append(reporter.copy_repaired)
         if config.member.mirrors:
             lane.on_moved = self.mirrors.hot.touch
         self.gateway = Gateway(
@@ -282,6 +290,7 @@ class Node:
         on = self.dispatch.on
         on(Heartbeat, self.heartbeats.receive)
         self.mirrors.listen(self.dispatch)
+        self.state.on_changed.append(lambda _state: self.mirrors.doubt_all())
         on(Forward, self.gateway.on_forward)
         on(Return, lambda _sender, frame: self._return(frame))
         on(Superseded, lambda _sender, frame: self._superseded(frame))
@@ -462,6 +471,7 @@ class Node:
 
     def drop(self, spi: bytes, why: str) -> None:
         """Let go of an SA without a word to its peer."""
+        self.mirrors.gone(self.codec.shard_of(spi), spi)
         outcome = self.gateway.endpoint.drop(spi, why)
         if outcome is not None:
             self.gateway.lane.carry_out(outcome)
@@ -477,4 +487,5 @@ class Node:
             metrics.datagrams_out = self.gateway.lane.sent
             metrics.store_state = self.store_state()
             self.way.measure(metrics, self.membership.state)
+            metrics.mirrors = self.mirrors.counts()
             await asyncio.sleep(GAUGES_S)

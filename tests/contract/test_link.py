@@ -130,7 +130,7 @@ async def test_frames_go_both_ways_with_proven_names(authority: Authority) -> No
     async with linked(authority, "gw1", "gw2") as (one, two):
         frame = Forward(b"\x00datagram", ("127.0.0.1", 500), ("127.0.0.1", 4500))
         beat = Heartbeat("ab" * 16, 7, 3, 9, "normal")
-        mirror = Mirror(3, 2, 1, (MirrorEntry(b"spispisp", bytes(16), 4, b"sealed"),))
+        mirror = Mirror(3, 2, 1, 1, (MirrorEntry(b"spispisp", b"sealed", 4),))
         assert one.link.send("gw2", frame)
         assert one.link.send("gw2", mirror)
         assert two.link.send("gw1", beat)
@@ -142,7 +142,7 @@ async def test_frames_of_a_pair_stay_in_order_and_share_parcels(authority: Autho
     async with linked(authority, "gw1", "gw2") as (one, two):
         count = 3000
         for number in range(count):
-            assert one.link.send("gw2", MirrorAck(0, 0, number))
+            assert one.link.send("gw2", MirrorAck(0, 0, 1, number))
         heard = await two.hears(count)
         assert [frame.sequence for _, frame in heard if isinstance(frame, MirrorAck)] == list(
             range(count)
@@ -152,21 +152,21 @@ async def test_frames_of_a_pair_stay_in_order_and_share_parcels(authority: Autho
 
 async def test_three_members_hear_only_what_was_meant_for_them(authority: Authority) -> None:
     async with linked(authority, "gw1", "gw2", "gw3") as (one, two, three):
-        one.link.send("gw3", MirrorAck(1, 1, 1))
-        two.link.send("gw3", MirrorAck(2, 2, 2))
+        one.link.send("gw3", MirrorAck(1, 1, 1, 1))
+        two.link.send("gw3", MirrorAck(2, 2, 1, 2))
         heard = await three.hears(2)
         assert sorted(name for name, _ in heard) == ["gw1", "gw2"]
-        assert dict(heard) == {"gw1": MirrorAck(1, 1, 1), "gw2": MirrorAck(2, 2, 2)}
+        assert dict(heard) == {"gw1": MirrorAck(1, 1, 1, 1), "gw2": MirrorAck(2, 2, 1, 2)}
         assert one.heard == two.heard == []
 
 
 async def test_strangers_and_those_not_connected_get_nothing(authority: Authority) -> None:
     one = await Peer(authority, "gw1").begin()
     try:
-        assert not one.link.send("gw2", MirrorAck(0, 0, 0))
+        assert not one.link.send("gw2", MirrorAck(0, 0, 1, 0))
         one.link.set_peers({"gw2": "127.0.0.1:9", "gw1": one.address})
-        assert not one.link.send("gw2", MirrorAck(0, 0, 0))
-        assert not one.link.send("gw1", MirrorAck(0, 0, 0))
+        assert not one.link.send("gw2", MirrorAck(0, 0, 1, 0))
+        assert not one.link.send("gw1", MirrorAck(0, 0, 1, 0))
         assert one.link.counts().dropped == 3
     finally:
         await one.end()
@@ -177,11 +177,11 @@ async def test_a_peer_that_restarts_is_reached_again(authority: Authority) -> No
         port = int(two.address.rpartition(":")[2])
         await two.end()
         await one.reaches()
-        assert not one.link.send("gw2", MirrorAck(0, 0, 1))
+        assert not one.link.send("gw2", MirrorAck(0, 0, 1, 1))
         await two.begin(port)
         await one.reaches("gw2")
-        assert one.link.send("gw2", MirrorAck(0, 0, 2))
-        assert await two.hears(1) == [("gw1", MirrorAck(0, 0, 2))]
+        assert one.link.send("gw2", MirrorAck(0, 0, 1, 2))
+        assert await two.hears(1) == [("gw1", MirrorAck(0, 0, 1, 2))]
 
 
 async def test_a_peer_that_moved_is_dialled_anew_and_one_that_left_no_more(
@@ -192,11 +192,11 @@ async def test_a_peer_that_moved_is_dialled_anew_and_one_that_left_no_more(
         await two.begin()
         one.link.set_peers({"gw2": two.address})
         await one.reaches("gw2")
-        one.link.send("gw2", MirrorAck(0, 0, 1))
+        one.link.send("gw2", MirrorAck(0, 0, 1, 1))
         await two.hears(1)
         one.link.set_peers({})
         await one.reaches()
-        assert not one.link.send("gw2", MirrorAck(0, 0, 2))
+        assert not one.link.send("gw2", MirrorAck(0, 0, 1, 2))
 
 
 async def test_a_server_with_another_members_name_is_not_talked_to(authority: Authority) -> None:
@@ -206,7 +206,7 @@ async def test_a_server_with_another_members_name_is_not_talked_to(authority: Au
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.5):
                 await one.reaches("gw9")
-        assert not one.link.send("gw9", MirrorAck(0, 0, 0))
+        assert not one.link.send("gw9", MirrorAck(0, 0, 1, 0))
         assert len(two.heard) == heard
 
 
@@ -226,7 +226,7 @@ async def carry(tls: TlsPem, address: str, *frames: bytes) -> grpc.StatusCode:
 
 async def test_only_members_of_this_cluster_are_listened_to(authority: Authority) -> None:
     one = await Peer(authority, "gw1").begin()
-    frame = msgspec.msgpack.encode(MirrorAck(0, 0, 0))
+    frame = msgspec.msgpack.encode(MirrorAck(0, 0, 1, 0))
     ca = authority.issued.certificate
 
     def tls(issued: Issued) -> TlsPem:
@@ -243,7 +243,7 @@ async def test_only_members_of_this_cluster_are_listened_to(authority: Authority
         assert one.heard == []
         member = tls(authority.member("gw2"))
         assert await carry(member, one.address, frame) is grpc.StatusCode.OK
-        assert await one.hears(1) == [("gw2", MirrorAck(0, 0, 0))]
+        assert await one.hears(1) == [("gw2", MirrorAck(0, 0, 1, 0))]
     finally:
         await one.end()
 
@@ -254,12 +254,12 @@ async def test_kinds_of_a_later_release_and_garbage_are_skipped(authority: Autho
     tls = TlsPem(authority.issued.certificate, issued.certificate, issued.key)
     later = msgspec.msgpack.encode({"kind": "invented-later", "x": 1})
     wider = msgspec.msgpack.encode(
-        {"kind": "ack", "shard": 1, "fence": 2, "sequence": 3, "new-field": True}
+        {"kind": "ack", "shard": 1, "fence": 2, "stream": 1, "sequence": 3, "new": True}
     )
     try:
         code = await carry(tls, one.address, later, b"", b"\xc1\xff", wider)
         assert code is grpc.StatusCode.OK
-        assert await one.hears(1) == [("gw2", MirrorAck(1, 2, 3))]
+        assert await one.hears(1) == [("gw2", MirrorAck(1, 2, 1, 3))]
         assert one.link.counts().unknown == 3
     finally:
         await one.end()
@@ -268,11 +268,11 @@ async def test_kinds_of_a_later_release_and_garbage_are_skipped(authority: Autho
 async def test_a_full_queue_drops_and_says_so(authority: Authority) -> None:
     async with linked(authority, "gw1", "gw2") as (one, two):
         bound = one.settings.queue_frames_max
-        taken = [one.link.send("gw2", MirrorAck(0, 0, n)) for n in range(bound + 10)]
+        taken = [one.link.send("gw2", MirrorAck(0, 0, 1, n)) for n in range(bound + 10)]
         assert taken == [True] * bound + [False] * 10
         assert one.link.counts().dropped == 10
         await two.hears(bound)
-        assert one.link.send("gw2", MirrorAck(0, 0, 0))
+        assert one.link.send("gw2", MirrorAck(0, 0, 1, 0))
 
 
 async def test_datagrams_of_strangers_leave_room_for_heartbeats(authority: Authority) -> None:
@@ -281,8 +281,8 @@ async def test_datagrams_of_strangers_leave_room_for_heartbeats(authority: Autho
         forward = Forward(bytes(28), ("127.0.0.1", 500), ("127.0.0.1", 500))
         taken = [one.link.send("gw2", forward) for _ in range(bound + 10)]
         assert taken == [True] * bound + [False] * 10
-        assert one.link.send("gw2", MirrorAck(0, 0, 0))
-        assert (await two.hears(bound + 1))[-1] == ("gw1", MirrorAck(0, 0, 0))
+        assert one.link.send("gw2", MirrorAck(0, 0, 1, 0))
+        assert (await two.hears(bound + 1))[-1] == ("gw1", MirrorAck(0, 0, 1, 0))
 
 
 async def test_a_frame_too_large_for_a_parcel_is_dropped(authority: Authority) -> None:
@@ -303,11 +303,11 @@ async def test_a_newer_stream_of_a_sender_ends_the_older(authority: Authority) -
         try:
             twin.link.set_peers({"gw2": two.address})
             await twin.reaches("gw2")
-            assert twin.link.send("gw2", MirrorAck(0, 0, 1))
+            assert twin.link.send("gw2", MirrorAck(0, 0, 1, 1))
             await two.hears(1)
-            one.link.send("gw2", MirrorAck(0, 0, 2))
+            one.link.send("gw2", MirrorAck(0, 0, 1, 2))
             await one.reaches()
-            assert two.heard == [("gw1", MirrorAck(0, 0, 1))]
+            assert two.heard == [("gw1", MirrorAck(0, 0, 1, 1))]
         finally:
             await twin.end()
 

@@ -20,6 +20,8 @@ from cluster.link import (
     HotCounters,
     Mirror,
     MirrorAck,
+    MirrorDigest,
+    MirrorDigests,
     MirrorEntry,
     Return,
     Spent,
@@ -163,11 +165,12 @@ def has_shape(txn: Txn, result: TxnResult) -> None:
 
 
 def _frame_seeds() -> list[bytes]:
-    entry = MirrorEntry(b"spi-of-8", bytes(16), 3, b"sealed")
+    entry = MirrorEntry(b"spi-of-8", b"sealed", 77)
     frames = (
         Heartbeat("00ff", 7, 300, 12, "normal"),
-        Mirror(5, 2, 9, (entry, entry)),
-        MirrorAck(5, 2, 9),
+        Mirror(5, 2, 1, 9, (entry, entry)),
+        MirrorAck(5, 2, 1, 9),
+        MirrorDigests((MirrorDigest(5, 2, 1, 9, 300, 1 << 63),)),
         HotCounters(5, 2, (Counters(b"spi-of-8", 7, 1, ADDRESS, ADDRESS, WALL_S),)),
         Forward(b"datagram", ADDRESS, ADDRESS),
         Return(b"datagram", ADDRESS, ADDRESS),

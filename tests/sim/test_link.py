@@ -21,7 +21,7 @@ PEERS = {"gw1": "127.0.0.1:1", "gw2": "127.0.0.1:2"}
 
 
 def _ack(sequence: int) -> MirrorAck:
-    return MirrorAck(shard=1, fence=2, sequence=sequence)
+    return MirrorAck(shard=1, fence=2, stream=3, sequence=sequence)
 
 
 async def _pair(loop: SimLoop):
@@ -35,10 +35,10 @@ async def _pair(loop: SimLoop):
 
 
 def test_every_kind_of_frame_arrives_as_it_was_sent():
-    entry = MirrorEntry(spi=b"8 octets", chain=bytes(16), generation=3, sealed=b"\x00\xff")
+    entry = MirrorEntry(spi=b"8 octets", sealed=b"\x00\xff", revision=77)
     frames: list[Frame] = [
         Heartbeat(incarnation="aa", sequence=1, sessions=2, ring_revision=3, state="normal"),
-        Mirror(shard=1, fence=2, sequence=3, entries=(entry,)),
+        Mirror(shard=1, fence=2, stream=1, sequence=3, entries=(entry,)),
         _ack(9),
         Forward(data=b"\x01", local=("192.0.2.1", 500), remote=("192.0.2.9", 4500)),
         Return(data=b"\x02", local=("192.0.2.1", 500), remote=("192.0.2.9", 4500)),

@@ -8,6 +8,7 @@ holds any other (I9).
 import asyncio
 
 from tests.sim.faults import FAULTS, Fault, calm
+from tests.sim.mirrors import check_mirrors
 from tests.sim.net import Weather
 from tests.sim.scenario import Scenario
 from tests.sim.storm import Storm, boot
@@ -88,6 +89,7 @@ async def _liveness(play: Storm) -> None:
             world.findings.append(f"{client.name} was not answered all the time in the end")
     world.check_one_sa_each()
     await world.check_records()
+    await check_mirrors(world)
     if sum(len(gateway.node.ownership.owned) for gateway in world.live()) != world.size.shards:
         world.findings.append("in the end not every shard had exactly one owner")
 

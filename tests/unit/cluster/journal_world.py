@@ -66,6 +66,7 @@ class Member:
         self.world = world
         self.states: list[JournalState] = []
         self.mirrored: list[tuple[int, MirrorEntry]] = []
+        self.doubted: list[int] = []
         self.latencies: list[float] = []
         self.watermarks: list[Entry | None] = []
         self.deaf = False
@@ -85,6 +86,7 @@ class Member:
             rng=SeededRng(1, name),
             hooks=JournalHooks(
                 mirror=lambda shard, entry: self.mirrored.append((shard, entry)),
+                doubt=self.doubted.append,
                 on_state=self.states.append,
                 on_latency=self.latencies.append,
                 obey=self.obey,

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from cluster.backups import backups
-from cluster.link import Counters
+from cluster.link import Counters, MirrorEntry
 from cluster.mirror import Mirrors, MirrorSettings
-from tests.unit.cluster.members import Cluster
+from cluster.store import Delete, Put, Txn
+from tests.unit.cluster.members import KEYS, Cluster
 from tests.unit.cluster.owners import Owner
 
 LOCAL, REMOTE = ("192.0.2.1", 4500), ("198.51.100.7", 4500)
@@ -34,12 +36,17 @@ class Sas:
 class Mirrored(Owner):
     """An owner that mirrors."""
 
-    def __init__(self, cluster: Cluster, name: str, life: int = 1, **changed: object) -> None:
-        super().__init__(cluster, name, life)
+    def __init__(
+        self, cluster: Cluster, name: str, life: int = 1, host: str = "", **changed: object
+    ) -> None:
+        super().__init__(cluster, name, life, host=host or f"host-of-{name}")
         values: dict[str, object] = {"held_max": 1000, **changed}
         self.sas = Sas()
         self.mirrors = Mirrors(
             self.link,
+            self.way,
+            KEYS,
+            cluster.clock_of(name),
             me=name,
             roster=self.member.roster,
             ownership=self.ownership,
@@ -59,6 +66,32 @@ class Mirrored(Owner):
         self.mirrors.hot.touch(spi)
 
 
+async def commit(
+    owner: Mirrored, shard: int, number: int, sealed: bytes, spare: bool = False
+) -> MirrorEntry:
+    """A record of `owner` is written (empty: deleted), and offered; `spare`: it forgets to."""
+    spi = spi_in(shard, number)
+    key = KEYS.record(shard, spi)
+    write = Put(key, sealed) if sealed else Delete(key)
+    result = await owner.cluster.store.commit(Txn(success=(write,)))
+    entry = MirrorEntry(spi, sealed, result.revision)
+    if not spare:
+        owner.mirrors.offer(shard, entry)
+    return entry
+
+
+async def stored(owner: Mirrored, shard: int) -> dict[bytes, bytes]:
+    """What the store has of `shard`, by SPI."""
+    prefix = KEYS.shard_records(shard)
+    scan = await owner.cluster.store.scan(prefix)
+    return {bytes.fromhex(e.key[len(prefix) :].decode()): e.value for e in scan.entries}
+
+
+def copied(backup: Mirrored, shard: int) -> dict[bytes, bytes]:
+    """What `backup` holds of `shard`, by SPI."""
+    return {entry.spi: entry.sealed for entry in backup.mirrors.held(shard).values()}
+
+
 def spi_in(shard: int, number: int = 1) -> bytes:
     """An SPI of `Sas` that lives in `shard`."""
     return number.to_bytes(6, "big") + shard.to_bytes(2, "big")
@@ -73,7 +106,7 @@ def shard_of(owner: Owner, name: str = "") -> int:
     raise AssertionError("no such shard")
 
 
-async def pair(cluster: Cluster, **changed: object) -> tuple[Mirrored, Mirrored]:
+async def pair(cluster: Cluster, **changed: Any) -> tuple[Mirrored, Mirrored]:
     one = await Mirrored(cluster, "gw1", **changed).begin()
     two = await Mirrored(cluster, "gw2", **changed).begin()
     await asyncio.sleep(3)

@@ -312,14 +312,45 @@ def test_the_mirrors_get_what_the_store_gets() -> None:
         await member.do(create(1))
         await member.do(redeem(1, 1, 2, 1))
         await member.do(Op(OpKind.END, chain(1), 2, SHARD, spi(2), b"", None, EXPIRES))
-        seen = [(shard, e.spi, e.generation, bool(e.sealed)) for shard, e in member.mirrored]
+        seen = [(shard, e.spi, bool(e.sealed)) for shard, e in member.mirrored]
         assert seen == [
-            (SHARD, spi(1), 1, True),
-            (SHARD, spi(2), 2, True),
-            (SHARD, spi(1), 2, False),
-            (SHARD, spi(2), 2, False),
+            (SHARD, spi(1), True),
+            (SHARD, spi(2), True),
+            (SHARD, spi(1), False),
+            (SHARD, spi(2), False),
         ]
         sealed = member.mirrored[0][1].sealed
         assert member.vault.open_record(sealed, record_key(1)) == b"created 1"
+
+    play(story)
+
+
+def test_the_mirrors_get_the_revision_that_the_store_has() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        world.store.faults.append(Fault.UNKNOWN_DONE)  # so that it is found done, by reading
+        await member.do(create(1))
+        await member.do(create(2))
+        await member.do(other(OpKind.WRITE, 2, 1, b"again"))
+        offered = {entry.spi: entry for _, entry in member.mirrored}
+        for number in (1, 2):
+            found = await world.store.get(record_key(number))
+            assert found is not None
+            assert offered[spi(number)].revision == found.mod_revision
+            assert offered[spi(number)].sealed == found.value
+
+    play(story)
+
+
+def test_what_the_store_refused_is_never_mirrored_and_what_is_not_known_is_told() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        await member.do(redeem(1, 1, 2, 1))
+        member.mirrored.clear()
+        assert await member.do(redeem(1, 1, 3, 1)) is Outcome.SUPERSEDED
+        assert (member.mirrored, member.doubted) == ([], [])  # nothing was written, for certain
+        assert await member.do(other(OpKind.WRITE, 1, 1, b"late")) is Outcome.SUPERSEDED
+        assert (member.mirrored, member.doubted) == ([], [SHARD])
 
     play(story)

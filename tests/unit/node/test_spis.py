@@ -5,6 +5,8 @@ from typing import cast
 from cluster.ownership import Ownership
 from cluster.seams import Rng
 from cluster.shards import SPI_KEY_LEN, SpiCodec
+from node.esp import EspSpis
+from node.kernel import NullKernel
 from node.spis import ShardSpis
 from proto.secret import Secret
 from tests.unit.cluster.fakes import SeededRng
@@ -22,7 +24,8 @@ class AllMine:
 
 def test_all_shards_lost_at_once_are_one_look_through_the_sessions() -> None:
     codec = SpiCodec(Secret(bytes(SPI_KEY_LEN)), SHARDS)
-    spis = ShardSpis(codec, cast(Ownership, AllMine()), SeededRng(1), 0)
+    esp = EspSpis(NullKernel(), codec, SeededRng(2))
+    spis = ShardSpis(codec, cast(Ownership, AllMine()), SeededRng(1), 0, esp)
     there: list[bytes] = []
     looks = 0
 
