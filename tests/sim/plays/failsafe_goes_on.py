@@ -4,6 +4,7 @@ import asyncio
 
 from cluster.layout import Keys
 from tests.sim.machine import CLUSTER, SimClient
+from tests.sim.mirrors import check_mirrors
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -49,6 +50,8 @@ async def failsafe_goes_on(world: World) -> None:
     await asyncio.sleep(2)
     world.check_one_sa_each()
     await check_chains(world)
+    await asyncio.sleep(10)
+    await check_mirrors(world)  # what was written on the way back is in the copies too
 
 
 async def resumes(world: World, client: SimClient) -> None:

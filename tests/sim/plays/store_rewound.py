@@ -7,6 +7,7 @@ from cluster.keyring import KeyRing
 from cluster.standing import State
 from node.view import View
 from tests.sim.machine import SimGateway
+from tests.sim.mirrors import check_mirrors
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.store import Snapshot
 from tests.sim.world import Size, World
@@ -85,6 +86,8 @@ async def _accepted(world: World) -> None:
             world.findings.append(f"{client.name} was not told that its ticket is void")
     if not _all(world, State.NORMAL):
         world.findings.append("not all are back to normal")
+    await asyncio.sleep(10)
+    await check_mirrors(world)  # the restored store's revisions are lower than those seen before
 
 
 async def _accept(world: World, gateway: SimGateway) -> None:
