@@ -204,7 +204,7 @@ class Gate:
             gone=() if op.replaces is None else (op.replaces,),
             void=op.kind is OpKind.REVOKE,
         )
-        if op.kind is OpKind.REDEEM and self.refuses_tickets():
+        if op.issued_wall_s is not None and self.refuses_tickets():
             end(pending, Outcome.SUPERSEDED)
             return
         # a chain that is made now is nobody else's: there is nothing to serialise

@@ -21,6 +21,19 @@ async def store_away(storm: Storm) -> None:
         each.store.set_reachable(True)
 
 
+async def store_down(storm: Storm) -> None:
+    """The store answers nobody, for longer than a lease: those that run go on without it, and come
+    back to it one after the other."""
+    away = storm.world.live()
+    storm.world.trace.event("store down", len(away))
+    for each in away:
+        each.store.set_reachable(False)
+    await asyncio.sleep(storm.between(4, 30))
+    for each in away:
+        each.store.set_reachable(True)
+        await asyncio.sleep(storm.between(0, 2))
+
+
 async def store_flaky(storm: Storm) -> None:
     """A member's store answers slowly, not at all, too late, or is carried out too late."""
     gateway = storm.some()
@@ -72,4 +85,4 @@ def calm(world: World) -> None:
         store.set_reachable(True)
 
 
-FAULTS = (store_away, store_flaky, lease_lost, compact, watches_break)
+FAULTS = (store_away, store_down, store_flaky, lease_lost, compact, watches_break)

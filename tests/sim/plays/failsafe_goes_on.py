@@ -104,4 +104,4 @@ async def check_chains(world: World) -> None:
                 world.findings.append(f"{gateway.name}: chain {core.chain.hex()} is not as stored")
 
 
-SCENARIO = Scenario(failsafe_goes_on, size=Size(clients=8))
+SCENARIO = Scenario(failsafe_goes_on, size=Size(clients=6))

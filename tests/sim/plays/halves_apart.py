@@ -31,4 +31,4 @@ async def halves_apart(world: World) -> None:
     await world.check_records()
 
 
-SCENARIO = Scenario(halves_apart, size=Size(gateways=4, clients=8))
+SCENARIO = Scenario(halves_apart, size=Size(gateways=4, clients=4))

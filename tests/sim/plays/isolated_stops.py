@@ -47,4 +47,4 @@ async def isolated_stops(world: World) -> None:
     await world.check_records()
 
 
-SCENARIO = Scenario(isolated_stops, size=Size(clients=10))
+SCENARIO = Scenario(isolated_stops, size=Size(clients=4))

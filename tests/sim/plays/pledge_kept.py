@@ -43,4 +43,4 @@ async def pledge_kept(world: World) -> None:
     await world.check_records()
 
 
-SCENARIO = Scenario(pledge_kept, size=Size(clients=9))
+SCENARIO = Scenario(pledge_kept, size=Size(clients=4))

@@ -77,7 +77,10 @@ class Member:
 
     def take(self, kind: OpKind, generation: int, sa: int, serial: int = 1) -> None:
         spi = b"%08d" % sa
-        op = Op(kind, CHAIN, generation, 3, spi, b"record", None, 1e9)
+        issued_wall_s = 1.0 if kind is OpKind.REDEEM else None
+        op = Op(
+            kind, CHAIN, generation, 3, spi, b"record", None, 1e9, issued_wall_s=issued_wall_s
+        )  # fmt: skip
         pending = Pending(
             op, lambda _outcome: None, serial=serial, op_id=self.name.encode() * 16,
             shard_revision=1, epoch=0, submitted_s=0.0,
