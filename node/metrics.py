@@ -99,6 +99,8 @@ class Metrics:
         self.shards_owned = 0
         self.peers_suspected = 0
         self.store_state = "connecting"
+        self.unwritten = 0
+        self.pledges = 0
         self.standing = State.ISOLATED.value
         self.store_conditions: tuple[str, ...] = ()
         """Names of `cluster.conditions.Condition`."""
@@ -158,6 +160,8 @@ def _gauges(m: Metrics) -> Iterator[Metric]:
         "mirrored_records": ("Records held for other members", m.mirrors.held),
         "mirrors": ("Shards of other members of which a copy is held", m.mirrors.copies),
         "mirrors_whole": ("Those of them that are known to be right", m.mirrors.whole),
+        "failsafe_unwritten": ("Chains that the store doesn't have yet", m.unwritten),
+        "pledges": ("Members that this one has pledged to", m.pledges),
         "peers_suspected": ("Members whose heartbeats are missing", m.peers_suspected),
     }
     for name, (text, value) in gauges.items():

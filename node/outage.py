@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from cluster.failsafe.flush import Flush, FlushParts
 from cluster.failsafe.gate import Gate, Me
 from cluster.failsafe.ledger import Live, Row
-from cluster.layout import NORMAL
+from cluster.layout import FLUSHING, NORMAL
 from cluster.seams import Spawn
 from cluster.standing import State
+from node.admin_view import StoreConditionInfo
 
 if TYPE_CHECKING:
     from node.wiring import Node
@@ -97,6 +98,29 @@ class Standby:
         await self.flush.write_off(name)
         self._node.events.write("written_off", member=name, name=who)
         self._node.seams.log.warning("a member is written off", member=name, operator=who)
+
+    def infos(self) -> tuple[StoreConditionInfo, ...]:
+        """What is done without the store or waits for somebody, for `status`."""
+        node = self._node
+        now_s, state, given = node.seams.clock.boot_s(), node.state.state, node.outage.given
+        since_s = now_s - node.membership.standing.since_boot_s
+        found = []
+        if node.outage.failsafe:
+            detail = f"{self.flush.unwritten} sessions to be written"
+            if lost := self.gate.lost():
+                detail += f"; not heard: {', '.join(lost)}"
+            fix = "bring etcd back; sessions go on meanwhile"
+            found.append(StoreConditionInfo("failsafe", detail, fix, since_s))
+        if state.mode == FLUSHING:
+            through = {*state.flushed, *state.lost}
+            waiting = ", ".join(name for name in state.roster if name not in through)
+            fix = "start the gateways that don't run; one that won't come back: member write-off"
+            found.append(StoreConditionInfo("flushing", f"waits for {waiting}", fix, since_s))
+        elif given and node.outage.store_answers():
+            fix = "start them; one that won't come back: member write-off"
+            detail = f"pledged to {', '.join(sorted(given))}, which is not heard"
+            found.append(StoreConditionInfo("pledged", detail, fix, since_s))
+        return tuple(found)
 
     def settled(self) -> bool:
         """Whether the store has all that was done."""

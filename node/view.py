@@ -56,7 +56,7 @@ class View:
             shards_owned=sum(counts.get(name, 0) for name in node.membership.members),
             members=tuple(self._member(name, counts) for name in node.membership.members),
             state_why=node.membership.standing.why,
-            store_conditions=node.way.condition_infos(),
+            store_conditions=(*node.way.condition_infos(), *node.standby.infos()),
         )
 
     def sessions(self) -> Sequence[SessionInfo]:

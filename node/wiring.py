@@ -482,6 +482,8 @@ class Node:
             metrics.half_open = self.gateway.endpoint.half_open
             metrics.ring_revision = self.rings.revision
             metrics.ticket_key_seals_for_s = self.key_parts.seals_for_s()
+            metrics.unwritten = self.standby.flush.unwritten
+            metrics.pledges = len(self.outage.given)
             metrics.shards_owned = len(self.ownership.owned)
             metrics.peers_suspected = len(self.heartbeats.suspected)
             metrics.datagrams_out = self.gateway.lane.sent

@@ -79,19 +79,19 @@ async def test_sessions_outlive_the_store(own: Cluster, lose_leases: bool) -> No
         await goes_on(steady)
         for client in (newcomer, back):
             client.session.start()
-        for client in (newcomer, back):
-            await waits(client)
+        await newcomer.told("established", how="full")
+        await back.told("established", how="resumed")
         await asyncio.sleep(1.5 * LEASE_S)
-        assert (await status(own, "gw2")).store_state == "unavailable"
+        found_away = await status(own, "gw2")
+        assert (found_away.store_state, found_away.state) == ("unavailable", "failsafe")
         await own.bring_store_back()
         if lose_leases:
             await end_leases(own)
-        await newcomer.told("established", how="full")
-        await back.told("established", how="resumed")
         for client in (newcomer, back):
             assert client.count("failed") == client.count("unanswered") == 0
         for name in own.gateways:
             await says(own, name, "ok")
+            await is_normal(own, name)
 
         async def rejoined() -> bool:
             return await incarnations(own) == before
@@ -117,11 +117,14 @@ async def goes_on(client: LocalClient) -> None:
     assert client.count("unanswered") == 0
 
 
-async def waits(client: LocalClient) -> None:
-    """What needs the store isn't begun before that is back, and isn't refused either."""
-    await until(lambda: len(client.wire.sent) > 4, "the first request sent again and again")
-    assert not client.wire.received
-    assert client.count("established") == client.count("failed") == 0
+async def is_normal(cluster: Cluster, gateway: str) -> None:
+    """Wait until the store has everything that was done without it."""
+
+    async def look() -> bool:
+        found = await status(cluster, gateway)
+        return (found.state, found.mode) == ("normal", "normal")
+
+    await until(look, f"{gateway}: normal again")
 
 
 async def end_leases(cluster: Cluster) -> None:
