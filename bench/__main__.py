@@ -17,6 +17,7 @@ from bench.cases import (
     run_handlers,
     run_memory,
     run_ring,
+    run_takeover,
     run_three,
     run_udp,
 )
@@ -30,7 +31,7 @@ from node.etcd_child import EtcdFailed
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 PROFILE_ROWS = 40
-CASES = ("handlers", "udp", "durable", "three", "ring", "memory")
+CASES = ("handlers", "udp", "durable", "three", "ring", "takeover", "memory")
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,6 +69,8 @@ async def _measure(cases: list[str], size: Size, console: Console) -> Figures:
                 figures |= await run_three(size)
             elif case == "ring":
                 figures |= await run_ring(size)
+            elif case == "takeover":
+                figures |= await run_takeover(size)
             else:
                 figures |= await run_memory(size)
     return {name: figures[name] for name in WANTED if name in figures}

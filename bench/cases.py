@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import handlers, ring
+from bench import handlers, ring, takeover
 from bench.cluster import Cluster, running_cluster
 from bench.figures import Figures
 from bench.load import Order, Report, Setup
@@ -40,7 +40,9 @@ class Size(msgspec.Struct, frozen=True):
 
 
 FULL = Size()
-QUICK = Size(operations=1500, runs=1, alone=300, warm_up=200, ring_changes=100)
+QUICK = Size(
+    operations=1500, runs=1, alone=300, warm_up=200, ring_changes=100, sessions=(500, 3000)
+)
 
 
 def run_handlers(size: Size) -> Figures:
@@ -146,6 +148,22 @@ async def profile_durable(size: Size, profile: Path) -> float:
         resumed = await _runs(load, Order("resume", size.operations), size)
         os.kill(cluster.pid(), signal.SIGUSR2)
     return _cpu_us(resumed)
+
+
+async def run_takeover(size: Size) -> Figures:
+    """gw1 dies with all its sessions, most of which have come further than their records."""
+    sessions = size.sessions[1]
+    async with running_cluster(2, 1, events=True) as cluster, running("bench.load") as load:
+        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
+        await _do(load, Order("handshake", sessions))
+        await _do(load, Order("probe", sessions // 2))
+        await asyncio.sleep(size.settle_s)
+        taken = await takeover.takeover(cluster, load, sessions)
+    return {
+        "takeover_sessions": sessions,
+        "takeover_loaded_s": round(taken.loaded_s, 3),
+        "takeover_answered_s": round(taken.answered_s, 3),
+    }
 
 
 async def run_memory(size: Size) -> Figures:

@@ -73,7 +73,7 @@ class Cluster:
         """The ring's revision → when each gateway installed it, CLOCK_BOOTTIME, seconds."""
         found: dict[int, list[float]] = {}
         for name in self._lab.gateways:
-            for line in (self._lab.events / f"{name}.jsonl").read_bytes().splitlines():
+            for line in self.recorded(name):
                 event = msgspec.json.decode(line, type=_Event)
                 if event.kind == "ring_installed":
                     found.setdefault(event.revision, []).append(event.t)
@@ -82,9 +82,18 @@ class Cluster:
     @property
     def address(self) -> tuple[str, int]:
         """Where gw1 takes IKE."""
+        return self.address_of(MEASURED)
+
+    def address_of(self, gateway: str) -> tuple[str, int]:
+        """Where a gateway takes IKE."""
         return next(
-            parse_address(text) for text, name in self._lab.addresses.items() if name == MEASURED
+            parse_address(text) for text, name in self._lab.addresses.items() if name == gateway
         )
+
+    def recorded(self, gateway: str) -> list[bytes]:
+        """The whole lines of what a gateway has recorded."""
+        octets = (self._lab.events / f"{gateway}.jsonl").read_bytes()
+        return octets[: octets.rfind(b"\n") + 1].splitlines()
 
     @property
     def psk_hex(self) -> str:

@@ -34,6 +34,9 @@ WANTED = (
     "resume_three_etcd_batch_ops",
     "ring_change_visible_p99_ms",
     "ring_change_visible_busy_p99_ms",
+    "takeover_sessions",
+    "takeover_loaded_s",
+    "takeover_answered_s",
     "forged_ticket_handlers_cpu_us",
     "liveness_udp_cpu_us",
     "rss_per_session_bytes_1k",
@@ -48,6 +51,7 @@ AT_MOST: Figures = {
     "forged_ticket_handlers_cpu_us": 10,
     "ring_change_visible_p99_ms": 200,
     "ring_change_visible_busy_p99_ms": 200,
+    "takeover_answered_s": 2.0,
     "rss_per_session_bytes_10k": 12_000,
 }
 AT_LEAST: Figures = {

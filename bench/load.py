@@ -69,6 +69,8 @@ class Order(msgspec.Struct, frozen=True):
     """
     count: int
     in_flight: int = 64
+    gateway: tuple[str, int] | None = None
+    """Where from now on everything goes: whoever has adopted the sessions. None: as before."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -108,6 +110,7 @@ class Load:
             self._sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
         self._sock.bind(("127.0.0.1", 0))
         self._sock.setblocking(False)
+        self._gateway = setup.gateway
         self._path = Path(self._sock.getsockname(), setup.gateway)
         self._clock, self._rng = OsClock(), OsRng()
         peer = self._peer(0)
@@ -134,6 +137,7 @@ class Load:
     def carry_out(self, order: Order) -> Report:
         """Do it all, then tell."""
         start = self._kinds[order.kind]
+        self._gateway = order.gateway or self._gateway
         self._taken_s, self._failed, self._repeated = [], 0, 0
         cpu_before_s, begin_s = cpu_s(self._pid), perf_counter()
         started = 0
@@ -229,7 +233,7 @@ class Load:
 
     def _send(self, outcome: Outcome) -> None:
         for datagram in outcome.send:
-            self._sock.sendto(datagram.data, datagram.path.remote)
+            self._sock.sendto(datagram.data, self._gateway)
 
     def _now(self) -> Now:
         return Now(self._clock.boot_s(), self._clock.wall_s())

@@ -1,9 +1,10 @@
-"""Which shards a member claims or gives up, and the transactions that do it: pure.
+"""Which shards a member claims, hands over or gives up, and the transactions that do it: pure.
 
 Rules: a plan only proposes; each transaction compares everything the plan relied on, so a plan made
 from an old view does nothing. A shard is claimed from an owner whose member key is gone, or holds
-another incarnation than the one that owned the shard. Every claim raises the fence by one, and a
-fence never comes back: it is part of every IV.
+another incarnation than the one that owned the shard. An owner hands a shard to a member in one
+step, if that is still the same process. Every change of owner raises the fence by one, and a fence
+never comes back: it is part of every IV.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,8 +38,8 @@ class Step(msgspec.Struct, frozen=True):
     shard: int
     seen: Held
     record: ShardRecord
-    owner_key: Compare | None
-    """What the claim relies on about the owner that is gone."""
+    relies_on: Compare | None
+    """A member's key: of the owner that is gone, or of the heir that is there."""
 
 
 class Preference:
@@ -86,12 +87,23 @@ def vacancy(
 def claim(shard: int, held: Held, owner_key: Compare | None, member: str, incarnation: str) -> Step:
     """Raises Incompatible when the shard's fences are used up."""
     fence = next_fence(shard, held.record.fence)
-    return Step(shard, held, ShardRecord(member, incarnation, fence), owner_key)
+    return Step(shard, held, ShardRecord(member, incarnation, fence, held.record.home), owner_key)
+
+
+def hand_over(
+    shard: int, held: Held, heir: MemberRecord, heir_key: Compare, home: str = ""
+) -> Step:
+    """From its owner to `heir`, sessions and all; `heir_key`: that it is still there, the same
+    process. `home`: see `ShardRecord`. Raises Incompatible when the fences are used up.
+    """
+    fence = next_fence(shard, held.record.fence)
+    return Step(shard, held, ShardRecord(heir.name, heir.incarnation, fence, home), heir_key)
 
 
 def give_up(shard: int, held: Held) -> Step:
     """The shard without an owner; the fence stays, so that the next owner's is higher."""
-    return Step(shard, held, ShardRecord("", "", held.record.fence), None)
+    record = held.record
+    return Step(shard, held, ShardRecord("", "", record.fence, record.home), None)
 
 
 def transaction(
@@ -107,6 +119,6 @@ def transaction(
 def _nested(keys: Keys, step: Step) -> Txn:
     key = keys.shard(step.shard)
     compares = [Compare(key, Target.MOD_REVISION, step.seen.revision)]
-    if step.owner_key is not None:
-        compares.append(step.owner_key)
+    if step.relies_on is not None:
+        compares.append(step.relies_on)
     return Txn(compares=tuple(compares), success=(Put(key, _encode(step.record)),))

@@ -77,12 +77,15 @@ class MemberRecord(msgspec.Struct, frozen=True):
     release: str
 
 
-class ShardRecord(msgspec.Struct, frozen=True):
+class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who owns a shard, and under which fence. `owner` empty: given up in order."""
 
     owner: str
     incarnation: str
     fence: int
+    home: str = ""
+    """The member that an operator wants it at, while that lives; empty: whoever is first by rank.
+    """
 
 
 class Keys:

@@ -11,8 +11,10 @@ Rules:
 - A member that gives its shards up without the store's word (`surrender`) has given them up for
   good: should the store still name it when it is back, it says so there first, and claims them
   like anybody else, under a higher fence. What was pledged to another isn't claimed from it.
-- A shard that another live member should own takes no new SPIs, and is given up once it is empty;
-  unless this member has no other: being served comes before balance.
+- A shard that another live member should own takes no new SPIs, and goes to that one in a single
+  transaction as soon as nothing is unfinished in it, sessions and all: a few shards a round. Its
+  datagrams aren't answered meanwhile; if it doesn't go, it is open again. A member that has no
+  other shards goes on using those: being served comes before balance.
 - Shard keys hang on no lease: a store that forgot its leases has not forgotten the fences.
 """
 
@@ -30,6 +32,7 @@ from cluster.claims import (
     Step,
     claim,
     give_up,
+    hand_over,
     transaction,
     vacancy,
 )
@@ -39,7 +42,7 @@ from cluster.heartbeat import Heartbeats
 from cluster.layout import Keys, ShardRecord
 from cluster.member import Membership
 from cluster.seams import Clock, Rng, Spawn
-from cluster.store import Entry, Store, TxnResult
+from cluster.store import Compare, Entry, Store, Target, TxnResult
 
 _decode = msgspec.json.Decoder(ShardRecord).decode
 
@@ -60,10 +63,11 @@ class OwnershipSettings(msgspec.Struct, frozen=True):
     claim_grace_s: float = 5.0
     """How long an owner that is gone from the store but still heard may take to come back."""
     closed_s: float = 0.5
-    """How long a shard takes no new SPIs before it may be given up: what was begun shows by then in
-    `sessions_in`, even if that is counted only now and then."""
+    """How long a shard takes no new SPIs before it may be handed over: what was begun shows by then
+    in `unfinished_in`, even if that is counted only now and then; and views of who is there that
+    last shorter move nothing."""
     handed_over_per_round: int = 16
-    """Empty shards given up to their better owner in one round."""
+    """Shards handed over to their better owner in one round."""
     call_timeout_s: float = 2.0
     """The longest that one transaction may take; its outcome is then read from the shard keys."""
 
@@ -88,29 +92,31 @@ class Ownership:
         membership: Membership,
         heartbeats: Heartbeats,
         shards: int,
-        sessions_in: Callable[[int], int],
+        unfinished_in: Callable[[int], int],
         settings: OwnershipSettings,
     ) -> None:
-        """`sessions_in(shard)` counts half-open sessions and writes still under way as well: a
-        shard is given up when it says 0.
+        """`unfinished_in(shard)` counts what a change of owner would break off: half-open sessions,
+        writes under way, sessions not read yet. A shard is handed over when it says 0.
         """
-        self._store = store
-        self._keys = keys
-        self._clock = clock
-        self._spawn = spawn
+        self._store, self._keys = store, keys
+        self._clock, self._spawn = clock, spawn
         self._membership = membership
         self._roster = membership.roster
         self._heartbeats = heartbeats
         self._me = membership.me.name
-        self._sessions_in = sessions_in
+        self._unfinished_in = unfinished_in
         self._settings = settings
         self.shards = shards
         self._held: list[Held] = [NEVER] * shards
         self._owned: dict[int, Owned] = {}
         self._closed: dict[int, float] = {}
         """Shards that should be another's, and since when they take no new SPIs."""
-        self._leaving: dict[int, None] = {}
-        """Shards whose giving up is under way."""
+        self.leaving: dict[int, None] = {}
+        """Shards whose handing over is under way: nothing that arrives for them is taken."""
+        self.wanted: dict[int, str] = {}
+        """Shards of mine that an operator wants at another member; see `cluster.moves`."""
+        self.handed_over = 0
+        """Shards that this member has handed to others."""
         self._surrendered: dict[int, None] = {}
         """Shards that the store may say are mine, and that I gave up without it."""
         self.may_claim_from: Callable[[str], bool] = lambda _owner: True
@@ -120,8 +126,7 @@ class Ownership:
         self._preference = Preference(())
         self._preferred_at = (-1, -1)
         self._open: tuple[int, ...] | None = None
-        self._stopping = False
-        self._deposed = False
+        self._stopping = self._deposed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self.synced = asyncio.Event()
@@ -162,6 +167,10 @@ class Ownership:
         """The newest fence of `shard`, whoever owns it; 0 if nobody ever did."""
         return self._held[shard].record.fence if 0 <= shard < self.shards else 0
 
+    def records(self) -> list[ShardRecord]:
+        """What the store says of every shard, in order."""
+        return [held.record for held in self._held]
+
     def counts(self) -> dict[str, int]:
         """Shards per owner, sorted by name; those without an owner under the empty name."""
         found: dict[str, int] = {}
@@ -171,11 +180,11 @@ class Ownership:
 
     def should_leave(self, shard: int) -> bool:
         """Whether another live member should own this shard of mine: it takes no new SPIs."""
-        if self._stopping or shard in self._leaving:
+        if self._stopping or shard in self.leaving:
             return True
         preference = self._prefer()
         # without me among the live ones (a rejoin under way) the ranks mean nothing
-        return self._me in preference.members and preference.first(shard) != self._me
+        return self._me in preference.members and self._first(shard) != self._me
 
     def choose_shard(self, rng: Rng) -> int | None:
         """A shard for a new SA, each equally likely; None: this member isn't ready, stay silent."""
@@ -193,7 +202,7 @@ class Ownership:
         """Every shard of mine should be another's, who may wait for years until one is empty."""
         if self._stopping:
             return ()
-        return tuple(shard for shard in sorted(self._owned) if shard not in self._leaving)
+        return tuple(shard for shard in sorted(self._owned) if shard not in self.leaving)
 
     async def start(self) -> None:
         """Take in who owns what, then claim from now on."""
@@ -203,7 +212,8 @@ class Ownership:
         self._tasks.append(self._spawn(self._run(), "shard claims"))
 
     async def release_all(self) -> int:
-        """The orderly end: claim no more, give up every shard; how many were given up.
+        """The orderly end: claim no more, hand every shard to who is to have it then, or give it up
+        if nobody is there; how many went.
 
         A store that doesn't answer in time leaves the rest to the end of the lease.
         """
@@ -214,7 +224,11 @@ class Ownership:
             task.cancel()
             await asyncio.wait((task,))
         before = len(self._owned)
-        mine = sorted({*self._owned, *self._surrendered})
+        self._prefer()
+        others = Preference(tuple(n for n in self._preference.members if n != self._me))
+        steps = [self._to_heir(shard, others.first(shard)) for shard in sorted(self._owned)]
+        await self._carry_out([step for step in steps if step is not None])
+        mine = sorted({*self._owned, *self._surrendered})  # nobody there, or gone meanwhile
         await self._carry_out([give_up(s, self._held[s]) for s in mine])
         return before - len(self._owned)
 
@@ -252,14 +266,19 @@ class Ownership:
                 self._preference = Preference(members)
         return self._preference
 
-    def _plan_claims(self) -> list[Step]:
+    def _first(self, shard: int) -> str:
+        """Who should own a shard: where an operator wants it, else the first by rank."""
         preference = self._prefer()
+        home = self.wanted.get(shard) or self._held[shard].record.home
+        return home if home in preference.members else preference.first(shard)
+
+    def _plan_claims(self) -> list[Step]:
         members = self._roster.members
         steps = []
         for shard in range(self.shards):
             held = self._held[shard]
             vacant, owner_key = vacancy(self._keys, held, members, self._roster.revision_of)
-            if not vacant or preference.first(shard) != self._me:
+            if not vacant or self._first(shard) != self._me:
                 continue
             if held.record.owner and not self.may_claim_from(held.record.owner):
                 continue
@@ -295,11 +314,30 @@ class Ownership:
         for shard, since_s in self._closed.items():
             if len(steps) >= self._settings.handed_over_per_round:
                 break
-            if now_s - since_s >= self._settings.closed_s and not self._sessions_in(shard):
-                self._leaving[shard] = None  # from here on it stays closed, whoever comes or goes
-                steps.append(give_up(shard, self._held[shard]))
+            if now_s - since_s >= self._settings.closed_s and not self._unfinished_in(shard):
+                step = self._to_heir(shard, self._first(shard))
+                if step is not None:
+                    self.leaving[shard] = None  # from here on it stays closed, whoever comes
+                    steps.append(step)
         self._open = None
         return steps
+
+    def _to_heir(self, shard: int, heir: str) -> Step | None:
+        """The step that hands a shard to `heir`; None: it isn't heard, or no fence is left."""
+        record = self._roster.members.get(heir)
+        if record is None or not self._heartbeats.hears(heir, record.incarnation):
+            return None
+        heir_key = Compare(
+            self._keys.member(heir), Target.MOD_REVISION, self._roster.revision_of(heir)
+        )
+        home = self._held[shard].record.home
+        if shard in self.wanted:
+            home = "" if self._preference.first(shard) == heir else heir
+        try:
+            return hand_over(shard, self._held[shard], record, heir_key, home)
+        except Incompatible as error:
+            self._refuse(shard, error)
+            return None
 
     async def _carry_out(self, steps: list[Step]) -> None:
         for i in range(0, len(steps), CLAIMS_PER_TXN):
@@ -307,7 +345,7 @@ class Ownership:
             if not await self._commit(batch):
                 break
         for step in steps:
-            self._leaving.pop(step.shard, None)
+            self.leaving.pop(step.shard, None)
         self._open = None
 
     async def _commit(self, steps: tuple[Step, ...]) -> bool:
@@ -325,6 +363,7 @@ class Ownership:
             return False  # my own key has moved on: its new revision comes soon
         for step, response in zip(steps, result.responses, strict=True):
             if isinstance(response, TxnResult) and response.succeeded:
+                self.handed_over += step.record.owner not in ("", self._me)
                 self._take_in(step.shard, Held(step.record, result.revision), result.revision)
         return True
 

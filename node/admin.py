@@ -31,6 +31,7 @@ from node.admin_wire import (
     encode_key,
     encode_revocation,
     encode_session,
+    encode_shard,
     encode_status,
     encode_step,
 )
@@ -139,6 +140,39 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             request, context, lambda peer: peer.terminate(request.spi, local_only=True)
         )
         return admin_pb2.TerminateReply(member=owner)
+
+    async def ListShards(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.ListShardsRequest, context: Context
+    ) -> admin_pb2.ListShardsReply:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+        shards = [encode_shard(one) for one in self._view.shards()]
+        return admin_pb2.ListShardsReply(shards=shards)
+
+    async def MoveShard(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.MoveShardRequest, context: Context
+    ) -> admin_pb2.MoveShardReply:
+        """See admin.proto."""
+        who = await self._admit(context, member=request.local_only)
+        shards, me = self._view.shards(), self._view.status().member
+        if request.shard >= len(shards):
+            text = f"no shard {request.shard:04x}: they go up to {len(shards) - 1:04x}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        owner = shards[request.shard].owner
+        address = self._view.peers().get(owner)
+        try:
+            if owner == me or request.local_only:
+                await self._view.move_shard(request.shard, request.member, who)
+            elif address is None:
+                raise Conflict(f"shard {request.shard:04x} has no live owner to hand it over")
+            else:
+                async with self._peer(owner, address) as peer:
+                    await peer.move_shard(request.shard, request.member, local_only=True)
+        except ClusterError as error:
+            await _refuse(error, context)
+        except AdminError as error:
+            await context.abort(grpc.StatusCode.ABORTED, f"{owner}: {error}")
+        return admin_pb2.MoveShardReply(former=owner)
 
     async def ListKeys(  # noqa: N802  gRPC's name
         self, request: admin_pb2.ListKeysRequest, context: Context
@@ -317,15 +351,16 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         server = server_name(Identity(cluster=self._cluster, role=MEMBER, name=name))
         return AdminClient((address,), self._credentials, server)
 
-    async def _admit(self, context: Context, *, member: bool) -> None:
+    async def _admit(self, context: Context, *, member: bool) -> str:
         """Let an operator of this cluster pass, and a member where `member`, once there is
-        something to be told; end the call else.
+        something to be told: their name; end the call else.
         """
-        await self._let_in(context, member=member)
+        who = await self._let_in(context, member=member)
         try:
             self._view.check_ready()
         except ClusterError as error:
             await _refuse(error, context)
+        return who
 
     async def _let_in(self, context: Context, *, member: bool) -> str:
         """The name of an operator of this cluster, or of a member where `member`; end the call

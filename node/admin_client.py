@@ -22,11 +22,13 @@ from node.admin_view import (
     Revoke,
     RotationStep,
     SessionInfo,
+    ShardInfo,
 )
 from node.admin_wire import (
     decode_key,
     decode_revocation,
     decode_session,
+    decode_shard,
     decode_status,
     decode_step,
     encode_revoke,
@@ -142,6 +144,24 @@ class AdminClient:
         except grpc.aio.AioRpcError as error:
             _fail(error)
         return str(reply.member)
+
+    async def shards(self) -> tuple[ShardInfo, ...]:
+        """Every shard as the member knows it. Raises AdminError."""
+        request = admin_pb2.ListShardsRequest()
+        try:
+            reply = await self._stub.ListShards(request, timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return tuple(decode_shard(message) for message in reply.shards)
+
+    async def move_shard(self, shard: int, member: str, *, local_only: bool = False) -> str:
+        """Hand a shard to `member`; whose it was. Raises AdminError."""
+        request = admin_pb2.MoveShardRequest(shard=shard, member=member, local_only=local_only)
+        try:
+            reply = await self._stub.MoveShard(request, timeout=LIST_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return str(reply.former)
 
     async def keys(self) -> tuple[KeyInfo, ...]:
         """The keys of the member's ring. Raises AdminError."""

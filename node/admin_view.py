@@ -89,6 +89,19 @@ class SessionInfo(msgspec.Struct, frozen=True):
     """Its owner."""
 
 
+class ShardInfo(msgspec.Struct, frozen=True):
+    """One shard, as the member that answers knows it."""
+
+    shard: int
+    owner: str
+    """Empty: nobody."""
+    fence: int
+    home: str = ""
+    """Where an operator wants it; empty: by rank."""
+    sessions_here: int | None = None
+    """Established IKE SAs, if the member that answers owns it; None: another does."""
+
+
 class KeyInfo(msgspec.Struct, frozen=True):
     """One key of the ring."""
 
@@ -153,6 +166,14 @@ class NodeView(Protocol):
 
         Raises ClusterError.
         """
+        ...
+
+    def shards(self) -> Sequence[ShardInfo]:
+        """Every shard, in order."""
+        ...
+
+    async def move_shard(self, shard: int, member: str, who: str) -> None:
+        """Hand a shard of ours to a live member; `who` asks for it. Raises ClusterError."""
         ...
 
     def keys(self) -> Sequence[KeyInfo]:

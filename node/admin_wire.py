@@ -17,6 +17,7 @@ from node.admin_view import (
     Revoke,
     RotationStep,
     SessionInfo,
+    ShardInfo,
     StoreConditionInfo,
 )
 from proto.rpc import admin_pb2
@@ -53,6 +54,16 @@ def encode_session(session: SessionInfo) -> admin_pb2.Session:
 def decode_session(message: admin_pb2.Session) -> SessionInfo:
     """The message as a session."""
     return _decode(SessionInfo, message)
+
+
+def encode_shard(shard: ShardInfo) -> admin_pb2.Shard:
+    """A shard as a message."""
+    return admin_pb2.Shard(**msgspec.structs.asdict(shard))
+
+
+def decode_shard(message: admin_pb2.Shard) -> ShardInfo:
+    """The message as a shard."""
+    return _decode(ShardInfo, message)
 
 
 def encode_key(key: KeyInfo) -> admin_pb2.Key:
@@ -106,4 +117,4 @@ def _decode(cls: type[S], message: Message) -> S:
 
 
 _REPEATED = ("members", "ike_addresses", "store_conditions")
-_OPTIONAL = ("heartbeat_age_s",)
+_OPTIONAL = ("heartbeat_age_s", "sessions_here")

@@ -154,9 +154,9 @@ class Adopter:
             if len(self._heard) >= HEARD_MAX:
                 del self._heard[next(iter(self._heard))]
             self._heard[row.spi] = (sender, frame.fence, row, row.spi in frame.asking)
-        fence = self._node.ownership.fence_of(frame.shard)
-        if fence is not None and not self.is_pending(frame.shard):
-            for row in frame.rows:
+        fence, endpoint = self._node.ownership.fence_of(frame.shard), self._node.gateway.endpoint
+        for row in frame.rows:
+            if fence is not None and endpoint.find(row.spi) is not None:
                 self._use_word(row.spi, fence)
 
     def _use_word(self, spi: bytes, fence: int) -> None:

@@ -89,6 +89,10 @@ class Gateway(Shell):
         if why:
             metrics.dropped.add(why)
             return
+        leaving = self._ownership.leaving
+        if leaving and len(data) >= HEADER_OCTETS and self._codec.shard_of(data[SPI_R]) in leaving:
+            metrics.dropped.add("handing_over")
+            return
         outcome = self.endpoint.receive(data, path, self.now())
         if outcome.look_up:
             self._look_up(data, path)

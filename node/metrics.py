@@ -91,6 +91,7 @@ class Metrics:
         """From handing a write over until it is durable."""
         self.datagrams_in = 0
         self.datagrams_out = 0
+        self.shards_handed_over = 0
         self.task_crashes = 0
         self.sessions = 0
         self.half_open = 0
@@ -133,6 +134,7 @@ class _Scrape(Collector):
             ),
             "mirror_differences": ("Copies found different", m.mirrors.differences),
             "mirror_repaired_records": ("Records put right out of the store", m.mirrors.repaired),
+            "shards_handed_over": ("Shards handed to other members", m.shards_handed_over),
             "task_crashes": ("Tasks that died of an unexpected exception", m.task_crashes),
         }
         for name, (text, count) in plain.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.errors import Unavailable
+from cluster.moves import move
 from cluster.rewrap import HeldBy
 from node.admin_view import (
     ClusterStatus,
@@ -15,12 +16,15 @@ from node.admin_view import (
     RevocationInfo,
     Revoke,
     SessionInfo,
+    ShardInfo,
     key_infos,
 )
 
 if TYPE_CHECKING:
     from node.wiring import Node
 
+MOVE_TIMEOUT_S = 10.0
+"""How long a shard may take to be settled enough to be moved."""
 ROTATION_TIMEOUT_S = 30.0
 """How long a rotation waits for the slowest member before it says by whom it hangs."""
 
@@ -82,6 +86,24 @@ class View:
     async def terminate(self, spi_r: bytes) -> bool:
         """Delete the IKE SA, tell its peer, and void its tickets."""
         return self._node.gateway.terminate(spi_r)
+
+    def shards(self) -> Sequence[ShardInfo]:
+        """Every shard, with the sessions of those that are this member's."""
+        node = self._node
+        held = dict.fromkeys(node.ownership.owned, 0)
+        for core, _ in node.gateway.endpoint.established():
+            shard = node.codec.shard_of(core.spi)
+            held[shard] = held.get(shard, 0) + 1
+        return [
+            ShardInfo(shard, record.owner, record.fence, record.home, held.get(shard))
+            for shard, record in enumerate(node.ownership.records())
+        ]
+
+    async def move_shard(self, shard: int, member: str, who: str) -> None:
+        """Hand it over, and say by whose word. Raises ClusterError."""
+        node = self._node
+        node.seams.log.info("an operator moves a shard", shard=shard, to=member, operator=who)
+        await move(node.ownership, node.membership.members, shard, member, MOVE_TIMEOUT_S)
 
     def keys(self) -> Sequence[KeyInfo]:
         """The keys of the installed ring."""

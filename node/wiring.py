@@ -202,7 +202,7 @@ class Node:
         seams, member = self.seams, self.config.member
         self.ownership = Ownership(
             seams.store, self.keys, seams.clock, spawn=seams.spawn, membership=self.membership,
-            heartbeats=self.heartbeats, shards=self.codec.shards, sessions_in=self._sessions_in,
+            heartbeats=self.heartbeats, shards=self.codec.shards, unfinished_in=self._unfinished_in,
             settings=OwnershipSettings(),
         )  # fmt: skip
         self.counters = EndpointCounters(self)
@@ -376,15 +376,15 @@ class Node:
         failing = journal.pending > 0 and journal.state is not JournalState.OK
         return "store_away" if failing or not self.membership.store_ok else ""
 
-    def _sessions_in(self, shard: int) -> int:
-        """IKE SAs of any state in a shard, and one for those that may still turn up; counted at
-        most every `CENSUS_S`.
+    def _unfinished_in(self, shard: int) -> int:
+        """Half-open IKE SAs and writes under way in a shard, and one for sessions not read yet;
+        counted at most every `CENSUS_S`.
         """
         now_s = self.seams.clock.boot_s()
         if now_s - self._census_s >= CENSUS_S:
             self._census_s = now_s
             self._census = {}
-            for spi in self.gateway.endpoint.spis():
+            for spi in self.gateway.endpoint.unfinished():
                 at = self.codec.shard_of(spi)
                 self._census[at] = self._census.get(at, 0) + 1
         return self._census.get(shard, 0) + self.adopter.is_pending(shard)
@@ -485,6 +485,7 @@ class Node:
             metrics.unwritten = self.standby.flush.unwritten
             metrics.pledges = len(self.outage.given)
             metrics.shards_owned = len(self.ownership.owned)
+            metrics.shards_handed_over = self.ownership.handed_over
             metrics.peers_suspected = len(self.heartbeats.suspected)
             metrics.datagrams_out = self.gateway.lane.sent
             metrics.store_state = self.store_state()

@@ -32,6 +32,8 @@ drill_app = typer.Typer(no_args_is_help=True, help="Rehearse a failure.")
 app.add_typer(config_app, name="config")
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(keys_app, name="keys")
+shards_app = typer.Typer(no_args_is_help=True, help="Who owns which shard.")
+app.add_typer(shards_app, name="shards")
 app.add_typer(drill_app, name="drill")
 revoke_app = typer.Typer(no_args_is_help=True, help="Make sessions and tickets void, everywhere.")
 revocations_app = typer.Typer(no_args_is_help=True, help="What was made void.")
@@ -194,6 +196,41 @@ def sessions_terminate(
     from node.cli import admin
 
     admin.sessions_terminate(admin.reach(config, address, ca, cert, key), spi, output)
+
+
+@shards_app.command("list")
+def shards_list(
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the shards with their owners and fences."""
+    from node.cli import admin, shards
+
+    shards.listed(admin.reach(config, address, ca, cert, key), output)
+
+
+@shards_app.command("move")
+def shards_move(
+    shard: Annotated[str, typer.Argument(metavar="SHARD", help="As the list shows it.")],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="Who is to have it.")],
+    config: ReachOption = None,
+    address: AddressOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Hand a shard to another member, with all sessions in it.
+
+    It stays there while that member lives, whatever balancing would do.
+    """
+    from node.cli import admin, shards
+
+    shards.move(admin.reach(config, address, ca, cert, key), shard, member, output)
 
 
 @keys_app.command("list")

@@ -250,6 +250,10 @@ class Endpoint:
         """Our SPIs of all SAs, half-open and ended ones too."""
         return list(self._sas)
 
+    def unfinished(self) -> list[bytes]:
+        """Our SPIs of SAs that are half-open, or have a write under way."""
+        return [spi for spi, sa in self._sas.items() if sa.waiting is not None or sa.half_open]
+
     def find(self, spi: bytes) -> SaCore | None:
         """The state of one SA."""
         sa = self._sas.get(spi)

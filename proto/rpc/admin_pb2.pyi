@@ -142,6 +142,46 @@ class TerminateReply(_message.Message):
     member: str
     def __init__(self, member: _Optional[str] = ...) -> None: ...
 
+class ListShardsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListShardsReply(_message.Message):
+    __slots__ = ("shards",)
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    shards: _containers.RepeatedCompositeFieldContainer[Shard]
+    def __init__(self, shards: _Optional[_Iterable[_Union[Shard, _Mapping]]] = ...) -> None: ...
+
+class Shard(_message.Message):
+    __slots__ = ("shard", "owner", "fence", "home", "sessions_here")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    HOME_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_HERE_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    owner: str
+    fence: int
+    home: str
+    sessions_here: int
+    def __init__(self, shard: _Optional[int] = ..., owner: _Optional[str] = ..., fence: _Optional[int] = ..., home: _Optional[str] = ..., sessions_here: _Optional[int] = ...) -> None: ...
+
+class MoveShardRequest(_message.Message):
+    __slots__ = ("shard", "member", "local_only")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    member: str
+    local_only: bool
+    def __init__(self, shard: _Optional[int] = ..., member: _Optional[str] = ..., local_only: bool = ...) -> None: ...
+
+class MoveShardReply(_message.Message):
+    __slots__ = ("former",)
+    FORMER_FIELD_NUMBER: _ClassVar[int]
+    former: str
+    def __init__(self, former: _Optional[str] = ...) -> None: ...
+
 class ListKeysRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

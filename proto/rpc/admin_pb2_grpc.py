@@ -54,6 +54,16 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.TerminateReply.FromString,
                 _registered_method=True)
+        self.ListShards = channel.unary_unary(
+                '/standfast.admin.v1.Admin/ListShards',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.ListShardsRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.ListShardsReply.FromString,
+                _registered_method=True)
+        self.MoveShard = channel.unary_unary(
+                '/standfast.admin.v1.Admin/MoveShard',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.MoveShardRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.MoveShardReply.FromString,
+                _registered_method=True)
         self.ListKeys = channel.unary_unary(
                 '/standfast.admin.v1.Admin/ListKeys',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListKeysRequest.SerializeToString,
@@ -132,6 +142,21 @@ class AdminServicer(object):
 
     def TerminateSession(self, request, context):
         """member if local_only. Deletes one IKE SA at its owner, with a Delete to the client; NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShards(self, request, context):
+        """Who owns which shard, under which fence, and how many sessions live in it, as far as is known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveShard(self, request, context):
+        """member if local_only. Hands a shard, sessions and all, to a live member, where it then belongs;
+        ABORTED if it isn't the owner's to give, or there is no such member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,6 +260,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.TerminateSession,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.SessionRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.TerminateReply.SerializeToString,
+            ),
+            'ListShards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShards,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.ListShardsRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.ListShardsReply.SerializeToString,
+            ),
+            'MoveShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveShard,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.MoveShardRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.MoveShardReply.SerializeToString,
             ),
             'ListKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListKeys,
@@ -395,6 +430,60 @@ class Admin(object):
             '/standfast.admin.v1.Admin/TerminateSession',
             proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.TerminateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/ListShards',
+            proto_dot_rpc_dot_admin__pb2.ListShardsRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.ListShardsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/MoveShard',
+            proto_dot_rpc_dot_admin__pb2.MoveShardRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.MoveShardReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,7 +76,7 @@ class Member:
             membership=self.member,
             heartbeats=self.heartbeats,
             shards=SHARDS,
-            sessions_in=lambda _shard: 0,
+            unfinished_in=lambda _shard: 0,
             settings=OwnershipSettings(closed_s=0.1),
         )
 

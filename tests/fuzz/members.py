@@ -16,6 +16,7 @@ from cluster.layout import FORMAT, ClusterState, MemberRecord, ShardRecord
 from cluster.link import (
     Counters,
     Forward,
+    HandedOver,
     Heartbeat,
     HotCounters,
     Mirror,
@@ -172,6 +173,7 @@ def _frame_seeds() -> list[bytes]:
         MirrorAck(5, 2, 1, 9),
         MirrorDigests((MirrorDigest(5, 2, 1, 9, 300, 1 << 63),)),
         HotCounters(5, 2, (Counters(b"spi-of-8", 7, 1, ADDRESS, ADDRESS, WALL_S),)),
+        HandedOver(5, 2, (Counters(b"spi-of-8", 7, 1, ADDRESS, ADDRESS, WALL_S),), (b"spi-of-8",)),
         Forward(b"datagram", ADDRESS, ADDRESS),
         Return(b"datagram", ADDRESS, ADDRESS),
         Superseded(bytes(16), b"spi-of-8"),

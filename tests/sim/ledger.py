@@ -4,7 +4,8 @@ Rules: it sits between every member's way and the store itself, so that nothing 
 opens what is sealed with the cluster's own key-encryption key, and checks each commit in the step
 in which it takes effect. Findings are sentences.
 
-- A fence of a shard never comes back, and no shard is taken from a member that is there (I1).
+- A fence of a shard never comes back, and no shard is taken from a member that is there, but by
+  its own hand (I1).
 - A record is written by its shard's present owner alone, and for the SA that its chain names
   (I1, I6).
 - No record of a session that is revoked is written (I6).
@@ -107,7 +108,7 @@ class Ledger:
         self.commits += 1
         # the store in memory answers without waiting: nothing comes between these lines
         for op in applied(txn, result):
-            await self._note(op)
+            await self._note(op, self._writer(txn))
         return result
 
     def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
@@ -144,7 +145,13 @@ class Ledger:
         if isinstance(op, Put) or not op.key.startswith((*void, keys.ring, keys.spi_key)):
             self.findings.broken("I1", f"{op.key.decode()} was written in a store that went back")
 
-    async def _note(self, op: Put | Delete) -> None:
+    def _writer(self, txn: Txn) -> str:
+        """The member whose own key a transaction compares: who claims and hands over."""
+        head = self._keys.members
+        keys = (c.key for c in txn.compares if c.key.startswith(head))
+        return next(keys, head)[len(head) :].decode()
+
+    async def _note(self, op: Put | Delete, writer: str) -> None:
         keys = self._keys
         if op.key == keys.state and isinstance(op, Put):
             epoch = decode_state(op.value).epoch
@@ -163,7 +170,7 @@ class Ledger:
                 self.void_chains[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
             return
         elif op.key.startswith(keys.shards):
-            await self._claim(int(op.key[len(keys.shards) :], 16), _shard(op.value))
+            await self._claim(int(op.key[len(keys.shards) :], 16), _shard(op.value), writer)
         elif op.key == keys.ring:
             await self._ring(op.value)
         elif op.key.startswith(keys.revocations):
@@ -171,7 +178,7 @@ class Ledger:
         if isinstance(op, Put):
             self.values.append(op.value)
 
-    async def _claim(self, shard: int, record: ShardRecord) -> None:
+    async def _claim(self, shard: int, record: ShardRecord, writer: str) -> None:
         before = self.fences.get(shard, ShardRecord("", "", 0))
         self.fences[shard] = record
         if not record.owner:
@@ -185,7 +192,7 @@ class Ledger:
         )
         entry = await self._inner.get(self._keys.member(before.owner))
         there = "" if entry is None else _member(entry.value).incarnation
-        if before.owner and there == before.incarnation:
+        if before.owner and there == before.incarnation and writer != before.owner:
             self.findings.broken(
                 "I1", f"{record.owner} took shard {shard} from {before.owner}, which is there"
             )

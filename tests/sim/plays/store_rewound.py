@@ -54,6 +54,7 @@ async def _while_rewound(world: World) -> None:
     reborn = world.random.choice(world.gateways)  # a start finds the same
     others = [g for g in world.gateways if g is not reborn]
     kept = [client for client in world.clients if reborn.name not in world.holders(client)]
+    kept = [client for client in kept if not client.session.gateway.startswith(f"{reborn.host}:")]
     await reborn.kill()
     reborn.boot(*world.next_life(reborn))
     await asyncio.sleep(10)

@@ -27,6 +27,8 @@ class OwnStore:
         self._reachable.set()
         self.lose_answers = 0
         """How many commits will be carried out and not acknowledged."""
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called as a commit begins."""
 
     @property
     def away(self) -> bool:
@@ -54,6 +56,7 @@ class OwnStore:
 
     async def commit(self, txn: Txn) -> TxnResult:
         self._reach()
+        self.on_commit()
         result = await self._store.commit(txn)
         if self.lose_answers:
             self.lose_answers -= 1

@@ -46,7 +46,7 @@ class Owner:
             membership=self.member,
             heartbeats=self.heartbeats,
             shards=SHARDS,
-            sessions_in=lambda shard: self.sessions.get(shard, 0),
+            unfinished_in=lambda shard: self.sessions.get(shard, 0),
             settings=OwnershipSettings(),
         )
         self.gained: list[tuple[int, int]] = []

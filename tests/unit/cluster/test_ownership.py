@@ -1,4 +1,4 @@
-"""Shards: claimed by the store's word alone, under growing fences, moved only when empty."""
+"""Shards: claimed by the store's word alone, under growing fences, handed over when settled."""
 
 import asyncio
 
@@ -47,7 +47,7 @@ async def test_members_share_the_shards_by_rank(cluster: Cluster) -> None:
 
 
 @simulated
-async def test_a_newcomer_gets_only_empty_shards(cluster: Cluster) -> None:
+async def test_a_newcomer_gets_shards_in_which_nothing_is_unfinished(cluster: Cluster) -> None:
     one = await Owner(cluster, "gw1").begin()
     await asyncio.sleep(0.5)
     moving = [shard for shard, name in assign(SHARDS, ("gw1", "gw2")).items() if name == "gw2"]
@@ -70,11 +70,10 @@ async def test_a_newcomer_gets_only_empty_shards(cluster: Cluster) -> None:
 
 
 @simulated
-async def test_a_shard_is_closed_for_a_while_before_it_is_given_up(cluster: Cluster) -> None:
+async def test_a_shard_is_closed_for_a_while_before_it_is_handed_over(cluster: Cluster) -> None:
     one = await Owner(cluster, "gw1").begin()
     await asyncio.sleep(0.5)
-    two, _ = cluster.member("gw2")
-    await two.join()
+    await Owner(cluster, "gw2").begin()
     await asyncio.sleep(0.4)
     moving = [shard for shard in one.owned if one.ownership.should_leave(shard)]
     assert moving
@@ -106,8 +105,8 @@ async def test_with_no_shard_to_stay_a_member_goes_on_with_those_that_should_mov
     chosen = one.ownership.choose_shard(one.rng)
     assert chosen is not None
     one.sessions.clear()
-    one.sessions[chosen] = 1  # begun just now: the shard isn't given up under it
-    await asyncio.sleep(1)
+    one.sessions[chosen] = 1  # begun just now: the shard isn't handed over under it
+    await asyncio.sleep(1.5)
     assert one.owned == [chosen]
     assert set(two.owned) >= moving - {chosen}
 
@@ -291,22 +290,42 @@ async def test_a_claim_whose_answer_was_lost_is_found(cluster: Cluster) -> None:
 
 
 @simulated
-async def test_shutting_down_releases_every_shard_and_keeps_the_fences(cluster: Cluster) -> None:
-    one, two = await Owner(cluster, "gw1").begin(), await Owner(cluster, "gw2").begin()
+async def test_shutting_down_hands_every_shard_over_in_one_step(cluster: Cluster) -> None:
+    owners = [await Owner(cluster, name).begin() for name in ("gw1", "gw2", "gw3")]
+    one, two, three = owners
     await asyncio.sleep(3)
     before = await shard_records(cluster)
     released = two.owned
+    two.sessions.update(dict.fromkeys(released, 1))  # what is begun isn't waited for any more
     assert await two.ownership.release_all() == len(released)
     records = await shard_records(cluster)
+    wanted = assign(SHARDS, ("gw1", "gw3"))
     for shard in released:
-        assert records[shard] == ShardRecord("", "", before[shard].fence)
+        assert records[shard].owner == wanted[shard]
+        assert records[shard].fence == before[shard].fence + 1
     assert two.lost == released
     assert two.ownership.choose_shard(two.rng) is None
     await two.member.leave()
-    await asyncio.sleep(2)
-    assert one.owned == ALL
-    for shard in released:
-        assert one.ownership.fence_of(shard) == before[shard].fence + 1
+    await asyncio.sleep(1)
+    assert sorted(one.owned + three.owned) == ALL
+    assert {shard: three.ownership.fence_of(shard) for shard in three.owned} == {
+        shard: records[shard].fence for shard in three.owned
+    }
+
+
+@simulated
+async def test_the_last_to_shut_down_releases_every_shard_and_keeps_the_fences(
+    cluster: Cluster,
+) -> None:
+    one = await Owner(cluster, "gw1").begin()
+    await asyncio.sleep(0.5)
+    assert await one.ownership.release_all() == SHARDS
+    assert set((await shard_records(cluster)).values()) == {ShardRecord("", "", 1)}
+    assert one.lost == ALL
+    await one.member.leave()
+    again = await Owner(cluster, "gw1", life=2).begin()
+    await asyncio.sleep(0.5)
+    assert again.gained == [(shard, 2) for shard in ALL]
 
 
 @simulated

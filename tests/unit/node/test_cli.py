@@ -56,6 +56,8 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
         ("sessions", "list"),
         ("sessions", "show"),
         ("sessions", "terminate"),
+        ("shards", "list"),
+        ("shards", "move"),
         ("keys", "list"),
         ("keys", "rotate"),
         ("keys", "cancel"),

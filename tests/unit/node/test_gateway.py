@@ -50,7 +50,7 @@ class Core:
         state: bytes | None = None,
     ) -> Outcome:
         """A first request asks for a look; everything else has an unknown SPI."""
-        if data[18] != ExchangeType.IKE_SESSION_RESUME:
+        if data[18:19] != bytes((ExchangeType.IKE_SESSION_RESUME,)):
             return ignored("unknown_spi")
         if self.pointers:
             self.kept.append((used, state))
@@ -73,6 +73,7 @@ class Around:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Frame]] = []
+        self.leaving: dict[int, None] = {}
         self.looks = 0
         self.look_ended = asyncio.Event()
         self.tasks: list[asyncio.Task[object]] = []
@@ -243,3 +244,17 @@ async def test_no_session_begins_where_none_could_be_finished_or_at_the_end() ->
     gate.on_datagram(resume, WAY)
     assert gate.around.tasks == []
     assert gate.figures.dropped.by == {"store_away": 1, "draining": 1}
+
+
+async def test_nothing_is_taken_for_a_shard_that_is_being_handed_over() -> None:
+    gate = Gate()
+    gate.around.leaving[MINE] = None
+    wanted = datagram(ExchangeType.INFORMATIONAL, MINE)
+    gate.on_datagram(wanted, WAY)
+    gate.on_forward("gw2", Forward(wanted, WAY.local, WAY.remote))
+    gate.on_datagram(wanted[:12], WAY)  # too short to be anybody's
+    assert gate.figures.dropped.by["handing_over"] == 2
+    assert gate.around.sent == []
+    gate.around.leaving.clear()
+    gate.on_datagram(wanted, WAY)
+    assert gate.figures.dropped.by["handing_over"] == 2

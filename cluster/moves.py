@@ -1,0 +1,52 @@
+"""An operator's word on where a shard is to be.
+
+Rules: only the owner can move a shard, and it does so as when it balances: when nothing is
+unfinished in the shard, in one transaction. Where the operator wants it, if that isn't where it
+belongs by rank, stays written in the shard's record, so that balancing doesn't take it back.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from cluster.errors import Conflict, Unavailable
+from cluster.layout import MemberRecord
+from cluster.ownership import Ownership
+
+
+async def move(
+    ownership: Ownership,
+    members: Mapping[str, MemberRecord],
+    shard: int,
+    heir: str,
+    at_most_s: float,
+) -> None:
+    """Hand `shard`, which is this member's, to `heir`. Raises Conflict: not ours, or no such
+    member; Unavailable: it hasn't gone in time, and stays.
+    """
+    if heir not in members:
+        raise Conflict(f"no live member {heir!r}: {', '.join(members)}")
+    if ownership.owner_of(shard) == heir:
+        return
+    if ownership.fence_of(shard) is None:
+        raise Conflict(f"shard {shard:04x} isn't this member's")
+    gone = asyncio.Event()
+
+    def lost(which: int) -> None:
+        if which == shard:
+            gone.set()
+
+    ownership.on_lost.append(lost)
+    ownership.wanted[shard] = heir
+    try:
+        async with asyncio.timeout(at_most_s):
+            await gone.wait()
+    except TimeoutError:
+        raise Unavailable(
+            f"shard {shard:04x} was not handed over within {at_most_s:g} s: sessions are being set "
+            "up in it, or the store doesn't answer"
+        ) from None
+    finally:
+        ownership.wanted.pop(shard, None)
+        ownership.on_lost.remove(lost)
+    if ownership.owner_of(shard) != heir:
+        raise Conflict(f"shard {shard:04x} went to {ownership.owner_of(shard)!r} instead")
