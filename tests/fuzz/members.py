@@ -10,6 +10,17 @@ from cluster.drill.events import decode_lines
 from cluster.drill.history import build
 from cluster.drill.plan import Drill, decode_drill
 from cluster.errors import Incompatible, Unavailable, WrongKek
+from cluster.failsafe.frames import (
+    Claim,
+    ClaimAnswer,
+    ClaimAsk,
+    Held,
+    Hold,
+    PledgeAnswer,
+    PledgeAsk,
+    PledgeQuery,
+    PledgeWord,
+)
 from cluster.frames import decode_frame, encode_frame
 from cluster.keyring import KeyRing, RingPolicy, announce, new_ring
 from cluster.layout import FORMAT, ClusterState, MemberRecord, ShardRecord
@@ -45,6 +56,10 @@ from tests.pair.parts import WALL_S, SeededRng
 from tests.sim.loop import SimLoop
 from tests.sim.seams import SimClock
 
+CLAIM = Claim(
+    bytes(16), bytes(16), 2, b"spi-of-8", 5, "a", "a1", WALL_S, b"sealed", None,
+    ((4, b"replaced"),), False,
+)  # fmt: skip
 KEK = vault.Kek(Secret(bytes(range(32))))
 RING = new_ring(SeededRng("ring"), WALL_S, RingPolicy())
 NAME = b"/standfast/sample/ring"
@@ -179,6 +194,14 @@ def _frame_seeds() -> list[bytes]:
         Superseded(bytes(16), b"spi-of-8"),
         Spent(1, 7, (bytes(16), b"n" * 16)),
         SpentFilter(1, 7, b"filter"),
+        PledgeAsk("a1", 3),
+        PledgeAnswer("a1", 3, True, "", {"b": "b1"}),
+        PledgeQuery("a1"),
+        PledgeWord("a1", 3, True, {"a": "a1", "b": "b1"}),
+        ClaimAsk(bytes(16), bytes(16), 2, b"spi-of-8"),
+        ClaimAnswer(bytes(16), True),
+        Hold(CLAIM),
+        Held(bytes(16), False),
     )
     return [encode_frame(one) for one in frames]
 

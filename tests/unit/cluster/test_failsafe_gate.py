@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from cluster.batch import Op, OpKind, Outcome, Pending
 from cluster.dispatch import Dispatch
 from cluster.failsafe.frames import Held
-from cluster.failsafe.gate import Gate, Me, home_order
+from cluster.failsafe.gate import OWED_AT_ONCE, OWED_MAX, Gate, Me, home_order
 from cluster.failsafe.ledger import Live
 from cluster.link import Frame
 from tests.sim.loop import SimLoop
@@ -216,3 +217,18 @@ def test_what_is_not_decided_goes_back_to_the_journal():
     assert net.members[NEXT].ended == [None]
     net.run()
     assert net.members[NEXT].gate.rows() == []
+
+
+def test_what_a_lost_member_has_missed_is_bounded_and_told_in_portions():
+    net = Net()
+    member = net.members[HOME]
+    member.take(OpKind.CREATE, 0, 1)
+    (work,) = member.gate._works.values()
+    net.flight.clear()
+    for number in range(OWED_MAX + 1):
+        claim = msgspec.structs.replace(work.claim, op_id=number.to_bytes(16, "big"))
+        member.gate._owe(LAST, claim)
+    assert len(member.gate._owed[LAST]) == OWED_MAX
+    assert bytes(16) not in member.gate._owed[LAST]  # the oldest is forgotten
+    member.gate._pay()
+    assert len(net.flight) == OWED_AT_ONCE

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cluster.failsafe.frames import Claim
-from cluster.failsafe.ledger import Ledger, Live, Row
+from cluster.failsafe.ledger import CHAINS_MAX, RESERVED_MAX, Ledger, Live, Row
 from cluster.failsafe.write import Fate, Step, next_step
 from cluster.layout import Keys
 from cluster.store import Put, Txn, TxnResult
@@ -233,3 +233,26 @@ def test_of_two_claims_the_newer_one_stands(theirs: int, fate: Fate):
             assert await stored.chain() == (3, spi(9))
 
     asyncio.run(main())
+
+
+FRESH = b"\xff" * 16
+
+
+def other(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def test_a_full_ledger_keeps_what_it_has_and_no_other_chain():
+    ledger = Ledger({})
+    for number in range(CHAINS_MAX):
+        assert ledger.keep(claim(1, 1, 1, chain=other(number)))
+    assert not ledger.keep(claim(1, 1, 1, chain=FRESH))
+    assert ledger.keep(claim(1, 1, 2, chain=other(7)))
+
+
+def test_a_full_home_grants_no_other_chain():
+    ledger = Ledger({})
+    for number in range(RESERVED_MAX):
+        assert ledger.grant(op_id(1), other(number), 1, spi(1))
+    assert not ledger.grant(op_id(1), FRESH, 1, spi(1))
+    assert ledger.grant(op_id(1), other(7), 1, spi(1))
