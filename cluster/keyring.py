@@ -280,7 +280,7 @@ def activate(ring: KeyRing, key_id: bytes, wall_s: float, policy: RingPolicy) ->
     """
     announced = ring.tickets.announced
     if announced is None or announced.key_id != key_id:
-        raise Conflict(f"no ticket key {key_id.hex()} is announced: somebody else rotated")
+        raise Conflict(f"no ticket key {shown(key_id)} is announced: somebody else rotated")
     for name in _SETS:
         keys = _key_set(ring, name)
         if keys.announced is not None:
@@ -298,6 +298,11 @@ def cancel(ring: KeyRing) -> KeyRing:
         kept = tuple(key for key in keys if key.state is not KeyState.ANNOUNCED)
         ring = _with(ring, name, kept)
     return ring
+
+
+def shown(key_id: bytes) -> str:
+    """A key's id as people are shown it, everywhere: 8 hex digits are enough to name one."""
+    return key_id[:_SHOWN_LEN].hex()
 
 
 def find_ticket_key(ring: KeyRing, prefix: str) -> bytes:
@@ -328,7 +333,7 @@ def revoke(ring: KeyRing, key_id: bytes, wall_s: float, policy: RingPolicy) -> K
     if key is None:
         if any(one.key_id == key_id for one in ring.revoked):
             return ring
-        raise Conflict(f"there is no ticket key {key_id.hex()} (any more)")
+        raise Conflict(f"there is no ticket key {shown(key_id)} (any more)")
     if key.state is KeyState.ANNOUNCED:
         ring = cancel(ring)
     kept = tuple(one for one in ring.tickets.keys if one.key_id != key_id)
@@ -368,6 +373,7 @@ def expire(ring: KeyRing, wall_s: float) -> KeyRing:
     return replace(ring, revoked=tuple(key for key in ring.revoked if wall_s < key.until_wall_s))
 
 
+_SHOWN_LEN = 4
 _SETS = ("tickets", "records", "cookie_keys", "qcd")
 _BOUNDS = {"tickets": KEYS_MAX, "records": KEYS_MAX, "cookie_keys": KEYS_MAX, "qcd": QCD_MAX}
 _REVOKED = "revoked"

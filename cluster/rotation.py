@@ -22,6 +22,7 @@ from cluster.keyring import (
     find_ticket_key,
     retire,
     revoke,
+    shown,
 )
 from cluster.layout import Keys
 from cluster.ring_keeper import RingKeeper, Snapshot
@@ -133,7 +134,7 @@ class Rotations:
         key = announced.ring.tickets.announced
         if key is None:
             raise Conflict("nothing is announced")
-        name = key.key_id.hex()
+        name = shown(key.key_id)
         progress(f"announced: key {name}, ring revision {announced.revision}")
         deadline_s = self._clock.boot_s() + timeout_s
         reports = await self.reports(announced.revision, timeout_s, progress, key, force=force)
@@ -178,7 +179,7 @@ class Rotations:
                 raise Conflict("no rotation is under way: there is nothing to cancel")
             if ring.tickets.current is None:
                 raise Conflict(
-                    f"the sealing key was revoked and key {key.key_id.hex()} is to replace it: "
+                    f"the sealing key was revoked and key {shown(key.key_id)} is to replace it: "
                     "cancelling would leave none"
                 )
             taken[:] = [key.key_id]
@@ -207,7 +208,7 @@ class Rotations:
 
         # under the watermark, as every revocation: nobody who hasn't seen it commits anything more
         snapshot = await self._keeper.change(make, b"key " + prefix.encode())
-        name = found[0].hex()
+        name = shown(found[0])
         progress(f"revoked: key {name}, ring revision {snapshot.revision}")
         reports = await self.reports(snapshot.revision, timeout_s, progress)
         sealing = snapshot.ring.tickets.current is not None
@@ -248,7 +249,7 @@ class Rotations:
         while True:
             found = await self._look(revision)
             if key is not None and key.key_id not in self._keeper.ring.tickets.index:
-                raise Conflict(f"key {key.key_id.hex()} was cancelled or revoked meanwhile")
+                raise Conflict(f"key {shown(key.key_id)} was cancelled or revoked meanwhile")
             if not found.lag or self._clock.boot_s() >= deadline_s:
                 return found
             if str(found) != told:

@@ -13,7 +13,7 @@ import asyncio
 import msgspec
 
 from cluster.errors import ClusterError
-from cluster.keyring import KEYS_MAX, KeyRing, RingPolicy
+from cluster.keyring import KEYS_MAX, KeyRing, RingPolicy, shown
 from cluster.ring_keeper import RingKeeper
 from cluster.rotation import Progress, Rotations, quietly
 from cluster.seams import Clock, Rng
@@ -152,7 +152,7 @@ class Schedule:
         about = (key.key_id, left_s > 0)
         if about != self._warned_of:
             self._warned_of = about
-            name = key.key_id.hex()
+            name = shown(key.key_id)
             line = f"ticket key {name} stops sealing in {left_s:.0f} s and no other could be agreed"
             ended = f"ticket key {name} has ended without a successor: no ticket is issued"
             self._hooks.on_trouble(line if left_s > 0 else ended)

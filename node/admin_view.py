@@ -10,11 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from cluster.keyring import KeyRing
+from cluster.keyring import KeyRing, shown
 from cluster.rewrap import HeldBy
-
-KEY_ID_SHOWN = 4
-"""Octets of a key's id that are shown: enough to tell keys of one ring apart."""
 
 
 class MemberInfo(msgspec.Struct, frozen=True):
@@ -258,7 +255,7 @@ def key_infos(ring: KeyRing) -> tuple[KeyInfo, ...]:
     """What may be shown of a ring: ids, windows, states; what was revoked lately comes last."""
     held = tuple(
         KeyInfo(
-            id=key.key_id[:KEY_ID_SHOWN].hex(),
+            id=shown(key.key_id),
             purpose=purpose.name.lower(),
             state=key.state.value,
             created_wall_s=key.created_wall_s,
@@ -270,7 +267,7 @@ def key_infos(ring: KeyRing) -> tuple[KeyInfo, ...]:
     )
     revoked = tuple(
         KeyInfo(
-            id=key.key_id[:KEY_ID_SHOWN].hex(),
+            id=shown(key.key_id),
             purpose=Purpose.TICKET.name.lower(),
             state="revoked",
             created_wall_s=0.0,

@@ -72,6 +72,13 @@ def peer_of(section: ClientSection, psks: PskTable) -> Peer:
         raise ConfigError(
             [f"client.psk_file: no key for {section.remote_identity} → add a [[psk]] entry for it"]
         )
+    return peer_with(section, local_id, remote_id, psk)
+
+
+def peer_with(
+    section: ClientSection, local_id: IdPayload, remote_id: IdPayload, psk: Secret
+) -> Peer:
+    """The same, its identities and key found already."""
     return Peer(
         local_id=local_id,
         remote_id=remote_id,

@@ -13,20 +13,19 @@ from pathlib import Path
 
 import msgspec
 
-from node.client import Client, LocalSocket, local_host
+from node.client import Client, LocalSocket, local_host, peer_with
+from node.config import ClientSection
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.observe import EventLog
 from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, SessionSettings
 from node.supervisor import Supervisor
-from proto.ike.core import Peer, RetransmitPolicy
+from proto.ike.core import Peer
 from proto.ike.effects import Address
 from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
 from proto.ike.payloads import IdPayload
-from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 
 POLL_S = 0.01
 
@@ -114,24 +113,24 @@ class Swarm:
         self._log.close()
 
     def _peer(self, number: int) -> Peer:
-        config = self._config
-        local_id = IdPayload(PayloadType.IDi, *parse_identity(config.identity_pattern % number))
+        config, identity = self._config, self._config.identity_pattern % number
+        local_id = IdPayload(PayloadType.IDi, *parse_identity(identity))
         remote_id = IdPayload(PayloadType.IDr, *parse_identity(config.remote_identity))
         psk = self._psks.psk(local_id) or self._psks.psk(remote_id)
         if psk is None:
-            raise ValueError(f"no key for {config.identity_pattern % number} in {config.psk_file}")
-        return Peer(
-            local_id=local_id,
-            remote_id=remote_id,
-            psk=psk,
-            suites=(parse_suite(config.proposal),),
-            child_suites=(parse_child(config.child_proposal),),
-            local_ts=(parse_selector("0.0.0.0/0"),),
-            remote_ts=(parse_selector("0.0.0.0/0"),),
-            retransmit=RetransmitPolicy(
-                config.retransmit_initial_s, config.retransmit_factor, config.retransmit_tries
-            ),
+            raise ValueError(f"no key for {identity} in {config.psk_file}")
+        section = ClientSection(
+            identity=identity,
+            remote_identity=config.remote_identity,
+            psk_file=config.psk_file,
+            gateways=config.gateways,
+            proposals=(config.proposal,),
+            child_proposals=(config.child_proposal,),
+            retransmit_initial_s=config.retransmit_initial_s,
+            retransmit_factor=config.retransmit_factor,
+            retransmit_tries=config.retransmit_tries,
         )
+        return peer_with(section, local_id, remote_id, psk)
 
 
 async def _run(config: SwarmConfig) -> int:

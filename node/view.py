@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.errors import Unavailable
+from cluster.keyring import shown
 from cluster.moves import move
 from cluster.rewrap import HeldBy
 from node.admin_view import (
@@ -119,7 +120,7 @@ class View:
 
     async def cancel_rotation(self) -> str:
         """Take back what is announced; the id of that key. Raises ClusterError."""
-        return (await self._node.key_parts.rotations.cancel()).hex()
+        return shown(await self._node.key_parts.rotations.cancel())
 
     async def revoke_key(self, key: str, progress: Callable[[str], None]) -> None:
         """Make a ticket key useless, and replace it if it sealed. Raises ClusterError."""

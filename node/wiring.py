@@ -160,6 +160,11 @@ class Node:
         await self._patiently(lambda: self.state.load_or_create(self.config.cluster.shards))
         await self._patiently(self.rings.load_or_create)
         spi_key = await self._patiently(self.rings.load_or_create_spi_key)
+        if self.config.cluster.shards != self.state.state.shards:
+            self.seams.log.warning(
+                "cluster.shards is ignored: the cluster was made with another number",
+                shards=self.config.cluster.shards, the_clusters=self.state.state.shards,
+            )  # fmt: skip
         self.codec = SpiCodec(spi_key, self.state.state.shards)
         self._core_settings = endpoint_settings(
             self.config.cluster.name, self.config.ike, self.state.state.epoch
