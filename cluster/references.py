@@ -1,9 +1,13 @@
 """What tickets by reference point to, read from the store: once per presentation.
 
 Rules: chain and state are read in one transaction, so a state is never taken with a generation that
-it wasn't kept for; what can't be opened is as good as gone. The octets are opaque here: who wrote
-them (`cluster.journal`, with the record) and who reads them is the core. RFC 5723 9.3.
+it wasn't kept for; what can't be opened is as good as gone. Until the store has all that was done
+without it, the ledger of that comes first; in failsafe, what only the store has is as good as gone.
+The octets are opaque here: the core wrote them, by way of `cluster.journal`, and reads them. RFC
+5723 9.3.
 """
+
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,11 +27,22 @@ class Kept(msgspec.Struct, frozen=True):
     """What was kept, in clear; empty: nothing, or nothing that opens."""
 
 
+WithoutStore = Callable[[bytes, int], tuple[bool, bytes] | None]
+"""(used, sealed state) of a chain's generation, done without the store; None: ask the store."""
+
+
 class References:
     """See the module."""
 
-    def __init__(self, store: Store, keys: Keys, vault: RecordVault) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        vault: RecordVault,
+        without_store: WithoutStore = lambda _chain, _generation: None,
+    ) -> None:
         self._store = store
+        self._without_store = without_store
         self._keys = keys
         self._vault = vault
         self.reads = 0
@@ -35,8 +50,12 @@ class References:
 
     async def fetch(self, chain: bytes, generation: int) -> Kept | None:
         """What is kept for the ticket of a chain's generation; None: the store doesn't answer."""
-        self.reads += 1
         key = self._keys.ticket(chain)
+        held = self._without_store(chain, generation)
+        if held is not None:
+            used, sealed = held
+            return Kept(True, b"") if used else Kept(False, self._open(sealed, key))
+        self.reads += 1
         try:
             result = await self._store.commit(
                 Txn((), (Get(self._keys.session(chain)), Get(key)), ())
@@ -46,8 +65,10 @@ class References:
         session, kept = entry(result, 0), entry(result, 1)
         if session is None or session.version != generation:
             return Kept(True, b"")
+        return Kept(False, b"" if kept is None else self._open(kept.value, key))
+
+    def _open(self, sealed: bytes, key: bytes) -> bytes:
         try:
-            state = b"" if kept is None else self._vault.open_record(kept.value, key)
+            return self._vault.open_record(sealed, key) if sealed else b""
         except Incompatible:
-            state = b""
-        return Kept(False, state)
+            return b""

@@ -127,6 +127,19 @@ class Standby:
         node = self._node
         return not node.outage.failsafe and node.state.state.mode == NORMAL
 
+    def kept(self, chain: bytes, generation: int) -> tuple[bool, bytes] | None:
+        """For `References`: (used, sealed state) as the ledger has it, until the store has all of
+        that; None: ask the store.
+        """
+        if self.settled():
+            return None
+        ledger = self.gate.begun_ledger
+        row = None if ledger is None else ledger.rows.get(chain)
+        if row is None:
+            return (False, b"") if self._node.outage.failsafe else None
+        claim = row.claim
+        return claim.void or claim.generation != generation, claim.ticket or b""
+
     # -- what `cluster.failsafe` asks
 
     def heard(self, name: str) -> bool:

@@ -75,8 +75,8 @@ class ClusterRefusals:
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
 
     def _used_without_store(self, shown: TicketBody | Reference) -> Used:
-        """Nothing can be confirmed now, and what a reference points to can't be read."""
-        if isinstance(shown, Reference) or self._node.standby.gate.refuses_tickets():
+        """Nothing can be confirmed now."""
+        if self._node.standby.gate.refuses_tickets():
             return Used.YES
         spent = self.spent.used(shown.chain, shown.generation, shown.expires_wall_s)
         return Used.YES if spent else Used.NO

@@ -224,7 +224,7 @@ class Node:
             source=self.counters,
         )
         self.vault = RecordVault(lambda: self.rings.ring, seams.clock, seams.rng)
-        self.references = References(seams.store, self.keys, self.vault)
+        self.references = References(seams.store, self.keys, self.vault, self.standby.kept)
         self.adopter = Adopter(self)
         self.journal = Journal(
             store=seams.store,

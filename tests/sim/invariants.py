@@ -27,7 +27,7 @@ from proto.ike.effects import Path
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
 from proto.ike.errors import TicketRejected, WireError
 from proto.ike.message import decode_clear
-from proto.ike.reference import Reference, is_reference, open_reference
+from proto.ike.reference import Reference, is_reference, open_reference, resolve
 from proto.ike.ticket import ClientTicket, TicketBody
 from tests.sim.findings import Findings
 from tests.sim.ledger import Ledger, sealing_id
@@ -229,11 +229,16 @@ class Invariants:
             return
         if gateway.node.outage.failsafe:
             return  # by policy, or by a filter that nobody can confirm now
-        if isinstance(body, TicketBody):
-            until_s = ledger.revoked_identities.get(body.identity, float("-inf"))
-            authenticated_s = gateway.node.refusals.authenticated_wall_s(body.auth_deadline_wall_s)
-            if authenticated_s <= until_s + 2 * SKEW_S:
-                return  # the rule's own margin, and its maker's idea of the date
+        if isinstance(body, Reference):
+            try:
+                body = resolve(body, ledger.kept.get(body.chain, b""))
+            except TicketRejected:
+                self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
+                return
+        until_s = ledger.revoked_identities.get(body.identity, float("-inf"))
+        authenticated_s = gateway.node.refusals.authenticated_wall_s(body.auth_deadline_wall_s)
+        if authenticated_s <= until_s + 2 * SKEW_S:
+            return  # the rule's own margin, and its maker's idea of the date
         key_id = shown[1:9]
         if any(key.key_id == key_id for key in ledger.rings[-1].revoked):
             return

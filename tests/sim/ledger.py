@@ -83,6 +83,8 @@ class Ledger:
         """Chains that were deleted: none of their tickets is good."""
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
+        self.kept: dict[bytes, bytes] = {}
+        """Chain → what its tickets by reference point to."""
         self.revoked_identities: dict[str, float] = {}
         """Identity → authentications until then; told by who revoked it, the store has a hash."""
         self.loose: dict[bytes, None] = {}
@@ -163,7 +165,7 @@ class Ledger:
             await self._record(op)
         elif op.key.startswith(keys.tickets):
             if isinstance(op, Put):
-                self._opened(op)
+                self.kept[bytes.fromhex(op.key[len(keys.tickets) :].decode())] = self._opened(op)
         elif isinstance(op, Delete):
             self.rules.pop(op.key, None)
             if op.key.startswith(keys.sessions):

@@ -155,3 +155,25 @@ def test_a_full_batch_of_resumptions_by_reference_fits_the_stores_limit() -> Non
 
 def test_clusters_that_share_a_store_keep_theirs_apart() -> None:
     assert Keys("one").ticket(chain(1)) != Keys("two").ticket(chain(1))
+
+
+def test_what_was_done_without_the_store_comes_first_and_is_sealed_as_well() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(with_ticket(create(1)))
+        sealed = member.vault.seal_record(b"since", KEYS.ticket(chain(2)))
+        held = {1: None, 2: (False, sealed), 3: (True, sealed), 4: (False, b"")}
+        references = References(
+            world.store,
+            KEYS,
+            member.vault,
+            lambda found, _generation: held[int.from_bytes(found, "big")],
+        )
+        assert await references.fetch(chain(1), 1) == Kept(False, STATE)
+        world.store.down = True
+        assert await references.fetch(chain(1), 1) is None
+        assert await references.fetch(chain(2), 1) == Kept(False, b"since")
+        assert await references.fetch(chain(3), 1) == REFUSED
+        assert await references.fetch(chain(4), 1) == NOTHING
+
+    play(story)
