@@ -22,6 +22,7 @@ from proto.ike.events import Event
 KINDS = {
     PersistKind.CREATE: OpKind.CREATE,
     PersistKind.REDEEM: OpKind.REDEEM,
+    PersistKind.REKEY: OpKind.REDEEM,
     PersistKind.WRITE: OpKind.WRITE,
     PersistKind.END: OpKind.END,
     PersistKind.REVOKE: OpKind.REVOKE,

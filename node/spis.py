@@ -35,6 +35,13 @@ class ShardSpis:
         """There are SPIs that weren't there before."""
         self._sorted = None
 
+    def ike_spi_beside(self, ike_spi: bytes) -> bytes:
+        """A fresh SPI in the same shard: one fence guards a rekey's old and new record, and the new
+        SA lives where its addresses and Child SAs do.
+        """
+        self._sorted = None
+        return self._codec.ike_spi(self._codec.shard_of(ike_spi), self._rng.bytes(6))
+
     def take(self, shard: int, spis: Callable[[], list[bytes]]) -> list[bytes]:
         """Those of `spis()`, all that there are, that live in `shard`, which was lost.
 
@@ -64,6 +71,10 @@ class ClientSpis:
 
     def ike_spi(self) -> bytes | None:
         """8 random octets, never all zero."""
+        return self._rng.bytes(7) + b"\x01"
+
+    def ike_spi_beside(self, ike_spi: bytes) -> bytes:
+        """As `ike_spi`: a client has no shards."""
         return self._rng.bytes(7) + b"\x01"
 
     def esp_spi(self, ike_spi: bytes) -> bytes:

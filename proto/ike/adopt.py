@@ -15,13 +15,13 @@ from proto.ike.channel import Channel
 from proto.ike.core import Child, Context, SaCore, State, replace
 from proto.ike.effects import InstallChild, Now, Outcome, Path, Progress
 from proto.ike.enums import PayloadType
-from proto.ike.errors import Misuse
+from proto.ike.errors import Misuse, WireError
 from proto.ike.events import Adopted
 from proto.ike.exchanges import informational
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Header
 from proto.ike.payloads import IdPayload, Payload, TrafficSelector
-from proto.ike.record import ChildRow, Record
+from proto.ike.record import ChildRow, Record, decode
 from proto.ike.sa import IkeSa
 from proto.ike.suite import ChildSuite, Suite
 from proto.secret import Secret
@@ -62,11 +62,23 @@ def adopted(record: Record, fence: int, ctx: Context) -> "AdoptedSa":
     return sa
 
 
+def rekeyed_before(record: Record, fence: int, ctx: Context) -> tuple["AdoptedSa", ...]:
+    """The SA that was rekeyed into this one by its peer, which may want the answer once more."""
+    try:
+        former = decode(record.former)
+    except WireError:
+        return ()  # there is none
+    sa = adopted(former, fence, ctx)
+    sa.core = replace(sa.core, state=State.REKEYED)
+    sa.linger(ctx)
+    return (sa,)
+
+
 def taken_over(core: SaCore, path: Path) -> Outcome:
     """What goes with an adoption: its Child SAs inbound, and the news."""
     kernel = tuple(
         InstallChild(
-            child.spi_in, child.spi_out, child.suite, child.keymat, core.initiator,
+            child.spi_in, child.spi_out, child.suite, child.keymat, child.initiator,
             child.local_ts, child.remote_ts, path, inbound_only=True,
         )
         for child in core.children
@@ -82,7 +94,7 @@ def core_of(record: Record) -> SaCore:
     ei, er = Secret(record.sk_ei), Secret(record.sk_er)
     return SaCore(
         State.ESTABLISHED,
-        False,
+        record.initiator,
         record.spi_i,
         record.spi_r,
         suite,
@@ -150,11 +162,15 @@ class AdoptedSa(IkeSa):
         if final and not self.asks:
             self.requests.next_id = next_id
             self.asks = True
+            self.agenda.begin(self.core, ctx.settings, ctx.now.boot_s)
             self._schedule(ctx)
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """As every SA, once we know which message ID the peer expects of us."""
         return super().ask(payloads, ctx) if self.asks else None
+
+    def _next(self, ctx: Context) -> Outcome | None:
+        return super()._next(ctx) if self.asks else None
 
     def on_timer(self, ctx: Context) -> Outcome | None:
         """As every SA; one that may not ask ends when nothing was heard for long."""
@@ -217,6 +233,13 @@ def _selectors(rows: tuple[tuple[int | bytes, ...], ...]) -> tuple[TrafficSelect
 
 
 def _child(row: ChildRow) -> Child:
+    spi_in, spi_out, suite, local, remote, keymat, *made = row
     return Child(
-        row[0], row[1], _child_suite(row[2]), _selectors(row[3]), _selectors(row[4]), Secret(row[5])
+        spi_in,
+        spi_out,
+        _child_suite(suite),
+        _selectors(local),
+        _selectors(remote),
+        Secret(keymat),
+        *made,
     )

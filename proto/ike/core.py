@@ -39,6 +39,7 @@ class State(enum.Enum):
     AUTH_SENT = "IKE_AUTH sent"
     RESUME_AUTH_SENT = "IKE_AUTH of a resumption sent"
     ESTABLISHED = "established"
+    REKEYED = "rekeyed: another IKE SA has taken over, only the Delete is still to come"
     DEAD = "dead"
 
 
@@ -52,6 +53,54 @@ class Child(msgspec.Struct, frozen=True, gc=False):
     remote_ts: tuple[TrafficSelector, ...]
     keymat: Secret
     """encr_i ‖ integ_i ‖ encr_r ‖ integ_r, for the record: an adopter installs it inbound only."""
+    initiator: bool = False
+    """Did we start the exchange that made it? Then we send under the initiator's keys."""
+    rekeyed: bool = False
+    """Another one has taken over; only its Delete is still to come."""
+
+
+class Work(enum.Enum):
+    """What we may want of the peer on an established SA, beside a sign of life."""
+
+    NEW_CHILD = "a new Child SA"
+    REKEY_CHILD = "a Child SA rekeyed"
+    REKEY_IKE = "the IKE SA rekeyed"
+    DELETE_CHILD = "a Child SA deleted"
+    ASK_TICKET = "a ticket"
+
+
+class Want(msgspec.Struct, frozen=True, gc=False):
+    """Something to be asked for, when no other request of ours is outstanding."""
+
+    work: Work
+    child: bytes = b""
+    """REKEY_CHILD, DELETE_CHILD: our inbound SPI of it."""
+    after_s: float = 0.0
+    """Not before, on the boot clock."""
+    tries: int = 0
+    """How often it was asked for in vain."""
+    group: int = 0
+    """The key exchange method that the peer wants; 0: ours."""
+
+
+class Rival(msgspec.Struct, frozen=True, gc=False):
+    """The peer's rekey of what we are rekeying ourselves (RFC 7296 2.8.1, 2.8.2)."""
+
+    nonce: bytes
+    """The lower one of its exchange."""
+    child: bytes = b""
+    """Our inbound SPI of the Child SA that it made."""
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """What our outstanding request is for, with our half of the exchange."""
+
+    want: Want
+    nonce: bytes = b""
+    spi: bytes = b""
+    """Ours of the SA to be made: 8 octets of an IKE SA, 4 of a Child SA."""
+    exchange: KeyExchange | None = None
+    rival: Rival | None = None
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -109,11 +158,20 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     fragmentation: bool = False
     """Both sides announced IKEV2_FRAGMENTATION_SUPPORTED in the first exchange (RFC 7383)."""
     children: tuple[Child, ...] = ()
+    client: bool = False
+    """Did we begin the session? An IKE rekey may make either end the original initiator."""
+    asking: Asking | None = None
+    """Our outstanding request, where it is for more than a sign of life."""
 
     @property
     def spi(self) -> bytes:
         """Our own SPI."""
         return self.spi_i if self.initiator else self.spi_r
+
+    @property
+    def peer_spi(self) -> bytes:
+        """The peer's SPI."""
+        return self.spi_r if self.initiator else self.spi_i
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +184,9 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     events: tuple[Event, ...] = ()
     ticket: bytes = b""
     """What a ticket by reference, in the reply, points to; goes with `persist`."""
+    successor: SaCore | None = None
+    """The IKE SA that takes over; REKEYED: one that lost against the peer's, and is deleted."""
+    wants: tuple[Want, ...] = ()
 
 
 class Credentials(Protocol):
@@ -143,6 +204,10 @@ class SpiSpace(Protocol):
 
     def ike_spi(self) -> bytes | None:
         """A fresh SPI, 8 octets; None: we own no shard and stay silent."""
+        ...
+
+    def ike_spi_beside(self, ike_spi: bytes) -> bytes:
+        """A fresh SPI, 8 octets, in the shard of `ike_spi`, for a rekey of that SA."""
         ...
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
@@ -205,6 +270,12 @@ class Settings(msgspec.Struct, frozen=True):
     cookie_threshold: int = 1024
     liveness_interval_s: float = 60.0
     """After this silence of an established peer we ask whether it lives; 0 = never."""
+    ike_rekey_s: float = 0.0
+    """Age at which we rekey an IKE SA, up to a tenth earlier; 0 = never."""
+    child_rekey_s: float = 0.0
+    """The same for a Child SA."""
+    child_pfs: bool = True
+    """A Child SA that we ask for has a key exchange of its own, where the peer agrees."""
     resume_forms: tuple[ResumeForm, ...] = (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE)
     revoke_on_delete: bool = False
     epoch: int = 0

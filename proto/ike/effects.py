@@ -64,6 +64,8 @@ class PersistKind(enum.Enum):
     """The chain must not exist; it names this SPI now, generation 1."""
     REDEEM = "redeem"
     """The chain is at `generation`; it names this SPI now, generation + 1. `replaces` goes."""
+    REKEY = "rekey"
+    """As REDEEM, without a ticket: the SA that is `replaces` was rekeyed."""
     WRITE = "write"
     """The chain is at `generation`; only the record changes."""
     END = "end"
@@ -84,7 +86,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     record: bytes
     """Encoded IKE SA record, which holds keys in clear; empty with END and REVOKE."""
     replaces: bytes
-    """The gateway's SPI of the SA that this one replaces (REDEEM), or empty."""
+    """The gateway's SPI of the SA that this one replaces (REDEEM, REKEY), or empty."""
     expires_wall_s: float
     """When neither the SA nor any ticket of the chain can be valid any more."""
     identity: str = ""

@@ -10,7 +10,8 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from proto.ike import responder
-from proto.ike.adopt import AdoptedSa, adopted, refusal, taken_over
+from proto.ike.adopt import AdoptedSa, adopted, refusal, rekeyed_before, taken_over
+from proto.ike.agenda import NEVER
 from proto.ike.cookie import CookieSecrets
 from proto.ike.core import (
     Context,
@@ -21,6 +22,8 @@ from proto.ike.core import (
     SpiSpace,
     State,
     Step,
+    Want,
+    Work,
     replace,
 )
 from proto.ike.effects import Datagram, Now, Outcome, Path, Progress, Settlement, ignored
@@ -32,7 +35,7 @@ from proto.ike.message import Header, encode_clear, peek
 from proto.ike.payloads import NotifyPayload
 from proto.ike.record import Record
 from proto.ike.refusals import NO_REFUSALS, Refusals
-from proto.ike.sa import NEVER, IkeSa, dropped
+from proto.ike.sa import IkeSa, dropped
 from proto.ike.seams import Rng
 from proto.ike.ticket import ClientTicket, TicketKeys
 
@@ -100,6 +103,8 @@ class Endpoint:
             return ignored("exchange")
         else:
             outcome = sa.on_request(header, ctx)
+        if sa.born is not None or sa.released is not None:
+            self._take_in(sa)
         self._arm(sa)
         return outcome
 
@@ -136,6 +141,8 @@ class Endpoint:
             return None
         outcome = sa.settle(settlement, self._context(sa.path, now))
         replaced = sa.core.replaces
+        if sa.born is not None or sa.released is not None:
+            self._take_in(sa)
         self._arm(sa)
         if settlement is Settlement.DURABLE and replaced in self._sas and replaced != spi:
             return self.drop(replaced, "resumed")
@@ -162,6 +169,8 @@ class Endpoint:
                 outcome = sa.on_timer(self._context(sa.path, now))
                 if outcome is not None:
                     outcomes.append(outcome)
+            if sa.born is not None or sa.released is not None:
+                self._take_in(sa)
             self._arm(sa)
         return outcomes
 
@@ -190,9 +199,25 @@ class Endpoint:
         and on a gateway's side: only clients ask (R2).
         """
         asked = (informational.TICKET_REQUEST,)
-        return self._on_sa(
-            spi, now, lambda sa, ctx: sa.ask(asked, ctx) if sa.core.initiator else None
-        )
+        return self._on_sa(spi, now, lambda sa, ctx: sa.ask(asked, ctx) if sa.core.client else None)
+
+    def rekey_ike(self, spi: bytes, now: Now) -> Outcome | None:
+        """Rekey an IKE SA, as soon as no other request is outstanding (RFC 7296 2.18)."""
+        return self._on_sa(spi, now, lambda sa, ctx: sa.want(Want(Work.REKEY_IKE), ctx))
+
+    def rekey_child(self, spi: bytes, child: bytes, now: Now) -> Outcome | None:
+        """Rekey the Child SA with our inbound SPI `child`, 4 octets, likewise (RFC 7296 1.3.3)."""
+        wanted = Want(Work.REKEY_CHILD, child)
+        return self._on_sa(spi, now, lambda sa, ctx: sa.want(wanted, ctx))
+
+    def new_child(self, spi: bytes, now: Now) -> Outcome | None:
+        """Ask for one more Child SA, for all that our settings allow (RFC 7296 1.3.1)."""
+        return self._on_sa(spi, now, lambda sa, ctx: sa.want(Want(Work.NEW_CHILD), ctx))
+
+    def delete_child(self, spi: bytes, child: bytes, now: Now) -> Outcome | None:
+        """Delete the Child SA with our inbound SPI `child`, telling the peer (RFC 7296 1.4.1)."""
+        wanted = Want(Work.DELETE_CHILD, child)
+        return self._on_sa(spi, now, lambda sa, ctx: sa.want(wanted, ctx))
 
     def terminate(self, spi: bytes, revoke: bool, why: str, now: Now) -> Outcome | None:
         """Delete an SA, telling its peer; None: no such SA. `revoke`: its tickets die too."""
@@ -212,16 +237,19 @@ class Endpoint:
         """Go on with an SA that another owner had set up: what is to be done; or in a word why it
         isn't adopted.
         """
-        if record.spi_r in self._sas:
+        spi = record.spi
+        if spi in self._sas:
             return "held"
         path = Path(record.local, record.remote)
-        _, fence = self._spis.iv_prefix(record.spi_r)
+        _, fence = self._spis.iv_prefix(spi)
         why = refusal(record, self.settings.epoch, fence, now)
         if why:
             return why
-        sa = self._sas[record.spi_r] = adopted(record, fence, self._context(path, now))
-        self._arm(sa)
-        return taken_over(sa.core, path)
+        ctx = self._context(path, now)
+        for sa in (adopted(record, fence, ctx), *rekeyed_before(record, fence, ctx)):
+            self._sas[sa.spi] = sa
+            self._arm(sa)
+        return taken_over(self._sas[spi].core, path)
 
     def is_asking(self, spi: bytes) -> bool:
         """Is a request of ours under way, or isn't it known which one is to be the next?"""
@@ -302,6 +330,16 @@ class Endpoint:
             raise Misuse("no SPI to start with: no shard is owned")
         return spi
 
+    def _take_in(self, sa: IkeSa) -> None:
+        """What a rekey has made of `sa`."""
+        born, released = sa.born, sa.released
+        sa.born = sa.released = None
+        if born is not None:
+            self._sas[born.spi] = born
+            self._arm(born)
+        if released is not None and self._sas.get(released.spi) is released:
+            self._arm(released)
+
     def _arm(self, sa: IkeSa) -> None:
         """Keep the tables in step with the SA's state: half-open or not, gone or not, due when."""
         if sa.half_open_key and sa.core.state is State.ESTABLISHED:
@@ -318,6 +356,8 @@ class Endpoint:
             heapq.heappush(self._heap, (deadline_s, spi))
 
     def _remove(self, sa: IkeSa) -> None:
+        if sa.heir is not None:
+            sa.heir.contested = False
         self._sas.pop(sa.spi, None)
         self._armed.pop(sa.spi, None)
         if sa.half_open_key:

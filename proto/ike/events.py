@@ -39,6 +39,25 @@ class Adopted(Event, frozen=True, gc=False):
     generation: int
 
 
+class Rekeyed(Event, frozen=True, gc=False):
+    """An IKE SA has taken over from another one of the same session; its state is durable."""
+
+    former: bytes
+    """Our SPI of the other one."""
+    peer_spi: bytes
+    chain: bytes
+    """See `Established.chain`."""
+    generation: int
+
+
+class ChildRekeyed(Event, frozen=True, gc=False):
+    """A Child SA has taken over from another one."""
+
+    former: bytes
+    """Our inbound SPI of the other one, 4 octets."""
+    spi_in: bytes
+
+
 class Ended(Event, frozen=True, gc=False):
     """An IKE SA is gone."""
 

@@ -1,7 +1,7 @@
 """Key derivation: prf, prf+, SKEYSEED, the keys of an IKE SA and of a Child SA.
 
-Rules: pure functions; every key comes and goes as a Secret. RFC 7296 2.13, 2.14, 2.17; RFC 5723
-5.1; RFC 4868.
+Rules: pure functions; every key comes and goes as a Secret. RFC 7296 2.13, 2.14, 2.17, 2.18; RFC
+5723 5.1; RFC 4868.
 """
 
 import msgspec
@@ -88,6 +88,11 @@ def skeyseed_init(prf_id: int, ni: bytes, nr: bytes, shared: Secret) -> Secret:
 def skeyseed_resume(prf_id: int, sk_d_old: Secret, ni: bytes, nr: bytes) -> Secret:
     """SKEYSEED = prf(SK_d of the old SA, "Resumption" | Ni | Nr) (RFC 5723 5.1)."""
     return Secret(prf(prf_id, sk_d_old, b"Resumption" + ni + nr))
+
+
+def skeyseed_rekey(prf_id: int, sk_d_old: Secret, shared: Secret, ni: bytes, nr: bytes) -> Secret:
+    """SKEYSEED = prf(SK_d of the old SA, g^ir | Ni | Nr), by the old SA's prf (RFC 7296 2.18)."""
+    return Secret(prf(prf_id, sk_d_old, shared.octets + ni + nr))
 
 
 def derive_keys(

@@ -22,7 +22,10 @@ ChildRow = tuple[
     tuple[tuple[int | bytes, ...], ...],
     tuple[tuple[int | bytes, ...], ...],
     bytes,
+    bool,
+    bool,
 ]
+"""The fields of `proto.ike.core.Child`, in order."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -61,9 +64,18 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Message ID of our next request."""
     last_reply: bytes
     """The answer to the request before that, octet for octet: an authentic repeat gets it again."""
+    initiator: bool = False
+    """Are we the original initiator, by a rekey that we began? Then our SPI is `spi_i`."""
+    former: bytes = b""
+    """The record of the SA that was rekeyed into this one: its peer may want the answer again."""
+
+    @property
+    def spi(self) -> bytes:
+        """The gateway's SPI."""
+        return self.spi_i if self.initiator else self.spi_r
 
     def __repr__(self) -> str:
-        return f"<Record {self.spi_r.hex()} chain {self.chain.hex()}/{self.generation}>"
+        return f"<Record {self.spi.hex()} chain {self.chain.hex()}/{self.generation}>"
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -76,9 +88,10 @@ def encode(
     iv_prefix: tuple[int, int],
     ids: tuple[int, int],
     last_reply: bytes,
+    former: bytes = b"",
 ) -> bytes:
     """The record of an established SA; `ids` = (expected_id, next_id), `iv_prefix` = (epoch,
-    fence).
+    fence). `former`: see `Record`.
     """
     suite, keys, idi, idr = core.suite, core.keys, core.idi, core.idr
     if suite is None or keys is None or idi is None or idr is None:
@@ -115,6 +128,8 @@ def encode(
                     tuple(msgspec.structs.astuple(s) for s in c.local_ts),
                     tuple(msgspec.structs.astuple(s) for s in c.remote_ts),
                     c.keymat.octets,
+                    c.initiator,
+                    c.rekeyed,
                 )
                 for c in core.children
             ),
@@ -123,6 +138,8 @@ def encode(
             *iv_prefix,
             *ids,
             last_reply,
+            core.initiator,
+            former,
         )
     )
 

@@ -6,11 +6,10 @@ answered: a repeat gets its answer once that is durable, never before. What fail
 integrity check leaves no trace.
 """
 
-import msgspec
-
-from proto.ike import fragment
+from proto.ike import record
+from proto.ike.agenda import NEVER, RETRIES_MAX, Agenda
 from proto.ike.channel import Channel
-from proto.ike.core import Context, SaCore, State, Step, replace
+from proto.ike.core import Context, SaCore, State, Step, Want, replace
 from proto.ike.effects import (
     Datagram,
     Outcome,
@@ -21,73 +20,47 @@ from proto.ike.effects import (
     Settlement,
     ignored,
 )
-from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
 from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
-from proto.ike.exchanges import REQUESTS, RESPONSES, Row, ike_auth, informational
-from proto.ike.message import Header, Message, decode_clear, encode_clear
+from proto.ike.exchanges import (
+    REQUESTS,
+    RESPONSES,
+    Row,
+    create_child_sa,
+    ike_auth,
+    informational,
+    rekey_ike,
+)
+from proto.ike.message import Header, Message, decode_clear
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
 from proto.ike.requests import Outstanding, Requests
-from proto.ike.writes import persist
+from proto.ike.transport import SaTransport, Waiting
+from proto.ike.writes import persist, rekeyed
 
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
-NEVER = float("inf")
+REKEYED_LINGER_S = 30.0
+"""How long an SA that was rekeyed waits for its Delete."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A durable write in flight and what holds once it is done."""
+class IkeSa(SaTransport):
+    """See the module."""
 
-    core: SaCore
-    reply: bytes
-
-
-class IkeSa:
-    """See the module. `core` is replaced as a whole; the rest is the SA's transport."""
-
-    __slots__ = (
-        "_channel", "_due", "core", "expected_id", "half_open_key", "heard_s", "last_reply",
-        "path", "requests", "waiting", "wants_end",
-    )  # fmt: skip
+    __slots__ = ("_deletes", "born", "contested", "heir", "released")
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
-        self.core = core
-        self.path = path
-        self.half_open_key = half_open_key
-        policy = ctx.settings.retransmit
-        if core.handshake is not None and core.handshake.peer is not None:
-            policy = core.handshake.peer.retransmit
-        self.requests = Requests(policy)
-        self.expected_id = 0 if core.initiator else 1
-        self.last_reply = b""
-        self.heard_s = ctx.now.boot_s
-        self.waiting: Waiting | None = None
-        self.wants_end: tuple[bool, str] | None = None
-        self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
-        self._channel: Channel | None = None
-        if core.keys is not None:
-            self._channel = Channel(core, ctx.spis.iv_prefix(core.spi))
-
-    @property
-    def spi(self) -> bytes:
-        """Our own SPI."""
-        return self.core.spi
-
-    @property
-    def half_open(self) -> bool:
-        """Answered once, not authenticated yet."""
-        return self.core.state in (State.INIT_ANSWERED, State.RESUME_ANSWERED)
-
-    @property
-    def _revoking(self) -> bool:
-        """Is an end wanted that takes the tickets with it, and not written yet?"""
-        return self.wants_end is not None and self.wants_end[0]
-
-    def deadline_s(self) -> float:
-        """When `on_timer` is to be called next."""
-        due = self._due if self.waiting is None else NEVER
-        asked = self.requests.outstanding
-        return due if asked is None else min(asked.deadline_s, due)
+        super().__init__(core, path, ctx, half_open_key)
+        self.born: IkeSa | None = None
+        """What a rekey has made, for the endpoint to take in."""
+        self.heir: IkeSa | None = None
+        """What the peer's rekey made of us, while our own is unanswered: one of the two loses."""
+        self.released: IkeSa | None = None
+        """A former heir, settled now: the endpoint is to look at its timer."""
+        self.contested = False
+        """We are such an heir: nothing is answered or asked until that is settled."""
+        self._deletes = False
+        """Rekeyed, by us: our Delete is the last request."""
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -95,7 +68,7 @@ class IkeSa:
         """A request with our SPI in it: answered, repeated, or ignored."""
         if header.message_id != self.expected_id:
             return self._repeat(header, ctx)
-        if self.waiting is not None or self.core.state is State.DEAD:
+        if self.waiting is not None or self.contested or self.core.state is State.DEAD:
             return ignored("waiting")
         row = REQUESTS.get((self.core.state, header.exchange))
         if row is None and self.core.state is not State.ESTABLISHED:
@@ -115,19 +88,6 @@ class IkeSa:
         self.heard_s, self.path = ctx.now.boot_s, ctx.path
         reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
         return self._carry_out(step, reply, ctx)
-
-    def _repeat(self, header: Header, ctx: Context) -> Outcome:
-        """The last answer once more, for an authentic repeat of its request; of one in fragments
-        for the first of them alone (RFC 7383 2.6.1).
-        """
-        if header.message_id + 1 != self.expected_id or not self.last_reply or not self._channel:
-            return ignored("message_id")
-        try:
-            if not self._channel.begins_again(header, ctx.raw):
-                return ignored("fragment")
-        except WireError:
-            return ignored("integrity")
-        return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
 
     def on_response(self, header: Header, ctx: Context) -> Outcome:
         """An answer to our outstanding request, or nothing."""
@@ -162,36 +122,23 @@ class IkeSa:
         self.heard_s = ctx.now.boot_s
         return self._answered(asked, step, ctx)
 
-    def repeat_first(self, ctx: Context) -> Outcome:
-        """The answer to the first request, the same octets each time (RFC 7296 2.1).
-
-        Only to the same octets: a shorter request with its SPI and nonce, from another address,
-        would buy a stranger a longer answer there.
-        """
-        handshake = self.core.handshake
-        if handshake is None:
-            raise Misuse("a first answer after the handshake")
-        if ctx.raw != handshake.message_1:
-            return ignored("malformed")
-        return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
-
     def settle(self, settlement: Settlement, ctx: Context) -> Outcome | None:
         """How the durable write ended. REFUSED: answer AUTHENTICATION_FAILED, end the SA."""
         waiting, self.waiting = self.waiting, None
         if waiting is None:
             raise Misuse("settled without a write in flight")
         if settlement is Settlement.DURABLE:
-            self._advance(waiting.core, waiting.reply, ctx)
+            self._advance(waiting, ctx)
             return None
         half_open, before = self.half_open, self.core
         dead = replace(before, state=State.DEAD)
         if half_open and settlement is Settlement.REFUSED:
             refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
             reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
-            self._advance(dead, reply, ctx)
+            self._advance(Waiting(dead, reply), ctx)
             failed = Failed(self.spi, before.resumed, "the ticket was used already")
             return Outcome(self.spi, send=(Datagram(reply, self.path),), events=(failed,))
-        self._advance(dead, b"", ctx)
+        self._advance(Waiting(dead, b""), ctx)
         self._due = ctx.now.boot_s
         if half_open:
             return Outcome(self.spi, events=(Failed(self.spi, before.resumed, settlement.value),))
@@ -200,39 +147,41 @@ class IkeSa:
 
     # -- what we start --------------------------------------------------------------------------
 
-    def start(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
-        """Send the first request of a handshake (clear)."""
-        data = encode_clear(self.core.spi_i, bytes(8), exchange, FLAG_INITIATOR, 0, payloads)
-        if self.core.handshake is not None:
-            handshake = replace(self.core.handshake, message_1=data)
-            self.core = replace(self.core, handshake=handshake)
-        return self._sent(data, exchange, 0, ctx)
-
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """Start an INFORMATIONAL; None while another request of ours is outstanding."""
-        if self.requests.outstanding is not None or self.core.state is not State.ESTABLISHED:
+        busy = self.requests.outstanding is not None or self.contested
+        if busy or self.core.state is not State.ESTABLISHED:
             return None
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
+
+    def want(self, want: Want, ctx: Context) -> Outcome | None:
+        """Ask for that now, or as soon as nothing else of ours is outstanding."""
+        self.agenda.add((want,))
+        self._look_at_wants(ctx)
+        return None if self.waiting is not None else self._next(ctx)
 
     def end(self, revoke: bool, why: str, ctx: Context) -> Outcome:
         """Delete the IKE SA; the record goes once the peer has answered, or doesn't. `revoke`:
         record and chain go first, for a peer that keeps silent must not keep its tickets.
         """
         revoke = revoke and self.core.generation > 0
-        busy = self.waiting is not None or (self.requests.outstanding is not None and not revoke)
+        asking = self.requests.outstanding is not None and not revoke
+        busy = self.waiting is not None or self.contested or asking
         if busy or self.core.state is not State.ESTABLISHED:
             revoke = revoke or self._revoking
             self.wants_end = (revoke, why)
             return Outcome(self.spi)
         if revoke:
-            persist = self._persist(self.core, PersistKind.REVOKE, b"", ctx)
             self.waiting = Waiting(replace(self.core, generation=0), b"")
+            persist = self._persist(Waiting(self.core, b""), PersistKind.REVOKE, ctx)
             self.wants_end = (False, why)
             return Outcome(self.spi, persist)
-        step = informational.end(self.core, False, why)
+        return self._delete(informational.end(self.core, False, why), ctx)
+
+    def _delete(self, last: Step, ctx: Context) -> Outcome:
         outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
         if self.requests.outstanding is not None:
-            self.requests.outstanding.last = step
+            self.requests.outstanding.last = last
         return outcome
 
     def on_timer(self, ctx: Context) -> Outcome | None:
@@ -242,6 +191,8 @@ class IkeSa:
             return self._retransmit(self.requests.outstanding, ctx)
         if now < self._due or self.waiting is not None:
             return None
+        if self.core.state is State.REKEYED and (asked := self._delete_last(ctx)) is not None:
+            return asked
         if self.core.state is not State.ESTABLISHED:
             return self._half_open_ended()
         if self.wants_end is not None and (self.requests.outstanding is None or self._revoking):
@@ -249,12 +200,37 @@ class IkeSa:
             self.wants_end = None
             return self.end(revoke, why, ctx)
         self._schedule(ctx)
-        if not self.core.initiator and ctx.now.wall_s >= self.core.expires_wall_s:
+        if not self.core.client and ctx.now.wall_s >= self.core.expires_wall_s:
             return self.end(False, "lifetime over", ctx)
+        wanted = self._next(ctx)
         silent_s = ctx.settings.liveness_interval_s
-        if silent_s and not self.core.initiator and now - self.heard_s >= silent_s:
+        if wanted is None and silent_s and not self.core.client and now - self.heard_s >= silent_s:
             return self.ask((), ctx)
+        return wanted
+
+    def _next(self, ctx: Context) -> Outcome | None:
+        """The next request that is due, unless one is outstanding."""
+        while self.requests.outstanding is None and self.core.state is State.ESTABLISHED:
+            want = None if self.contested else self.agenda.take(ctx.now.boot_s)
+            if want is None:
+                return None
+            if want.tries >= RETRIES_MAX:
+                return self.end(False, "out of step with the peer", ctx)
+            asked = create_child_sa.initiate(self.core, want, ctx)
+            if asked is not None:
+                self.core, exchange, payloads = asked
+                return self._request(exchange, payloads, ctx)
         return None
+
+    def _delete_last(self, ctx: Context) -> Outcome | None:
+        """A rekeyed SA's Delete, if that is ours to send, and the time for it; None: it is over."""
+        if self._deletes and self.requests.outstanding is None:
+            self._deletes = False
+            return self._delete(Step(replace(self.core, state=State.DEAD)), ctx)
+        if self.requests.outstanding is None:
+            return None
+        self._due = ctx.now.boot_s + REKEYED_LINGER_S
+        return Outcome(self.spi)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -265,6 +241,10 @@ class IkeSa:
                 raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((payload.type,)))
         if row is None:
             raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
+        asked = self.requests.outstanding
+        closing = self.wants_end is not None or (asked is not None and asked.last is not None)
+        if closing and message.header.exchange == ExchangeType.CREATE_CHILD_SA:
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being closed")
         return row.handler(self.core, message, ctx)
 
     def _refuse(self, error: PeerError) -> Step:
@@ -282,46 +262,111 @@ class IkeSa:
     def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
         send = (Datagram(reply, ctx.path),)
+        then = Waiting(step.core, reply, step.successor, step.wants, step.ticket)
         if step.persist is None:
-            self._advance(step.core, reply, ctx)
+            self._advance(then, ctx)
             return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
-        self.waiting = Waiting(step.core, reply)
-        persist = self._persist(step.core, step.persist, reply, ctx, step.ticket)
+        self.waiting = then
+        persist = self._persist(then, step.persist, ctx)
         return Outcome(self.spi, persist, step.kernel, send, step.events)
 
-    def _persist(
-        self, core: SaCore, kind: PersistKind, reply: bytes, ctx: Context, ticket: bytes = b""
-    ) -> Persist:
+    def _persist(self, then: Waiting, kind: PersistKind, ctx: Context) -> Persist:
         if kind is PersistKind.END and self._revoking:
             kind = PersistKind.REVOKE
-        ids = (self.expected_id + 1, self.requests.next_id)
-        return persist(self.core, core, kind, ids, reply, ctx, ticket)
+        ids, reply = (self.expected_id, self.requests.next_id), self.last_reply
+        if then.reply:
+            ids, reply = (self.expected_id + 1, self.requests.next_id), then.reply
+        if then.successor is None:
+            return persist(self.core, then.core, kind, ids, reply, ctx, then.ticket)
+        former = b""
+        if then.reply:
+            prefix = ctx.spis.iv_prefix(self.spi)
+            former = record.encode(then.core, ctx.path, prefix, ids, reply)
+        before = self.core if self.heir is None else self.heir.core
+        return rekeyed(before, former, then.successor, ctx, then.ticket)
 
-    def _advance(self, core: SaCore, reply: bytes, ctx: Context) -> None:
-        """The request is answered: move the window and the state."""
-        was_half_open = self.half_open
+    def _advance(self, then: Waiting, ctx: Context) -> None:
+        """The request is answered, or our own was: move the window and the state."""
+        core, was_half_open = then.core, self.half_open
+        children_changed = core.children is not self.core.children
         self.core = core
-        if reply:
+        if then.reply:
             self.expected_id += 1
-            self.last_reply = reply
+            self.last_reply = then.reply
         if core.state is State.DEAD:
             # only the last answer is said again; nothing of our own is asked any more
             self.requests.outstanding = self.wants_end = None
             self._due = ctx.now.boot_s + LINGER_S
         elif was_half_open:
+            self.agenda.begin(core, ctx.settings, ctx.now.boot_s)
             self._schedule(ctx)
+        elif children_changed:
+            self.agenda.keep(core, ctx.settings, ctx.now.boot_s)
+        if then.wants:
+            self.agenda.add(then.wants)
+        if then.successor is not None:
+            self._bear(then.successor, bool(then.reply), ctx)
+        if self.heir is not None and (core.asking is None or core.state is State.DEAD):
+            self._yield_to(self.heir, ctx)
         self._look_at_wants(ctx)
 
-    def _look_at_wants(self, ctx: Context) -> None:
-        """An end that had to wait is due now."""
-        if self.wants_end is not None:
-            self._due = ctx.now.boot_s
+    # -- rekeyed --------------------------------------------------------------------------------
+
+    def _bear(self, core: SaCore, answered: bool, ctx: Context) -> None:
+        """A rekey has made `core`; `answered`: it was the peer's. Its counters begin at 0 (RFC 7296
+        2.2), its Child SAs, wants and end are its predecessor's.
+        """
+        sa = IkeSa(core, self.path, ctx)
+        sa.expected_id = 0
+        sa.requests = Requests(self.requests.policy)
+        sa.heard_s = ctx.now.boot_s
+        self.linger(ctx)
+        if core.state is State.REKEYED:
+            sa._deletes, sa._due = True, ctx.now.boot_s  # it has lost: its maker, we, deletes it
+            self.born = sa
+            return
+        before = self.heir or self
+        sa.agenda, before.agenda = before.agenda, Agenda()
+        sa.wants_end, before.wants_end = before.wants_end, None
+        sa.agenda.begin(core, ctx.settings, ctx.now.boot_s)
+        sa._schedule(ctx)
+        sa._look_at_wants(ctx)
+        self.born = sa
+        if self.heir is not None:
+            # ours has won: what the peer's had taken over goes on here
+            loser, self.heir = self.heir, None
+            loser.core, loser.contested = rekey_ike.old(loser.core), False
+            loser.linger(ctx)
+            self.released = loser
+        if answered and self.core.asking is not None:
+            self.heir, sa.contested = sa, True
+        elif not answered:
+            self._deletes, self._due = True, ctx.now.boot_s
+
+    def linger(self, ctx: Context) -> None:
+        """A rekeyed SA waits for its Delete."""
+        self._due = ctx.now.boot_s + REKEYED_LINGER_S
+
+    def _yield_to(self, heir: "IkeSa", ctx: Context) -> None:
+        """Our own rekey is off, or has lost: the one that the peer made stands."""
+        self.heir, heir.contested = None, False
+        heir._look_at_wants(ctx)
+        self.released = heir
+
+    def _contend(self, new: SaCore) -> SaCore:
+        """`new`, ours, has won: with what the peer's had taken over."""
+        heir = self.heir
+        if heir is None or new.state is not State.ESTABLISHED:
+            return new
+        generation = heir.core.generation
+        return replace(
+            new, children=heir.core.children, generation=generation + 1 if generation else 0
+        )
 
     def _answered(self, asked: Outstanding, step: Step, ctx: Context) -> Outcome:
         """An answer was taken: ask again, go on to IKE_AUTH, or be done."""
-        first = not RESPONSES[self.core.state, asked.exchange].protected
-        self.core = step.core
-        if first:
+        if not RESPONSES[self.core.state, asked.exchange].protected:
+            self.core = step.core
             if step.reply:
                 return self.start(asked.exchange, step.reply, ctx)
             if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
@@ -335,19 +380,39 @@ class IkeSa:
         if asked.last is not None or step.core.state is State.DEAD:
             return self._finish(asked.last or step, ctx)
         if asked.exchange == ExchangeType.IKE_AUTH:
-            self.path = ctx.path
+            self.core, self.path = step.core, ctx.path
+            self.agenda.begin(step.core, ctx.settings, ctx.now.boot_s)
+            self._schedule(ctx)
             return Outcome(self.spi, kernel=step.kernel, events=step.events)
-        self._look_at_wants(ctx)
-        return Outcome(self.spi, events=(Answered(self.spi), *step.events))
+        return self._taken(step, ctx)
+
+    def _taken(self, step: Step, ctx: Context) -> Outcome:
+        """What an answer on an established SA leads to, once its write is durable."""
+        events: tuple[Event, ...] = (Answered(self.spi), *step.events)
+        kind, new = step.persist, step.successor
+        if new is not None:
+            new = self._contend(new)
+            if new.state is State.ESTABLISHED:
+                before = self.core if self.heir is None else self.heir.core
+                events = (events[0], rekey_ike.rekeyed(before, new), *step.events)
+                kind = PersistKind.REKEY if new.generation else None
+        then = Waiting(step.core, b"", new, step.wants)
+        if kind is None:
+            self._advance(then, ctx)
+            return Outcome(self.spi, kernel=step.kernel, events=events)
+        self.waiting = then
+        return Outcome(self.spi, self._persist(then, kind, ctx), step.kernel, (), events)
 
     def _finish(self, step: Step, ctx: Context) -> Outcome:
         """Our Delete was answered, or won't be: the record goes, then the SA."""
+        then = Waiting(step.core, b"")
         if step.persist is None:
-            self._advance(step.core, b"", ctx)
+            self._advance(then, ctx)
             return Outcome(self.spi, kernel=step.kernel, events=step.events)
-        self.waiting = Waiting(step.core, b"")
-        persist = self._persist(step.core, step.persist, b"", ctx)
-        return Outcome(self.spi, persist, step.kernel, (), step.events)
+        self.waiting = then
+        return Outcome(
+            self.spi, self._persist(then, step.persist, ctx), step.kernel, (), step.events
+        )
 
     def _retransmit(self, asked: Outstanding, ctx: Context) -> Outcome | None:
         if asked.refused:
@@ -362,6 +427,9 @@ class IkeSa:
         self.requests.outstanding = None
         if asked.last is not None:
             return self._finish(asked.last, ctx)
+        if self.core.state is State.REKEYED:
+            self._advance(Waiting(replace(self.core, state=State.DEAD, asking=None), b""), ctx)
+            return Outcome(self.spi)
         if self.core.state is not State.ESTABLISHED:
             why = self.core.handshake.why if self.core.handshake is not None else ""
             return self._failed(why or "no answer")
@@ -384,56 +452,6 @@ class IkeSa:
         self.requests.outstanding = None
         self._due = NEVER
         return Outcome(self.spi, events=(*more, failed))
-
-    def _request(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
-        message_id = self.requests.next_id
-        data = self._seal(exchange, 0, message_id, payloads, ctx)
-        self.requests.next_id += 1
-        return self._sent(data, exchange, message_id, ctx)
-
-    def _sent(self, data: bytes, exchange: int, message_id: int, ctx: Context) -> Outcome:
-        self.requests.sent(data, exchange, message_id, ctx.now.boot_s)
-        return Outcome(self.spi, send=(Datagram(data, self.path),))
-
-    def _schedule(self, ctx: Context) -> None:
-        """When an established SA is to be looked at again."""
-        if self.core.initiator:
-            self._due = NEVER
-            return
-        left_s = self.core.expires_wall_s - ctx.now.wall_s
-        silent_s = ctx.settings.liveness_interval_s
-        wait_s = left_s
-        if silent_s:
-            ask_in_s = self.heard_s + silent_s - ctx.now.boot_s
-            wait_s = min(left_s, ask_in_s if ask_in_s > 0 else silent_s)
-        self._due = ctx.now.boot_s + max(wait_s, 1.0)
-
-    def _nack_wait_s(self) -> float:
-        handshake = self.core.handshake
-        if handshake is None or handshake.peer is None:
-            return 0.0
-        return handshake.peer.nack_wait_s
-
-    # -- protection -----------------------------------------------------------------------------
-
-    def _seal(
-        self,
-        exchange: int,
-        flags: int,
-        message_id: int,
-        payloads: tuple[Payload, ...],
-        ctx: Context,
-    ) -> bytes:
-        if self._channel is None:
-            raise Misuse("sealing before keys")
-        return self._channel.seal(self.core, exchange, flags, message_id, payloads, ctx.rng)
-
-    def _open(self, header: Header, ctx: Context) -> Message | None:
-        """See `Channel.open`."""
-        if self._channel is None:
-            raise WireError("sealed message before keys")
-        limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
-        return self._channel.open(self.core, header, ctx.raw, limit)
 
 
 def dropped(core: SaCore, why: str) -> Outcome:

@@ -16,8 +16,13 @@ from proto.ike.enums import Encr, Integ, KeMethod, NotifyType, Prf, ProtocolId, 
 from proto.ike.errors import PeerError
 from proto.ike.payloads import Proposal, SaPayload, Transform
 
+IKE_SPI_LEN = 8
+_IKE_NO_SPI = bytes(IKE_SPI_LEN)
 ESP_SPI_LEN = 4
 _ESP_NO_SPI = bytes(ESP_SPI_LEN)
+
+WITHOUT_KE = (0,)
+"""Groups of a Child SA's proposals in IKE_AUTH: it has no key exchange of its own."""
 
 AEAD_SALT_LEN = 4
 """The fixed part of an AEAD nonce, at the end of an encryption key (RFC 5282 7.1, RFC 4106 8.1)."""
@@ -206,11 +211,22 @@ def proposal(suites: Sequence[Suite], spi: bytes = b"") -> SaPayload:
     )
 
 
-def child_proposal(suites: Sequence[ChildSuite], spi: bytes) -> SaPayload:
-    """An offer of `suites` for ESP, one proposal each; `spi` is our inbound one, 4 octets."""
-    return SaPayload(
-        tuple([Proposal(i, ProtocolId.ESP, spi, s.transforms) for i, s in enumerate(suites, 1)])
-    )
+def child_proposal(
+    suites: Sequence[ChildSuite], spi: bytes, groups: Sequence[int] = WITHOUT_KE
+) -> SaPayload:
+    """An offer of `suites` for ESP, one proposal for each and each of `groups`; `spi` is our
+    inbound one, 4 octets.
+    """
+    offered = [_with_ke(suite, group) for group in groups for suite in suites]
+    return SaPayload(tuple([Proposal(i, ProtocolId.ESP, spi, t) for i, t in enumerate(offered, 1)]))
+
+
+def _with_ke(suite: ChildSuite, group: int) -> tuple[Transform, ...]:
+    """The transforms of `suite`, and of a key exchange unless `group` is 0."""
+    transforms = suite.transforms
+    if not group:
+        return transforms
+    return (*transforms[:-1], Transform(TransformType.KE, group), transforms[-1])
 
 
 _OPTIONAL = (int(TransformType.ESN),)
@@ -268,6 +284,17 @@ def select(
     return None
 
 
+def offered_spi(offer: SaPayload, number: int) -> bytes | None:
+    """The SPI of the peer's new IKE SA in its proposal of that number; None: it is none (RFC 7296
+    3.3.1).
+    """
+    for proposal in offer.proposals:
+        if proposal.number == number:
+            spi = proposal.spi
+            return spi if len(spi) == IKE_SPI_LEN and spi != _IKE_NO_SPI else None
+    return None
+
+
 class ChildChoice(msgspec.Struct, frozen=True, gc=False):
     """A proposal of the peer's that was chosen for ESP."""
 
@@ -276,6 +303,8 @@ class ChildChoice(msgspec.Struct, frozen=True, gc=False):
     """The peer's inbound SPI."""
     number: int
     transforms: tuple[Transform, ...]
+    group: int = 0
+    """Of its own key exchange; 0: it has none."""
 
     def reply(self, my_spi: bytes) -> SaPayload:
         """The SA payload that accepts it; `my_spi` is our inbound SPI."""
@@ -287,18 +316,23 @@ def _is_esp(offered: Proposal) -> bool:
     return offered.protocol == ProtocolId.ESP and len(spi) == ESP_SPI_LEN and spi != _ESP_NO_SPI
 
 
-def select_child(offer: SaPayload, acceptable: Sequence[ChildSuite]) -> ChildChoice | None:
-    """The first of `acceptable` that the peer offers for ESP; None: nothing in common."""
+def select_child(
+    offer: SaPayload, acceptable: Sequence[ChildSuite], groups: Sequence[int] = WITHOUT_KE
+) -> ChildChoice | None:
+    """The first of `acceptable`, with the first of `groups`, that the peer offers for ESP; None:
+    nothing in common.
+    """
     proposals = [p for p in offer.proposals if _is_esp(p)]
     for suite in acceptable:
-        wanted = suite.transforms
-        for offered in proposals:
-            # the usual offer is of one suite per proposal
-            if offered.transforms == wanted:
-                return ChildChoice(suite, offered.spi, offered.number, wanted)
-            chosen = _match(_by_types(offered), wanted)
-            if chosen is not None:
-                return ChildChoice(suite, offered.spi, offered.number, chosen)
+        for group in groups:
+            wanted = _with_ke(suite, group)
+            for offered in proposals:
+                # the usual offer is of one suite per proposal
+                if offered.transforms == wanted:
+                    return ChildChoice(suite, offered.spi, offered.number, wanted, group)
+                chosen = _match(_by_types(offered), wanted)
+                if chosen is not None:
+                    return ChildChoice(suite, offered.spi, offered.number, chosen, group)
     return None
 
 
@@ -331,13 +365,16 @@ def chosen(reply: SaPayload, offered: Sequence[Suite]) -> Suite:
     return suite
 
 
-def chosen_child(reply: SaPayload, offered: Sequence[ChildSuite]) -> tuple[ChildSuite, bytes]:
-    """The suite that the responder took out of `child_proposal(offered, …)`, and its inbound SPI.
+def chosen_child(
+    reply: SaPayload, offered: Sequence[ChildSuite], groups: Sequence[int] = WITHOUT_KE
+) -> ChildChoice:
+    """What the responder took out of `child_proposal(offered, …, groups)`.
 
     Raises PeerError NO_PROPOSAL_CHOSEN when it answers what we didn't offer.
     """
-    answer = _single(reply, len(offered))
-    suite = offered[answer.number - 1]
-    if not _is_esp(answer) or not _same(answer, suite.transforms):
+    answer = _single(reply, len(offered) * len(groups))
+    by_group, by_suite = divmod(answer.number - 1, len(offered))
+    suite, group = offered[by_suite], groups[by_group]
+    if not _is_esp(answer) or not _same(answer, _with_ke(suite, group)):
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
-    return suite, answer.spi
+    return ChildChoice(suite, answer.spi, answer.number, answer.transforms, group)

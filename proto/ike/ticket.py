@@ -92,7 +92,9 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     auth_deadline_wall_s: float
     """When the original authentication has to be repeated; no resumption moves it."""
     spi_i: bytes
-    """SPIs of the SA that it was issued on: to find that SA, never for the new one."""
+    """The client's SPI and the gateway's (`spi_r`) of the SA that it was issued on: to find that
+    SA, never for the new one.
+    """
     spi_r: bytes
     idi_type: int
     idi: bytes

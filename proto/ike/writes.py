@@ -9,9 +9,24 @@ from proto.ike.core import Context, SaCore
 from proto.ike.effects import Persist, PersistKind
 from proto.ike.ticket import BY_REFERENCE
 
+FIRST_IDS = (0, 0)
+"""Of an SA that a rekey made (RFC 7296 2.2)."""
 ENDINGS = (PersistKind.END, PersistKind.REVOKE)
 BEGINNINGS = (PersistKind.CREATE, PersistKind.REDEEM)
 """Kinds that move the chain to `core`'s generation: what must hold before is one less."""
+
+
+def rekeyed(
+    before: SaCore, former: bytes, new: SaCore, ctx: Context, ticket: bytes = b""
+) -> Persist:
+    """The write that makes `new` take over from `before`; `former` is the record of the SA whose
+    peer may want its answer again, or empty; `ticket`: see `persist`.
+    """
+    octets = record.encode(new, ctx.path, ctx.spis.iv_prefix(new.spi), FIRST_IDS, b"", former)
+    return Persist(
+        PersistKind.REKEY, new.chain, new.generation - 1, new.spi, octets, before.spi,
+        new.expires_wall_s, new.identity, new.auth_deadline_wall_s, ticket=ticket or None,
+    )  # fmt: skip
 
 
 def persist(

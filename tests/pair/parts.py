@@ -57,6 +57,10 @@ class Spis:
         """A fresh SPI, while there is a shard."""
         return self._rng.bytes(8) if self.owns_a_shard else None
 
+    def ike_spi_beside(self, ike_spi: bytes) -> bytes:
+        """A fresh SPI."""
+        return self._rng.bytes(8)
+
     def esp_spi(self, ike_spi: bytes) -> bytes:
         """A fresh inbound ESP SPI."""
         return self._rng.bytes(4)
@@ -152,7 +156,7 @@ class Chains:
         if self.version.get(op.chain, 0) != op.generation:
             return Settlement.REFUSED
         self.writes.append(op)
-        if op.kind in (PersistKind.CREATE, PersistKind.REDEEM):
+        if op.kind in (PersistKind.CREATE, PersistKind.REDEEM, PersistKind.REKEY):
             self.version[op.chain] = op.generation + 1
             self.spi[op.chain] = op.spi
         if op.kind in (PersistKind.END, PersistKind.REVOKE):

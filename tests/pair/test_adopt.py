@@ -10,8 +10,9 @@ from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.events import Adopted, Answered, Ended, TicketIssued
 from proto.ike.payloads import DeletePayload, NotifyPayload
 from tests.pair.craft import sealed
-from tests.pair.pair import LOST, Pair, Side, is_response
+from tests.pair.pair import LOST, ONCE, Pair, Side, is_response
 from tests.pair.parts import CLIENT, GATEWAY, PEER, SECOND_GATEWAY, SETTINGS
+from tests.pair.rekeys import child_request
 
 TICKET_REQUEST = NotifyPayload(NotifyType.TICKET_REQUEST)
 
@@ -122,13 +123,57 @@ def test_a_request_that_was_refused_is_refused_for_ever() -> None:
     pair = Pair()
     spi = pair.connect()
     core = pair.client.core(spi)
-    request = sealed(core, ExchangeType.CREATE_CHILD_SA, 2, [TICKET_REQUEST])
+    request = sealed(core, ExchangeType.CREATE_CHILD_SA, 2, child_request(rekeys=b"none"))
     pair.inject(pair.gateway, request)
     assert pair.chains.writes[-1].kind is PersistKind.WRITE
     answer = next(d.data for d in reversed(pair.gateway.sent) if is_response(d))
     heir = survivor(pair)
     assert adopts(pair, heir) == ""
     assert [d.data for d in pair.inject(heir, request).send] == [answer]
+
+
+def test_a_rekey_whose_answer_was_lost_with_its_gateway_is_answered_by_the_adopter() -> None:
+    """Promise 6: the old SA's last answer is in the new one's record."""
+    pair = Pair()
+    spi = pair.connect()
+    pair.deliver = lambda side, d: LOST if side is pair.gateway else ONCE
+    pair.carry_out(pair.client, pair.client.endpoint.rekey_ike(spi, pair.now))
+    pair.run(0.1)
+    answer = pair.gateway.sent[-1].data
+    pair.deliver = lambda side, d: ONCE
+    heir = survivor(pair)
+    assert adopts(pair, heir) == ""
+    assert len(heir.of(Adopted)) == 1
+    pair.run(2)
+    assert heir.octets()[0] == answer
+    (core,) = pair.client.live()
+    assert core.spi != spi
+    assert probes(pair, core.spi, 2) == 2
+    pair.run(40)
+    assert pair.client.endpoint.spis() == [core.spi_i]
+    assert heir.endpoint.spis() == [core.spi_r]
+    assert pair.check == []
+
+
+def test_an_sa_that_its_gateway_rekeyed_is_adopted_as_the_original_initiators() -> None:
+    pair = Pair()
+    pair.connect()
+    (old,) = pair.gateway.live()
+    pair.carry_out(pair.gateway, pair.gateway.endpoint.rekey_ike(old.spi, pair.now))
+    pair.run(5)
+    (theirs,) = pair.gateway.live()
+    heir = survivor(pair)
+    assert adopts(pair, heir) == ""
+    (ours,) = heir.live()
+    assert ours.initiator
+    assert (ours.spi, ours.children) == (theirs.spi, theirs.children)
+    (core,) = pair.client.live()
+    assert probes(pair, core.spi, 2) == 2
+    (install,) = heir.kernel
+    (before,) = [op for op in pair.gateway.kernel if isinstance(op, InstallChild)]
+    assert isinstance(install, InstallChild)
+    assert install.keys_in == before.keys_in
+    assert pair.check == []
 
 
 def test_a_request_with_an_effect_ahead_of_the_record_is_durable_before_its_answer() -> None:

@@ -126,18 +126,6 @@ def test_an_unknown_critical_payload_on_an_established_sa_is_refused_and_the_sa_
     assert pair.gateway.core(core.spi_r) == theirs
 
 
-def test_create_child_sa_is_answered_with_no_additional_sas() -> None:
-    pair = Pair(QUIET)
-    spi = pair.connect()
-    core, theirs = pair.client.core(spi), pair.gateway.core(pair.other_end(spi))
-    offer = opened(core, pair.client.sent[-1].data).payloads[-3:]
-    pair.inject(pair.gateway, sealed(core, ExchangeType.CREATE_CHILD_SA, 2, offer))
-    answer = opened(theirs, pair.gateway.sent[-1].data)
-    assert answer.payloads == (NotifyPayload(NotifyType.NO_ADDITIONAL_SAS),)
-    assert answer.header.message_id == 2
-    assert pair.gateway.core(core.spi_r) == theirs
-
-
 @pytest.mark.parametrize("resumed", [False, True], ids=["full", "resumed"])
 @pytest.mark.parametrize("kind", [ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA])
 def test_only_ike_auth_may_follow_a_first_exchange(kind: ExchangeType, resumed: bool) -> None:

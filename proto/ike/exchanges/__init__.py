@@ -11,9 +11,14 @@ from collections.abc import Callable
 import msgspec
 
 from proto.ike.core import Context, SaCore, State, Step
-from proto.ike.enums import ExchangeType, NotifyType
-from proto.ike.errors import PeerError
-from proto.ike.exchanges import ike_auth, ike_sa_init, ike_session_resume, informational
+from proto.ike.enums import ExchangeType
+from proto.ike.exchanges import (
+    create_child_sa,
+    ike_auth,
+    ike_sa_init,
+    ike_session_resume,
+    informational,
+)
 from proto.ike.message import Message
 
 Handler = Callable[[SaCore, Message, Context], Step]
@@ -27,11 +32,6 @@ class Row(msgspec.Struct, frozen=True):
     handler: Handler
 
 
-def _refuse_child(_core: SaCore, _message: Message, _ctx: Context) -> Step:
-    """One Child SA per IKE SA, and no rekey: the answer RFC 7296 section 4 has for that."""
-    raise PeerError(NotifyType.NO_ADDITIONAL_SAS, why="CREATE_CHILD_SA isn't supported yet")
-
-
 REQUESTS: dict[tuple[State, int], Row] = {
     (State.INIT_ANSWERED, ExchangeType.IKE_AUTH): Row(
         "a peer proves its pre-shared key", True, ike_auth.respond
@@ -43,7 +43,13 @@ REQUESTS: dict[tuple[State, int], Row] = {
         "a peer asks whether we live, deletes, or wants a ticket", True, informational.respond
     ),
     (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): Row(
-        "a peer wants another Child SA or a rekey", True, _refuse_child
+        "a peer wants another Child SA or a rekey", True, create_child_sa.respond
+    ),
+    (State.REKEYED, ExchangeType.INFORMATIONAL): Row(
+        "a peer deletes the SA that was rekeyed", True, informational.respond
+    ),
+    (State.REKEYED, ExchangeType.CREATE_CHILD_SA): Row(
+        "a peer hasn't noticed yet that the SA was rekeyed", True, create_child_sa.respond
     ),
 }
 
@@ -62,5 +68,14 @@ RESPONSES: dict[tuple[State, int], Row] = {
     ),
     (State.ESTABLISHED, ExchangeType.INFORMATIONAL): Row(
         "the peer answers a request of ours", True, informational.process
+    ),
+    (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): Row(
+        "the peer answers our wish for a Child SA or a rekey", True, create_child_sa.process
+    ),
+    (State.REKEYED, ExchangeType.INFORMATIONAL): Row(
+        "the peer answers the Delete of the SA that was rekeyed", True, informational.process
+    ),
+    (State.REKEYED, ExchangeType.CREATE_CHILD_SA): Row(
+        "the peer answers our rekey, which has crossed its own", True, create_child_sa.process
     ),
 }

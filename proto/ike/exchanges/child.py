@@ -62,23 +62,25 @@ def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Pee
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     if reply is None or ts_i is None or ts_r is None:
         return None
-    suite, peer_spi = chosen_child(reply, peer.child_suites)
+    choice = chosen_child(reply, peer.child_suites)
     local = selectors.narrow(ts_i.selectors, peer.local_ts)
     remote = selectors.narrow(ts_r.selectors, peer.remote_ts)
     if local != ts_i.selectors or remote != ts_r.selectors:
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="selectors wider than what we offered")
-    keymat = _keymat(core, handshake, suite)
-    return Child(handshake.child_spi, peer_spi, suite, local, remote, keymat)
+    keymat = _keymat(core, handshake, choice.suite)
+    return Child(
+        handshake.child_spi, choice.peer_spi, choice.suite, local, remote, keymat, initiator=True
+    )
 
 
-def install(core: SaCore, child: Child, path: Path) -> InstallChild:
+def install(child: Child, path: Path) -> InstallChild:
     """The kernel operation for a Child SA."""
     return InstallChild(
         child.spi_in,
         child.spi_out,
         child.suite,
         child.keymat,
-        core.initiator,
+        child.initiator,
         child.local_ts,
         child.remote_ts,
         path,

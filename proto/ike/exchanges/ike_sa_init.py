@@ -107,7 +107,14 @@ def initiate(spi_i: bytes, peer: Peer, ctx: Context) -> Step:
     """The first request of a full handshake: all proposals, a KE of the first one's group."""
     exchange = KeyExchange.generate(peer.suites[0].ke, ctx.rng)
     handshake = Handshake(nonce_i=ctx.rng.bytes(NONCE_OCTETS), exchange=exchange, peer=peer)
-    core = SaCore(State.INIT_SENT, initiator=True, spi_i=spi_i, spi_r=bytes(8), handshake=handshake)
+    core = SaCore(
+        State.INIT_SENT,
+        initiator=True,
+        spi_i=spi_i,
+        spi_r=bytes(8),
+        handshake=handshake,
+        client=True,
+    )
     return Step(core, request(handshake))
 
 

@@ -94,6 +94,7 @@ def initiate(spi_i: bytes, stored: ClientTicket, peer: Peer, ctx: Context) -> St
         spi_r=bytes(8),
         handshake=handshake,
         resumed=True,
+        client=True,
     )
     return Step(core, request(handshake))
 

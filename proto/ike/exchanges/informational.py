@@ -6,7 +6,7 @@ so that a peer that sends Delete and keeps its ticket (libreswan's suspend) can 
 `revoke_on_delete` ends the chain as well.
 """
 
-from proto.ike.core import Context, SaCore, State, Step, replace
+from proto.ike.core import Asking, Child, Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, ProtocolId
 from proto.ike.events import Ended, TicketIssued, TicketReceived
@@ -25,7 +25,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if any(delete.protocol == ProtocolId.IKE for delete in deletes):
         return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
     step = _delete_children(core, deletes) if deletes else Step(core)
-    if core.initiator or message.notify(NotifyType.TICKET_REQUEST) is None:
+    if core.client or message.notify(NotifyType.TICKET_REQUEST) is None:
         return step
     issued = tickets.issue(core, ctx)
     events = (TicketIssued(core.spi, issued.lifetime_s),) if issued.lifetime_s else ()
@@ -43,31 +43,58 @@ def end(core: SaCore, revoke: bool, why: str) -> Step:
         replace(core, state=State.DEAD),
         persist=kind if core.generation else None,
         kernel=tuple(RemoveChild(child.spi_in) for child in core.children),
-        events=(Ended(core.spi, core.chain, why),),
+        # its successor goes on: nothing ends with an SA that was rekeyed
+        events=() if core.state is State.REKEYED else (Ended(core.spi, core.chain, why),),
     )
 
 
+def asking_to(core: SaCore, want: Want) -> SaCore:
+    """The state in which the answer to an INFORMATIONAL of ours is waited for."""
+    return replace(core, asking=Asking(want))
+
+
 def process(core: SaCore, message: Message, ctx: Context) -> Step:
-    """Initiator of the exchange: what the answer brought (a ticket, or nothing but life).
+    """Initiator of the exchange: what the answer brought (a ticket, a Child SA's end, or nothing
+    but life).
 
     INVALID_SYNTAX ends the SA, at both ends and without a Delete (RFC 7296 2.21.3).
     """
     if message.notify(NotifyType.INVALID_SYNTAX) is not None:
         return end(core, False, "the peer found our request malformed")
-    stored = tickets.received(core, message, ctx.now.wall_s) if core.initiator else None
+    asking = core.asking
+    if asking is not None:
+        core = replace(core, asking=None)
+        if asking.want.work is Work.DELETE_CHILD:
+            return _without(core, [c for c in core.children if c.spi_in == asking.want.child])
+    stored = tickets.received(core, message, ctx.now.wall_s) if core.client else None
     if stored is None:
         return Step(core)
     return Step(core, events=(TicketReceived(core.spi, stored),))
 
 
 def _delete_children(core: SaCore, deletes: list[DeletePayload]) -> Step:
-    """The peer names its inbound SPIs; the answer names ours of the same pairs (RFC 7296 1.4.1)."""
+    """The peer names its inbound SPIs; the answer names ours of the same pairs, but for one that we
+    are deleting ourselves (RFC 7296 1.4.1).
+    """
     named = [spi for d in deletes if d.protocol == ProtocolId.ESP for spi in d.spis]
     gone = [c for c in core.children if c.spi_out in named]
     if not gone:
         return Step(core)
+    step, asking = _without(core, gone), core.asking
+    crossing = b""
+    if asking is not None and asking.want.work is Work.DELETE_CHILD:
+        crossing = asking.want.child
+    named = [c.spi_in for c in gone if c.spi_in != crossing]
+    if not named:
+        return step
+    return replace(step, reply=(DeletePayload(ProtocolId.ESP, ESP_SPI_LEN, tuple(named)),))
+
+
+def _without(core: SaCore, gone: list[Child]) -> Step:
+    """Those Child SAs are over."""
+    if not gone:
+        return Step(core)
     kept = tuple(c for c in core.children if c not in gone)
-    reply = DeletePayload(ProtocolId.ESP, ESP_SPI_LEN, tuple(c.spi_in for c in gone))
     kernel: tuple[KernelOp, ...] = tuple(RemoveChild(c.spi_in) for c in gone)
     persist = PersistKind.WRITE if core.generation else None
-    return Step(replace(core, children=kept), (reply,), persist, kernel)
+    return Step(replace(core, children=kept), persist=persist, kernel=kernel)

@@ -112,16 +112,20 @@ def test_b14_what_one_side_selects_the_other_recognises(offered, data):
 @given(st.lists(st.sampled_from(CHILDREN), min_size=1, max_size=6, unique=True), st.data())
 def test_b14_the_same_for_child_sas(offered, data):
     acceptable = data.draw(st.lists(st.sampled_from(CHILDREN), max_size=6, unique=True))
-    offer = SaPayload.decode(child_proposal(offered, SPI).encode())
-    choice = select_child(offer, acceptable)
+    groups = data.draw(st.sampled_from([(0,), (31, 0), (19, 31), (31,)]))
+    taken = data.draw(st.permutations(groups))
+    offer = SaPayload.decode(child_proposal(offered, SPI, groups).encode())
+    choice = select_child(offer, acceptable, taken)
     common = [suite for suite in acceptable if suite in offered]
     if not common:
         assert choice is None
         return
     assert choice is not None
-    assert (choice.suite, choice.peer_spi) == (common[0], SPI)
+    assert (choice.suite, choice.group, choice.peer_spi) == (common[0], taken[0], SPI)
     answer = choice.reply(b"\x09\x09\x09\x09")
-    assert chosen_child(answer, offered) == (common[0], b"\x09\x09\x09\x09")
+    understood = chosen_child(answer, offered, groups)
+    assert (understood.suite, understood.group) == (common[0], taken[0])
+    assert understood.peer_spi == b"\x09\x09\x09\x09"
 
 
 def one(*transforms: Transform, number=1, protocol=ProtocolId.IKE, spi=b"") -> SaPayload:

@@ -1,0 +1,262 @@
+"""Child SAs beyond that of IKE_AUTH, both roles: new ones and rekeyed ones (RFC 7296 1.3.1, 1.3.3,
+2.8, 2.17).
+
+Rules: the new one is installed before the old one goes; the initiator of a rekey deletes the old
+one. Of two rekeys at once the one with the lowest nonce loses, and its initiator deletes what it
+made; until then both are accepted on (RFC 7296 2.8.1). What can't be made never ends the IKE SA.
+All Child SAs are in tunnel mode: USE_TRANSPORT_MODE isn't answered, which declines it.
+"""
+
+from proto.ike import selectors
+from proto.ike.agenda import RETRIES_MAX, again
+from proto.ike.core import Asking, Child, Context, Rival, SaCore, Step, Want, Work, replace
+from proto.ike.dh import KeyExchange
+from proto.ike.effects import KernelOp, PersistKind, RemoveChild
+from proto.ike.enums import NotifyType, PayloadType, ProtocolId
+from proto.ike.errors import Misuse, PeerError
+from proto.ike.events import ChildRekeyed
+from proto.ike.exchanges.child import install
+from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
+from proto.ike.kdf import child_keymat
+from proto.ike.message import Message
+from proto.ike.payloads import (
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+    TrafficSelector,
+    TsPayload,
+)
+from proto.ike.suite import WITHOUT_KE, ChildSuite, child_proposal, chosen_child, select_child
+from proto.secret import Secret
+
+CHILDREN_MAX = 8
+"""Child SAs of one IKE SA; while they are rekeyed there may be as many again."""
+
+Selectors = tuple[TrafficSelector, ...]
+
+
+def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context) -> Step:
+    """Answer SA, Nr, [KEr,] TSi, TSr, and install the new pair. Raises PeerError."""
+    asking = core.asking
+    if asking is not None and asking.want.work is Work.REKEY_IKE:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being rekeyed")
+    former = None
+    rekey = message.notify(NotifyType.REKEY_SA)
+    if rekey is not None:
+        former = next((c for c in core.children if c.spi_out == rekey.spi), None)
+        if former is None or rekey.protocol != ProtocolId.ESP:
+            absent = NotifyType.CHILD_SA_NOT_FOUND
+            return Step(core, (NotifyPayload(absent, b"", rekey.protocol, rekey.spi),))
+        if former.rekeyed or _asks(asking, Work.DELETE_CHILD, former):
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the Child SA is being closed")
+    _check_room(core, former)
+    made, nonce_r, payloads = _choose(core, offer, nonce, message, ctx)
+    if former is None:
+        children = (*core.children, made)
+    else:
+        children = (*_marked(core.children, former), made)
+        if asking is not None and _asks(asking, Work.REKEY_CHILD, former):
+            asking = replace(asking, rival=Rival(min(nonce, nonce_r), made.spi_in))
+    return Step(
+        replace(core, children=children, asking=asking),
+        payloads,
+        PersistKind.WRITE if core.generation else None,
+        (install(made, ctx.path),),
+        () if former is None else (ChildRekeyed(core.spi, former.spi_in, made.spi_in),),
+    )
+
+
+def _choose(
+    core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context
+) -> tuple[Child, bytes, tuple[Payload, ...]]:
+    """The Child SA that answers `offer`, our nonce, and the payloads. Raises PeerError."""
+    settings, ke = ctx.settings, message.find(KePayload)
+    asked = () if ke is None else (ke.group,)
+    known = [suite.ke for suite in settings.suites]
+    # the group that the peer has begun with, if it is one of ours, saves a round trip
+    first = [group for group in asked if group in known]
+    groups = dict.fromkeys((*first, *known, *WITHOUT_KE)) if asked else WITHOUT_KE
+    choice = select_child(offer, settings.child_suites, tuple(groups))
+    if choice is None:
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
+    shared, public = None, b""
+    if choice.group:
+        if ke is None or ke.group != choice.group:
+            data = choice.group.to_bytes(2, "big")
+            raise PeerError(NotifyType.INVALID_KE_PAYLOAD, data, "KE of another group")
+        exchange = KeyExchange.generate(choice.group, ctx.rng)
+        shared, public = exchange.shared(ke.data), exchange.public
+    ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
+    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, settings.remote_ts)
+    local = () if ts_r is None else selectors.narrow(ts_r.selectors, settings.local_ts)
+    if not remote or not local:
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why="no selectors in common")
+    spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
+    keymat = _keymat(core, choice.suite, nonce, nonce_r, shared)
+    payloads: list[Payload] = [choice.reply(spi_in), NoncePayload(nonce_r)]
+    if choice.group:
+        payloads.append(KePayload(choice.group, public))
+    payloads += [TsPayload(PayloadType.TSi, remote), TsPayload(PayloadType.TSr, local)]
+    made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat)
+    return made, nonce_r, tuple(payloads)
+
+
+def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]] | None:
+    """[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed is gone or replaced."""
+    former = _child(core, want.child)
+    if want.work is Work.REKEY_CHILD and (former is None or former.rekeyed):
+        return None
+    spi, nonce = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
+    groups = _groups(core, want, ctx)
+    local, remote = _wanted(former, ctx)
+    head: tuple[Payload, ...] = ()
+    if former is not None:
+        head = (NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, former.spi_in),)
+    exchange = KeyExchange.generate(groups[0], ctx.rng) if groups[0] else None
+    ke = () if exchange is None else (KePayload(exchange.group, exchange.public),)
+    return Asking(want, nonce, spi, exchange), (
+        *head,
+        child_proposal(_suites(former, ctx), spi, groups),
+        NoncePayload(nonce),
+        *ke,
+        TsPayload(PayloadType.TSi, local),
+        TsPayload(PayloadType.TSr, remote),
+    )
+
+
+def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Step:
+    """Initiator: the Child SA that the peer made of our offer, or what is to be done without it."""
+    before, former = replace(core, asking=None), _child(core, asking.want.child)
+    reply, nonce = message.find(SaPayload), message.find(NoncePayload)
+    if reply is None or nonce is None:
+        return _refused(before, asking, former, message, ctx)
+    try:
+        made = _accept(core, asking, former, reply, nonce.data, message, ctx)
+    except PeerError:
+        # it holds a Child SA that we didn't ask for
+        return Step(before, wants=(Want(Work.DELETE_CHILD, asking.spi),))
+    children, goes, rival = core.children, former, asking.rival
+    if rival is not None and min(asking.nonce, nonce.data) < rival.nonce:
+        goes = made = replace(made, rekeyed=True)  # ours loses; the peer deletes the old one
+    elif rival is not None:
+        loser = _child(core, rival.child)
+        children = children if loser is None else _marked(children, loser)
+    if former is not None:
+        children = _marked(children, former)
+    wants = () if goes is None else (Want(Work.DELETE_CHILD, goes.spi_in),)
+    events = () if former is None else (ChildRekeyed(core.spi, former.spi_in, made.spi_in),)
+    return Step(
+        replace(before, children=(*children, made)),
+        (),
+        PersistKind.WRITE if core.generation else None,
+        (install(made, ctx.path),),
+        () if made.rekeyed else events,
+        wants=wants,
+    )
+
+
+def _accept(
+    core: SaCore,
+    asking: Asking,
+    former: Child | None,
+    reply: SaPayload,
+    nonce_r: bytes,
+    message: Message,
+    ctx: Context,
+) -> Child:
+    """The new pair by the peer's answer. Raises PeerError where that isn't within our offer."""
+    choice = chosen_child(reply, _suites(former, ctx), _groups(core, asking.want, ctx))
+    ke, shared = message.find(KePayload), None
+    if choice.group:
+        if ke is None or asking.exchange is None or ke.group != asking.exchange.group:
+            raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="KE of another group")
+        shared = asking.exchange.shared(ke.data)
+    ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
+    offered_local, offered_remote = _wanted(former, ctx)
+    local = () if ts_i is None else selectors.narrow(ts_i.selectors, offered_local)
+    remote = () if ts_r is None else selectors.narrow(ts_r.selectors, offered_remote)
+    if ts_i is None or ts_r is None or (local, remote) != (ts_i.selectors, ts_r.selectors):
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why="selectors wider than what we offered")
+    if former is not None and (local, remote) != (offered_local, offered_remote):
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why="a rekey narrower than what it replaces")
+    keymat = _keymat(core, choice.suite, asking.nonce, nonce_r, shared)
+    return Child(asking.spi, choice.peer_spi, choice.suite, local, remote, keymat, initiator=True)
+
+
+def _refused(
+    core: SaCore, asking: Asking, former: Child | None, message: Message, ctx: Context
+) -> Step:
+    """The peer made none. A rekey that crossed the peer's own is settled by that one."""
+    want = asking.want
+    wanted = message.notify(NotifyType.INVALID_KE_PAYLOAD)
+    if wanted is not None and len(wanted.data) == 2 and not want.group:
+        group = int.from_bytes(wanted.data, "big")
+        if any(suite.ke == group for suite in ctx.settings.suites):
+            return Step(core, wants=(replace(want, group=group),))
+    if message.notify(NotifyType.CHILD_SA_NOT_FOUND) is not None and former is not None:
+        if asking.rival is not None:
+            return Step(core)
+        children = tuple([c for c in core.children if c is not former])
+        kernel: tuple[KernelOp, ...] = (RemoveChild(former.spi_in),)
+        persist = PersistKind.WRITE if core.generation else None
+        fresh = (Want(Work.NEW_CHILD),)
+        return Step(replace(core, children=children), (), persist, kernel, wants=fresh)
+    busy = message.notify(NotifyType.TEMPORARY_FAILURE) is not None
+    if asking.rival is not None or not (busy or former is not None):
+        return Step(core)
+    if not busy and want.tries + 1 >= RETRIES_MAX:
+        return Step(core)  # it doesn't want to, ever: the Child SA lives on as long as the IKE SA
+    return Step(core, wants=(again(want, ctx.now.boot_s, asking.nonce[0]),))
+
+
+def _check_room(core: SaCore, former: Child | None) -> None:
+    """Raises PeerError NO_ADDITIONAL_SAS when there are as many as may be."""
+    active = sum(not child.rekeyed for child in core.children)
+    full = active >= CHILDREN_MAX if former is None else len(core.children) >= 2 * CHILDREN_MAX
+    if full:
+        raise PeerError(NotifyType.NO_ADDITIONAL_SAS, why=f"{len(core.children)} Child SAs")
+
+
+def _groups(core: SaCore, want: Want, ctx: Context) -> tuple[int, ...]:
+    """With a key exchange of its own first, and then without: by our settings, or the peer's."""
+    if want.group:
+        return (want.group, *WITHOUT_KE)
+    if core.suite is None or not ctx.settings.child_pfs:
+        return WITHOUT_KE
+    return (core.suite.ke, *WITHOUT_KE)
+
+
+def _suites(former: Child | None, ctx: Context) -> tuple[ChildSuite, ...]:
+    """All that we take, what the former one had first."""
+    suites = ctx.settings.child_suites
+    if former is None or former.suite not in suites:
+        return suites
+    return (former.suite, *[other for other in suites if other != former.suite])
+
+
+def _wanted(former: Child | None, ctx: Context) -> tuple[Selectors, Selectors]:
+    """Local and remote selectors to ask for: a rekey keeps what there was (RFC 7296 2.9.2)."""
+    if former is not None:
+        return former.local_ts, former.remote_ts
+    return ctx.settings.local_ts, ctx.settings.remote_ts
+
+
+def _child(core: SaCore, spi_in: bytes) -> Child | None:
+    return next((child for child in core.children if child.spi_in == spi_in), None)
+
+
+def _asks(asking: Asking | None, work: Work, child: Child) -> bool:
+    return asking is not None and asking.want.work is work and asking.want.child == child.spi_in
+
+
+def _marked(children: tuple[Child, ...], former: Child) -> tuple[Child, ...]:
+    """`children`, with `former` as one that another has taken over from."""
+    return tuple([replace(c, rekeyed=True) if c.spi_in == former.spi_in else c for c in children])
+
+
+def _keymat(core: SaCore, suite: ChildSuite, ni: bytes, nr: bytes, shared: Secret | None) -> Secret:
+    if core.suite is None or core.keys is None:
+        raise Misuse("a Child SA before the IKE SA has keys")
+    return child_keymat(suite, core.suite.prf, core.keys.d, ni, nr, shared)

@@ -1,0 +1,193 @@
+"""Rekeying an IKE SA, both roles: a new one takes over chain and Child SAs (RFC 7296 1.3.2, 2.8,
+2.18).
+
+Rules: the new SA is of the old one's shard, and one generation on: every older ticket is void (RFC
+5723 6.2). It exists once that is durable. The initiator of the rekey deletes the old SA. Of two
+rekeys at once the one with the lowest nonce loses, and its initiator deletes what it made (RFC 7296
+2.8.2). Only a client asks for a ticket, in a rekey of its own or after one of the gateway's (RFC
+5723 4.1).
+"""
+
+from proto.ike import suite
+from proto.ike.agenda import RETRIES_MAX, again
+from proto.ike.core import Asking, Context, Rival, SaCore, State, Step, Want, Work, replace
+from proto.ike.dh import SUPPORTED, KeyExchange
+from proto.ike.effects import PersistKind
+from proto.ike.enums import NotifyType
+from proto.ike.errors import Misuse, PeerError
+from proto.ike.events import Event, Rekeyed, TicketIssued, TicketReceived
+from proto.ike.exchanges import tickets
+from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
+from proto.ike.exchanges.informational import TICKET_REQUEST
+from proto.ike.kdf import derive_keys, skeyseed_rekey
+from proto.ike.message import Message
+from proto.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
+from proto.ike.suite import Suite
+from proto.secret import Secret
+
+BUSY = (Work.NEW_CHILD, Work.REKEY_CHILD, Work.DELETE_CHILD)
+"""What of ours makes the peer's rekey wait (RFC 7296 2.25.1)."""
+
+
+def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context) -> Step:
+    """Answer SA, Nr, KEr and hold the new SA's keys. `core` was the old SA's last active state.
+
+    Raises PeerError: TEMPORARY_FAILURE, NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD, INVALID_SYNTAX.
+    """
+    asking = core.asking
+    if asking is not None and asking.want.work in BUSY:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, why="a Child SA is being changed")
+    ke = message.find(KePayload)
+    if ke is None:
+        raise PeerError(NotifyType.INVALID_SYNTAX, why="a rekey of the IKE SA lacks KEi")
+    spi = ctx.spis.ike_spi_beside(core.spi)
+    selected = suite.select(offer, ctx.settings.suites, spi)
+    peer_spi = None if selected is None else offered_spi(offer, selected[1])
+    if selected is None or peer_spi is None:
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
+    chosen, reply = selected
+    if chosen.ke != ke.group:
+        group = int(chosen.ke).to_bytes(2, "big")
+        raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
+    exchange = KeyExchange.generate(chosen.ke, ctx.rng)
+    shared = exchange.shared(ke.data)
+    nonce_r = ctx.rng.bytes(NONCE_OCTETS)
+    new = successor(core, chosen, shared, (nonce, nonce_r), (peer_spi, spi), False, ctx)
+    payloads: list[Payload] = [
+        reply,
+        NoncePayload(nonce_r),
+        KePayload(chosen.ke, exchange.public),
+    ]
+    events: list[Event] = [rekeyed(core, new)]
+    kept = b""
+    if not core.client and message.notify(NotifyType.TICKET_REQUEST) is not None:
+        issued = tickets.issue(new, ctx)
+        kept = issued.state
+        payloads.append(issued.notify)
+        if issued.lifetime_s:
+            events.append(TicketIssued(new.spi, issued.lifetime_s))
+    if asking is not None and asking.want.work is Work.REKEY_IKE:
+        asking = replace(asking, rival=Rival(min(nonce, nonce_r)))
+    else:
+        asking = None
+    return Step(
+        replace(old(core), asking=asking),
+        tuple(payloads),
+        PersistKind.REKEY if new.generation else None,
+        events=tuple(events),
+        ticket=kept,
+        successor=new,
+        wants=(Want(Work.ASK_TICKET),) if core.client else (),
+    )
+
+
+def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]]:
+    """SA, Ni, KEi, and a client's request for a ticket: the SA's own algorithms first."""
+    suites = _offered(core, ctx)
+    exchange = KeyExchange.generate(want.group or suites[0].ke, ctx.rng)
+    spi = ctx.spis.ike_spi_beside(core.spi)
+    asking = Asking(want, ctx.rng.bytes(NONCE_OCTETS), spi, exchange)
+    payloads: tuple[Payload, ...] = (
+        suite.proposal(suites, spi),
+        NoncePayload(asking.nonce),
+        KePayload(exchange.group, exchange.public),
+    )
+    return asking, (*payloads, TICKET_REQUEST) if core.client else payloads
+
+
+def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Step:
+    """Initiator: the new SA, or why there is none yet.
+
+    Raises PeerError where the answer isn't within the offer.
+    """
+    reply, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
+    before, rival = replace(core, asking=None), asking.rival
+    if reply is None or ke is None or nonce is None or asking.exchange is None:
+        return Step(before, wants=() if rival is not None else _retry(asking, message, ctx))
+    chosen = suite.chosen(reply, _offered(core, ctx))
+    peer_spi = offered_spi(reply, reply)
+    if chosen.ke != asking.exchange.group or ke.group != chosen.ke or peer_spi is None:
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
+    shared, nonces = asking.exchange.shared(ke.data), (asking.nonce, nonce.data)
+    new = successor(core, chosen, shared, nonces, (asking.spi, peer_spi), True, ctx)
+    if rival is not None and min(nonces) < rival.nonce:
+        # ours loses: the peer's took over when we answered it
+        return Step(before, successor=replace(old(new), asking=None))
+    fresh = tickets.received(new, message, ctx.now.wall_s) if core.client else None
+    return Step(
+        old(before),
+        persist=PersistKind.REKEY if new.generation else None,
+        events=() if fresh is None else (TicketReceived(new.spi, fresh),),
+        successor=new,
+    )
+
+
+def old(core: SaCore) -> SaCore:
+    """What is left of an SA that was rekeyed: it holds nothing, and answers its Delete."""
+    return replace(core, state=State.REKEYED, generation=0, children=())
+
+
+def rekeyed(core: SaCore, new: SaCore) -> Rekeyed:
+    """The event that tells of `new`, which takes over from `core`."""
+    return Rekeyed(new.spi, core.spi, new.peer_spi, new.chain, new.generation)
+
+
+def successor(
+    core: SaCore,
+    chosen: Suite,
+    shared: Secret,
+    nonces: tuple[bytes, bytes],
+    spis: tuple[bytes, bytes],
+    initiator: bool,
+    ctx: Context,
+) -> SaCore:
+    """The new SA: keys by RFC 7296 2.18, everything else as it was. `nonces` = (Ni, Nr), `spis` =
+    (SPIi, SPIr), both of the rekey.
+    """
+    if core.suite is None or core.keys is None:
+        raise Misuse("a rekey of an SA without keys")
+    seed = skeyseed_rekey(core.suite.prf, core.keys.d, shared, *nonces)
+    wall_s = ctx.now.wall_s
+    return replace(
+        core,
+        state=State.ESTABLISHED,
+        initiator=initiator,
+        spi_i=spis[0],
+        spi_r=spis[1],
+        suite=chosen,
+        keys=derive_keys(chosen, seed, *nonces, *spis),
+        generation=core.generation + 1 if core.generation else 0,
+        replaces=b"",
+        resumed=False,
+        established_wall_s=wall_s,
+        expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, core.auth_deadline_wall_s),
+        asking=None,
+    )
+
+
+def offered_spi(offer: SaPayload, answer: SaPayload) -> bytes | None:
+    """The peer's new SPI in the proposal that `answer` chose."""
+    return suite.offered_spi(offer, answer.proposals[0].number)
+
+
+def _offered(core: SaCore, ctx: Context) -> tuple[Suite, ...]:
+    """All that we take, what the SA has first: its group is one that the peer knows."""
+    suites = ctx.settings.suites
+    if core.suite not in suites:
+        return suites
+    return (core.suite, *[other for other in suites if other != core.suite])
+
+
+def _retry(asking: Asking, message: Message, ctx: Context) -> tuple[Want, ...]:
+    """With the group that the peer wants at once, for any other reason later."""
+    wanted = message.notify(NotifyType.INVALID_KE_PAYLOAD)
+    later = again(asking.want, ctx.now.boot_s, asking.nonce[0])
+    busy = message.notify(NotifyType.TEMPORARY_FAILURE) is not None
+    if not busy and later.tries >= RETRIES_MAX:
+        return ()  # it doesn't want to, ever: the SA lives as long as it may
+    if wanted is None or len(wanted.data) != 2 or asking.want.group:
+        return (later,)
+    group = int.from_bytes(wanted.data, "big")
+    if group not in SUPPORTED or all(s.ke != group for s in ctx.settings.suites):
+        return (later,)
+    return (replace(later, after_s=0.0, group=group),)

@@ -1,0 +1,174 @@
+"""What one IKE SA talks with: its state, message IDs, sealed channel, requests under way, timers.
+
+Rules: window size 1 both ways (RFC 7296 2.3): one request of ours is outstanding, one of the peer's
+is answered at a time. An authentic repeat of the last request gets the last answer, octet for octet
+(RFC 7296 2.1). What is done with a message is `proto.ike.sa`'s business.
+"""
+
+import msgspec
+
+from proto.ike import fragment
+from proto.ike.agenda import NEVER, Agenda
+from proto.ike.channel import Channel
+from proto.ike.core import Context, SaCore, State, Want, replace
+from proto.ike.effects import Datagram, Outcome, Path, ignored
+from proto.ike.enums import FLAG_INITIATOR
+from proto.ike.errors import Misuse, WireError
+from proto.ike.message import Header, Message, encode_clear
+from proto.ike.payloads import Payload
+from proto.ike.requests import Requests
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What holds once an answer has left, or a durable write in flight is done."""
+
+    core: SaCore
+    reply: bytes
+    successor: SaCore | None = None
+    wants: tuple[Want, ...] = ()
+    ticket: bytes = b""
+    """See `Step`."""
+
+
+class SaTransport:
+    """See the module. `core` is replaced as a whole."""
+
+    __slots__ = (
+        "_channel", "_due", "agenda", "core", "expected_id", "half_open_key", "heard_s",
+        "last_reply", "path", "requests", "waiting", "wants_end",
+    )  # fmt: skip
+
+    def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
+        self.core = core
+        self.path = path
+        self.half_open_key = half_open_key
+        policy = ctx.settings.retransmit
+        if core.handshake is not None and core.handshake.peer is not None:
+            policy = core.handshake.peer.retransmit
+        self.requests = Requests(policy)
+        self.expected_id = 0 if core.initiator else 1
+        self.last_reply = b""
+        self.heard_s = ctx.now.boot_s
+        self.waiting: Waiting | None = None
+        self.wants_end: tuple[bool, str] | None = None
+        self.agenda = Agenda()
+        self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
+        self._channel: Channel | None = None
+        if core.keys is not None:
+            self._channel = Channel(core, ctx.spis.iv_prefix(core.spi))
+
+    @property
+    def spi(self) -> bytes:
+        """Our own SPI."""
+        return self.core.spi
+
+    @property
+    def half_open(self) -> bool:
+        """Answered once, not authenticated yet."""
+        return self.core.state in (State.INIT_ANSWERED, State.RESUME_ANSWERED)
+
+    @property
+    def _revoking(self) -> bool:
+        """Is an end wanted that takes the tickets with it, and not written yet?"""
+        return self.wants_end is not None and self.wants_end[0]
+
+    def deadline_s(self) -> float:
+        """When `on_timer` is to be called next."""
+        due = self._due if self.waiting is None else NEVER
+        asked = self.requests.outstanding
+        return due if asked is None else min(asked.deadline_s, due)
+
+    def _nack_wait_s(self) -> float:
+        handshake = self.core.handshake
+        if handshake is None or handshake.peer is None:
+            return 0.0
+        return handshake.peer.nack_wait_s
+
+    def _repeat(self, header: Header, ctx: Context) -> Outcome:
+        """The last answer once more, for an authentic repeat of its request; of one in fragments
+        for the first of them alone (RFC 7383 2.6.1).
+        """
+        if header.message_id + 1 != self.expected_id or not self.last_reply or not self._channel:
+            return ignored("message_id")
+        try:
+            if not self._channel.begins_again(header, ctx.raw):
+                return ignored("fragment")
+        except WireError:
+            return ignored("integrity")
+        return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
+
+    def repeat_first(self, ctx: Context) -> Outcome:
+        """The answer to the first request, the same octets each time (RFC 7296 2.1).
+
+        Only to the same octets: a shorter request with its SPI and nonce, from another address,
+        would buy a stranger a longer answer there.
+        """
+        handshake = self.core.handshake
+        if handshake is None:
+            raise Misuse("a first answer after the handshake")
+        if ctx.raw != handshake.message_1:
+            return ignored("malformed")
+        return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
+
+    def start(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
+        """Send the first request of a handshake (clear)."""
+        data = encode_clear(self.core.spi_i, bytes(8), exchange, FLAG_INITIATOR, 0, payloads)
+        if self.core.handshake is not None:
+            handshake = replace(self.core.handshake, message_1=data)
+            self.core = replace(self.core, handshake=handshake)
+        return self._sent(data, exchange, 0, ctx)
+
+    def _request(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
+        message_id = self.requests.next_id
+        data = self._seal(exchange, 0, message_id, payloads, ctx)
+        self.requests.next_id += 1
+        return self._sent(data, exchange, message_id, ctx)
+
+    def _sent(self, data: bytes, exchange: int, message_id: int, ctx: Context) -> Outcome:
+        self.requests.sent(data, exchange, message_id, ctx.now.boot_s)
+        return Outcome(self.spi, send=(Datagram(data, self.path),))
+
+    def _schedule(self, ctx: Context) -> None:
+        """When an established SA is to be looked at again."""
+        wanted_s = self.agenda.due_s()
+        if self.core.client:
+            self._due = max(wanted_s, ctx.now.boot_s + 1.0)
+            return
+        left_s = self.core.expires_wall_s - ctx.now.wall_s
+        silent_s = ctx.settings.liveness_interval_s
+        wait_s = left_s
+        if silent_s:
+            ask_in_s = self.heard_s + silent_s - ctx.now.boot_s
+            wait_s = min(left_s, ask_in_s if ask_in_s > 0 else silent_s)
+        self._due = ctx.now.boot_s + max(min(wait_s, wanted_s - ctx.now.boot_s), 1.0)
+
+    def _look_at_wants(self, ctx: Context) -> None:
+        """An end that had to wait is due now."""
+        if self.core.state is not State.ESTABLISHED:
+            return
+        due_s = self.agenda.due_s()
+        if self.wants_end is not None or due_s <= ctx.now.boot_s:
+            self._due = ctx.now.boot_s
+        elif due_s < self._due:
+            self._due = due_s
+
+    # -- protection -----------------------------------------------------------------------------
+
+    def _seal(
+        self,
+        exchange: int,
+        flags: int,
+        message_id: int,
+        payloads: tuple[Payload, ...],
+        ctx: Context,
+    ) -> bytes:
+        if self._channel is None:
+            raise Misuse("sealing before keys")
+        return self._channel.seal(self.core, exchange, flags, message_id, payloads, ctx.rng)
+
+    def _open(self, header: Header, ctx: Context) -> Message | None:
+        """See `Channel.open`."""
+        if self._channel is None:
+            raise WireError("sealed message before keys")
+        limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
+        return self._channel.open(self.core, header, ctx.raw, limit)
