@@ -82,6 +82,11 @@ class WithoutStore(Protocol):
         """Whether operations go this way now."""
         ...
 
+    @property
+    def watches(self) -> bool:
+        """Whether anything may have been done this way, so that `committed` must be asked."""
+        ...
+
     def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
         """Carry `pending` out; `end` is called once, with None: it is the store's again."""
         ...
@@ -328,7 +333,8 @@ class Journal:
 
     def _settle(self, batch: list[Pending], result: TxnResult) -> None:
         now_s = self._clock.boot_s()
-        on_latency = self._hooks.on_latency
+        on_latency, gate = self._hooks.on_latency, self._hooks.gate
+        watches = gate is not None and gate.watches
         for index, pending in enumerate(batch, start=1):  # 0 is the lane's put
             if on_latency is not None:
                 on_latency(now_s - pending.submitted_s)
@@ -336,7 +342,7 @@ class Journal:
             outcome = outcome_of(pending, told)
             if outcome is Outcome.COMMITTED:
                 self._mirror(pending, committed_at(pending, told))
-                if self._overtaken(pending):
+                if watches and self._overtaken(pending):
                     outcome = Outcome.SUPERSEDED
             elif outcome is Outcome.SUPERSEDED and pending.op.kind not in _BEGINS:
                 self._doubt(pending)  # whoever moved the chain on has deleted the record

@@ -130,6 +130,11 @@ class Gate:
         """The ledger, if there is one."""
         return self._ledger
 
+    @property
+    def watches(self) -> bool:
+        """Whether anything may have been done without the store."""
+        return self._ledger is not None
+
     def rows(self) -> list[Row]:
         """What this member answered for and the store doesn't have yet."""
         ledger, me = self._ledger, self._me
