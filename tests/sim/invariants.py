@@ -227,18 +227,19 @@ class Invariants:
             return  # refused early, by its chain
         if ledger.is_revoked(body.chain, body.issued_wall_s):
             return
+        identity, ends_s = ledger.people.get(body.chain, ("", 0.0))
+        until_s = ledger.revoked_identities.get(identity, float("-inf"))
+        authenticated_s = gateway.node.refusals.authenticated_wall_s(ends_s)
+        if authenticated_s <= until_s + 2 * SKEW_S:
+            return  # the rule's own margin, and its maker's idea of the date
         if gateway.node.outage.failsafe:
             return  # by policy, or by a filter that nobody can confirm now
         if isinstance(body, Reference):
             try:
-                body = resolve(body, ledger.kept.get(body.chain, b""))
+                resolve(body, ledger.kept.get(body.chain, b""))
             except TicketRejected:
                 self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
                 return
-        until_s = ledger.revoked_identities.get(body.identity, float("-inf"))
-        authenticated_s = gateway.node.refusals.authenticated_wall_s(body.auth_deadline_wall_s)
-        if authenticated_s <= until_s + 2 * SKEW_S:
-            return  # the rule's own margin, and its maker's idea of the date
         key_id = shown[1:9]
         if any(key.key_id == key_id for key in ledger.rings[-1].revoked):
             return

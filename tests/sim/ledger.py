@@ -81,6 +81,8 @@ class Ledger:
         """Chain → its newest generation."""
         self.void_chains: dict[bytes, None] = {}
         """Chains that were deleted: none of their tickets is good."""
+        self.people: dict[bytes, tuple[str, float]] = {}
+        """Chain → whose session it is, and when its authentication ends."""
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
         self.kept: dict[bytes, bytes] = {}
@@ -226,6 +228,7 @@ class Ledger:
         if self.is_revoked(record.chain):
             self.findings.broken("I6", f"record {spi} was written, and its session is revoked")
         self.generations[record.chain] = record.generation
+        self.people[record.chain] = record.identity, record.auth_deadline_wall_s
 
     def is_revoked(self, chain: bytes, issued_wall_s: float = float("inf")) -> bool:
         """Whether a rule that stands in the store is about that session, or about a ticket of it
