@@ -227,6 +227,8 @@ class Invariants:
             return  # refused early, by its chain
         if ledger.is_revoked(body.chain, body.issued_wall_s):
             return
+        if body.chain not in ledger.sessions:
+            return  # begun without the store, and whoever held it was lost before it came back
         identity, ends_s = ledger.people.get(body.chain, ("", 0.0))
         until_s = ledger.revoked_identities.get(identity, float("-inf"))
         authenticated_s = gateway.node.refusals.authenticated_wall_s(ends_s)

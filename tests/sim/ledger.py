@@ -81,6 +81,8 @@ class Ledger:
         """Chain → its newest generation."""
         self.void_chains: dict[bytes, None] = {}
         """Chains that were deleted: none of their tickets is good."""
+        self.sessions: dict[bytes, None] = {}
+        """Every chain that the store ever had."""
         self.people: dict[bytes, tuple[str, float]] = {}
         """Chain → whose session it is, and when its authentication ends."""
         self.rules: dict[bytes, Rule] = {}
@@ -179,6 +181,8 @@ class Ledger:
             await self._ring(op.value)
         elif op.key.startswith(keys.revocations):
             self.rules[op.key] = decode_rule(op.value)
+        elif op.key.startswith(keys.sessions):
+            self.sessions[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
         if isinstance(op, Put):
             self.values.append(op.value)
 
