@@ -130,10 +130,13 @@ class Lane:
             self._effects(outcome)
             return
 
+        asked_by = self._endpoint.holder(outcome.spi)
+
         def done(settlement: Settlement) -> None:
             now = Now(self._clock.boot_s(), self._clock.wall_s())
-            held = self._endpoint.find(outcome.spi) is not None
-            more = self._endpoint.settle(outcome.spi, settlement, now)
+            # a shard lost and gained again meanwhile: the SA adopted since has writes of its own
+            held = asked_by is not None and self._endpoint.holder(outcome.spi) is asked_by
+            more = self._endpoint.settle(outcome.spi, settlement, now) if held else None
             if settlement is Settlement.DURABLE:
                 # an SA dropped meanwhile has had its end; its peer still needs the answer: the
                 # ticket in it is the only one that is good now

@@ -134,6 +134,10 @@ class Endpoint:
         self._arm(sa)
         return sa.repeat_first(ctx)
 
+    def holder(self, spi: bytes) -> object | None:
+        """What stands for the SA of `spi` here: another object once it was dropped and adopted."""
+        return self._sas.get(spi)
+
     def settle(self, spi: bytes, settlement: Settlement, now: Now) -> Outcome | None:
         """The durable write of `spi`'s last Outcome has ended; what else there is to do."""
         sa = self._sas.get(spi)

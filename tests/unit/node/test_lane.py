@@ -18,14 +18,16 @@ class Core:
     """An endpoint with or without the one SA."""
 
     def __init__(self) -> None:
-        self.there = True
+        self.sa: object | None = object()
+        self.settled: list[Settlement] = []
 
-    def find(self, spi: bytes) -> object | None:
-        """Something, while it is there."""
-        return self if self.there else None
+    def holder(self, spi: bytes) -> object | None:
+        """The SA, while there is one."""
+        return self.sa
 
     def settle(self, spi: bytes, settlement: Settlement, now: Now) -> Outcome | None:
-        """Nothing more to do."""
+        """Note it; nothing more to do."""
+        self.settled.append(settlement)
         return None
 
 
@@ -57,7 +59,21 @@ def test_a_dropped_sa_ends_once_and_its_peer_still_gets_the_durable_answer(there
     lane = Lane(cast(Endpoint, core), commits, seen, seen, OsClock(), seen.observe)
     kernel, ended = RemoveChild(b"c" * 4), Ended(b"s" * 8, b"c" * 16, "deleted")
     lane.carry_out(Outcome(b"s" * 8, PERSIST, (kernel,), (ANSWER,), (ended,)))
-    core.there = there  # `drop` has cleared the kernel and told of the end
+    if not there:
+        core.sa = None  # `drop` has cleared the kernel and told of the end
     (done,) = commits.waiting
     done(Settlement.DURABLE)
     assert seen.done == ([kernel, ANSWER, ended] if there else [ANSWER])
+    assert core.settled == ([Settlement.DURABLE] if there else [])
+
+
+def test_a_write_ends_for_the_sa_that_wanted_it_and_not_for_one_adopted_since() -> None:
+    """Its shard was lost and gained again while the write was under way: one SPI, another SA."""
+    core, commits, seen = Core(), Slow(), Seen()
+    lane = Lane(cast(Endpoint, core), commits, seen, seen, OsClock(), seen.observe)
+    lane.carry_out(Outcome(b"s" * 8, PERSIST))
+    core.sa = object()
+    (done,) = commits.waiting
+    done(Settlement.FENCED)
+    assert core.settled == []
+    assert seen.done == []

@@ -34,7 +34,7 @@ class Core:
         """Every datagram wants a write."""
         return Outcome(b"s" * 8, PERSIST)
 
-    def find(self, spi: bytes) -> object | None:
+    def holder(self, spi: bytes) -> object | None:
         """The SA is there."""
         return self
 
