@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from tests.sim.drills import play_file
+from tests.sim.golden import update
 from tests.sim.scenarios import SCENARIOS, Result, run_seed
 from tests.sim.story import story
 
@@ -90,8 +91,12 @@ def main(
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--first", action="store_true", help="stop at the first that fails")
     parser.add_argument("--minutes", type=float, help="begin no run after that; what fits, fits")
+    parser.add_argument("--golden", action="store_true", help="keep what the golden runs do now")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     chosen = parser.parse_args(arguments)
+    if chosen.golden:
+        update()
+        return 0
     # fork: what is imported need not be imported again
     pool = pool or ProcessPoolExecutor(chosen.jobs, multiprocessing.get_context("fork"))
     try:

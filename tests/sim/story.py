@@ -20,13 +20,13 @@ NAME = re.compile(r"\b(?:[0-9a-f]{16,32}|gw\d+|c\d{4}@\S+)")
 
 def story(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The lines to be read first, the first finding last; none if nothing was found."""
-    at = next((n for n, line in enumerate(lines) if _kind(line) == MARK), None)
+    at = next((n for n, line in enumerate(lines) if kind_of(line) == MARK), None)
     if at is None:
         return ()
     octets = [name for name in NAME.findall(lines[at]) if len(name) >= 16 and "@" not in name]
     told: list[str] = []
     for line in reversed(lines[:at]):
-        traffic = _kind(line) in TRAFFIC
+        traffic = kind_of(line) in TRAFFIC
         if not traffic or any(name in line for name in octets):
             told.append(line)
         if len(told) == LINES_MAX:
@@ -34,6 +34,6 @@ def story(lines: tuple[str, ...]) -> tuple[str, ...]:
     return (*reversed(told), lines[at])
 
 
-def _kind(line: str) -> str:
+def kind_of(line: str) -> str:
     """What happened: the trace has it after the time, in a column of its own."""
     return line[12:25].strip()
