@@ -93,6 +93,17 @@ def peer_with(
     )
 
 
+def session_settings(section: ClientSection) -> SessionSettings:
+    """Where this client's gateways are, and when it asks for what, from its configuration."""
+    return SessionSettings(
+        gateways=tuple(parse_address(text) for text in section.gateways),
+        liveness_interval_s=section.liveness_interval_s,
+        ike_rekey_s=section.ike_rekey_s,
+        child_rekey_s=section.child_rekey_s,
+        child_pfs=section.child_pfs,
+    )
+
+
 class Client:
     """One session with an endpoint, a socket and a shell of its own."""
 
@@ -118,6 +129,9 @@ class Client:
             remote_ts=peer.remote_ts,
             half_open_max=0,  # whoever begins an IKE SA with a client is no gateway of its
             liveness_interval_s=0.0,
+            ike_rekey_s=settings.ike_rekey_s,
+            child_rekey_s=settings.child_rekey_s,
+            child_pfs=settings.child_pfs,
             retransmit=peer.retransmit,
         )
         endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())
@@ -176,7 +190,7 @@ async def run_client(config: ClientConfig) -> int:
     peer = peer_of(section, PskTable(load_psks(section.psk_file)))
     client = Client(
         peer,
-        SessionSettings(gateways, section.liveness_interval_s),
+        session_settings(section),
         tickets=TicketFile(section.ticket_file) if section.ticket_file else MemoryTicket(),
         report=report,
         clock=clock,

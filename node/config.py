@@ -39,6 +39,9 @@ Text = Annotated[str, Meta(description="a text")]
 Seconds = Annotated[
     float, Meta(gt=0, le=31_536_000, description="a number of seconds above 0, at most a year")
 ]
+SecondsOrNever = Annotated[
+    float, Meta(ge=0, le=31_536_000, description="a number of seconds, at most a year, or 0")
+]
 Count = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 File = Annotated[str, Meta(min_length=1, description="the name of a file", extra={"path": True})]
 OptionalFile = Annotated[str, Meta(description='the name of a file, or ""', extra={"path": True})]
@@ -134,6 +137,9 @@ class IkeConfig(msgspec.Struct, frozen=True):
     local_ts: Prefixes = ANYWHERE
     remote_ts: Prefixes = ANYWHERE
     ike_sa_lifetime_s: Seconds = 14_400.0
+    ike_rekey_s: SecondsOrNever = 12_600.0
+    child_rekey_s: SecondsOrNever = 5_400.0
+    child_pfs: Annotated[bool, Meta(description="true or false")] = True
     ticket_lifetime_s: Seconds = 3_600.0
     half_open_max: Count = 4096
     half_open_timeout_s: Seconds = 30.0
@@ -214,6 +220,9 @@ class ClientSection(msgspec.Struct, frozen=True):
     gateways: Addresses
     ticket_file: OptionalFile = ""
     liveness_interval_s: Seconds = 1.0
+    ike_rekey_s: SecondsOrNever = 10_800.0
+    child_rekey_s: SecondsOrNever = 3_600.0
+    child_pfs: Annotated[bool, Meta(description="true or false")] = True
     retransmit_initial_s: Seconds = 0.5
     retransmit_factor: Annotated[float, Meta(ge=1, le=10, description="a number from 1 to 10")] = (
         1.5

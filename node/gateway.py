@@ -19,7 +19,7 @@ from node.metrics import Metrics
 from node.shell import Shell
 from proto.ike.effects import Datagram, Outcome, Path
 from proto.ike.endpoint import Endpoint
-from proto.ike.enums import ExchangeType
+from proto.ike.enums import FLAG_INITIATOR, ExchangeType
 from proto.ike.events import Dropped
 from proto.ike.reference import Reference
 from proto.ike.ticket import TicketBody
@@ -35,7 +35,8 @@ FORWARD_OCTETS_MAX = 16_384
 """The largest datagram that is forwarded; no message of a peer's is near it."""
 FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
 EXCHANGE_OFFSET = 18
-SPI_R = slice(8, 16)
+FLAGS_OFFSET = 19
+SPI_I, SPI_R = slice(0, 8), slice(8, 16)
 HEADER_OCTETS = 28
 
 
@@ -113,7 +114,9 @@ class Gateway(Shell):
         """To the owner of the SPI's shard, once; False: there is none but us, or no way to it."""
         if self._link is None or not HEADER_OCTETS <= len(data) <= FORWARD_OCTETS_MAX:
             return False
-        shard = self._codec.shard_of(data[SPI_R])
+        # a gateway is the original initiator of what it has rekeyed itself
+        from_initiator = data[FLAGS_OFFSET] & FLAG_INITIATOR
+        shard = self._codec.shard_of(data[SPI_R if from_initiator else SPI_I])
         if shard >= self._codec.shards:
             return False
         owner = self._ownership.owner_of(shard)

@@ -83,6 +83,8 @@ class Metrics:
         """By outcome: `accepted`, or why refused."""
         self.handshakes = Counts()
         """Full ones, by outcome."""
+        self.rekeys = Counts()
+        """SAs that took over from another one: `ike`, `child`."""
         self.adoptions = Counts()
         """SAs found in shards that were gained: `adopted`, or why not."""
         self.dropped = Counts()
@@ -117,6 +119,7 @@ class _Scrape(Collector):
         m = self._metrics
         yield _counter("resumptions", "Session resumptions by outcome", "outcome", m.resumptions)
         yield _counter("handshakes", "Full handshakes by outcome", "outcome", m.handshakes)
+        yield _counter("rekeys", "SAs rekeyed", "what", m.rekeys)
         yield _counter("adoptions", "Sessions of gained shards by outcome", "outcome", m.adoptions)
         yield _counter("datagrams_dropped", "Datagrams not answered", "reason", m.dropped)
         yield HistogramMetricFamily(

@@ -14,11 +14,13 @@ from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from proto.ike.events import (
     Adopted,
+    ChildRekeyed,
     Dropped,
     Ended,
     Established,
     Event,
     Failed,
+    Rekeyed,
     TicketRefused,
     Unanswered,
 )
@@ -34,7 +36,7 @@ class Reporter:
         log: SparseLog,
         replaced: Callable[[bytes, bytes], None],
     ) -> None:
-        """`replaced(chain, spi)`: a resumption has taken over from that SA (RFC 5723 4.3.4)."""
+        """`replaced(chain, spi)`: a resumption (RFC 5723 4.3.4) or a rekey has taken over."""
         self._metrics = metrics
         self._events = events
         self._log = log
@@ -43,6 +45,8 @@ class Reporter:
         self._on: dict[type[Event], Callable[[Any], None]] = {
             Established: self._established,
             Adopted: self._adopted,
+            Rekeyed: self._rekeyed,
+            ChildRekeyed: self._child_rekeyed,
             Ended: self._ended,
             Failed: self._failed,
             TicketRefused: self._refused,
@@ -92,6 +96,26 @@ class Reporter:
 
     def _adopted(self, _event: Adopted) -> None:
         self._metrics.sessions += 1  # recorded by the shard: they come by the thousand
+
+    def _rekeyed(self, event: Rekeyed) -> None:
+        self._metrics.rekeys.add("ike")
+        self._events.write(
+            "sa_rekeyed",
+            spi=event.spi,
+            former=event.former,
+            chain=event.chain,
+            generation=event.generation,
+        )
+        self._sessions.info(
+            "session rekeyed",
+            spi=event.spi.hex(),
+            former=event.former.hex(),
+            generation=event.generation,
+        )
+        self._replaced(event.chain, event.former)
+
+    def _child_rekeyed(self, event: ChildRekeyed) -> None:
+        self._metrics.rekeys.add("child")
 
     def _ended(self, event: Ended) -> None:
         self._metrics.sessions -= 1

@@ -21,6 +21,7 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
+    Rekeyed,
     TicketReceived,
     TicketRefused,
     Unanswered,
@@ -67,10 +68,14 @@ class MemoryTicket:
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
-    """Where the gateways are, in the order of preference, and how often we ask for life."""
+    """Where the gateways are, in the order of preference, and when we ask for what."""
 
     gateways: tuple[Address, ...]
     liveness_interval_s: float = 1.0
+    ike_rekey_s: float = 0.0
+    """See `proto.ike.core.Settings`, of this and the next two."""
+    child_rekey_s: float = 0.0
+    child_pfs: bool = True
 
 
 Report = Callable[..., None]
@@ -133,6 +138,8 @@ class Session:
 
     def observe(self, event: Event) -> None:
         """One event of the core."""
+        if isinstance(event, Rekeyed) and event.former == self.spi:
+            self._moved(event)
         if event.spi != self.spi:
             return
         match event:
@@ -187,6 +194,15 @@ class Session:
         self._report(
             "established", gateway=self.gateway, how=how, spi_i=event.spi_i, spi_r=event.spi_r
         )
+        self._schedule(self._settings.liveness_interval_s, self._probe)
+
+    def _moved(self, event: Rekeyed) -> None:
+        """The IKE SA was rekeyed, by either end. The old ticket is void now, as far as we know; it
+        stays until the core has got another, for a gateway that died before it wrote the rekey
+        down would still take it.
+        """
+        self.spi = event.spi
+        self._report("rekeyed", gateway=self.gateway, spi_i=event.spi, spi_r=event.peer_spi)
         self._schedule(self._settings.liveness_interval_s, self._probe)
 
     def _failed(self, event: Failed) -> None:

@@ -69,8 +69,8 @@ class View:
         me = self._node.config.member.name
         return [
             SessionInfo(
-                spi_i=core.spi_i,
-                spi_r=core.spi_r,
+                spi_i=core.peer_spi,
+                spi_r=core.spi,
                 chain=core.chain,
                 generation=core.generation,
                 identity=core.identity,

@@ -105,6 +105,8 @@ class Recorder:
             client.spi_r = event.spi_r
             client.how = event.how
             client.established_t = event.t
+        elif event.kind == "rekeyed" and event.who in self.clients:
+            self.clients[event.who].spi_r = event.spi_r
         elif event.kind == "answered" and event.who in self.clients:
             self.clients[event.who].answered_t = event.t
         elif event.kind in ("unanswered", "closed") and event.who in self.clients:

@@ -141,9 +141,7 @@ class Invariants:
             self._resume(gateway, data)
 
     def _voice(self, gateway: SimGateway, data: bytes) -> None:
-        if data[19] & FLAG_INITIATOR:
-            return
-        spi, iv = data[8:16], data[IV]
+        spi, iv = own_spi(data), data[IV]
         epoch, fence = iv[0], int.from_bytes(iv[1:3], "big")
         shard = gateway.node.codec.shard_of(spi)
         me = (gateway.name, gateway.incarnation)
@@ -158,7 +156,7 @@ class Invariants:
             self.findings.broken("I1", f"two processes spoke for {spi.hex()} under fence {fence}")
 
     def _durable(self, gateway: SimGateway, data: bytes, digest: bytes) -> None:
-        spi = data[8:16]
+        spi = own_spi(data)
         core = gateway.node.gateway.endpoint.find(spi)
         if core is None:
             if digest not in self._ledger.durable_replies:
@@ -178,9 +176,10 @@ class Invariants:
                         f"generation {core.generation} of chain {core.chain.hex()} went to "
                         f"{before.hex()} and {spi.hex()}",
                     )
-        elif core.state is State.DEAD and spi not in self._ledger.ended:
+        elif core.state in (State.DEAD, State.REKEYED) and spi not in self._ledger.ended:
+            what = "end" if core.state is State.DEAD else "rekey"
             self.findings.broken(
-                "I2", f"{gateway.name} answered the end of {spi.hex()} before it was durable"
+                "I2", f"{gateway.name} answered the {what} of {spi.hex()} before it was durable"
             )
 
     def _bounds(self, gateway: SimGateway) -> None:
@@ -272,3 +271,8 @@ class Invariants:
                 self.findings.broken(
                     "I5", f"key {sealing.hex()} began to seal before {gateway.name} had it"
                 )
+
+
+def own_spi(data: bytes) -> bytes:
+    """The SPI of whoever sent `data`: of the original initiator or of the other one."""
+    return data[:8] if data[19] & FLAG_INITIATOR else data[8:16]

@@ -221,7 +221,10 @@ class Ledger:
                 "I1", f"record {spi} was written under fence {record.fence} of {fence}"
             )
         session = await self._inner.get(self._keys.session(record.chain))
-        if session is None or session.value[:8] != record.spi_r:
+        if record.former:
+            answer = records.decode(record.former).last_reply
+            self.durable_replies[hashlib.sha256(answer).digest()] = None
+        if session is None or session.value[:8] != record.spi:
             self.findings.broken("I6", f"record {spi} was written for a chain that names another")
         elif session.version != record.generation:
             self.findings.broken(

@@ -17,7 +17,7 @@ from cluster.drill.plan import Sections
 from cluster.failsafe.outage import MemoryBook
 from cluster.rewind import Memory
 from cluster.vault import Kek, Keks
-from node.client import Client, peer_of
+from node.client import Client, peer_of, session_settings
 from node.config import (
     ClientSection,
     ClusterConfig,
@@ -30,7 +30,7 @@ from node.config import (
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
-from node.session import MemoryTicket, SessionSettings
+from node.session import MemoryTicket
 from node.supervisor import Supervisor
 from node.udp import Receiver, Sockets
 from node.wiring import Identity, Node, Seams
@@ -282,7 +282,7 @@ class SimGateway:
         """Our SPIs of the SAs that stand."""
         if not self.ready:
             return []
-        return [core.spi_r for core, _ in self.node.gateway.endpoint.established()]
+        return [core.spi for core, _ in self.node.gateway.endpoint.established()]
 
     def recorded(self) -> list[Event]:
         """What this gateway has recorded, all lives together."""
@@ -334,10 +334,7 @@ class SimClient:
         self._trace = trace
         self._client = Client(
             peer_of(section, PskTable(load_psks(section.psk_file))),
-            SessionSettings(
-                tuple(parse_address(text) for text in section.gateways),
-                section.liveness_interval_s,
-            ),
+            session_settings(section),
             tickets=self.tickets,
             report=self._report,
             clock=clock,
@@ -364,6 +361,14 @@ class SimClient:
             shell.lane.carry_out(outcome)
             shell.rearm()
 
+    def rekey(self) -> None:
+        """Rekey the present IKE SA, as soon as it isn't busy."""
+        shell = self._client._shell
+        outcome = shell.endpoint.rekey_ike(self.session.spi, shell.now())
+        if outcome is not None:
+            shell.lane.carry_out(outcome)
+        shell.rearm()
+
     def stop(self) -> None:
         """No more timers."""
         self._client.stop()
@@ -380,6 +385,6 @@ class SimClient:
     @property
     def spi_r(self) -> bytes:
         """The gateway's SPI of the SA that stands, or empty."""
-        up = self.all("established")
+        up = [fields for kind, fields in self.reports if kind in ("established", "rekeyed")]
         spi = up[-1]["spi_r"] if up and self.session.established else b""
         return spi if isinstance(spi, bytes) else b""

@@ -25,6 +25,8 @@ POLICIES: tuple[tuple[str, str, tuple[Scalar, ...]], ...] = (
     ("ike", "cookie_threshold", (2, 16, 1024)),
     ("ike", "resume_auth", ("both", "rfc")),
     ("ike", "revoke_on_delete", (False, True)),
+    ("ike", "ike_rekey_s", (0, 0, 15, 60)),
+    ("ike", "child_rekey_s", (0, 0, 10, 60)),
     ("ike", "tickets", TICKETS),
     ("ike", "ticket_octets_max", (1000, 64)),
     ("keys", "rotate", ("schedule", "schedule", "manual")),
@@ -44,6 +46,8 @@ def size_of(seed: int) -> Size:
         settings=_settings(seed),
         only={"gw1": {"ike": {"tickets": _choose(seed, "tickets of gw1", TICKETS)}}},
         liveness_interval_s=_choose(seed, "liveness_interval_s", (1, 2, 5)),
+        ike_rekey_s=_choose(seed, "ike_rekey_s", (0, 0, 10, 40)),
+        child_rekey_s=_choose(seed, "child_rekey_s", (0, 0, 8, 40)),
         drift_max=_choose(seed, "drift_max", (0, 1, 5)) / 1000,
     )
 

@@ -46,6 +46,8 @@ class WithoutStore:
         self.held += 1
         if claim.void:
             ledger.void_chains[claim.chain] = None
+        for _shard, spi in claim.gone:
+            ledger.ended[spi] = None
         if not claim.record:
             ledger.ended[claim.spi] = None
             return
@@ -58,3 +60,6 @@ class WithoutStore:
             ledger.findings.append(f"a record that nobody can read is held: {error}")
             return
         ledger.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
+        if record.former:
+            answer = records.decode(record.former).last_reply
+            ledger.durable_replies[hashlib.sha256(answer).digest()] = None

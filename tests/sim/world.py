@@ -52,6 +52,9 @@ class Size(msgspec.Struct, frozen=True):
     retransmit_initial_s: float = 0.3
     retransmit_factor: float = 1.5
     retransmit_tries: int = 8
+    ike_rekey_s: float = 0.0
+    """A client's timers; a gateway's are in `settings`."""
+    child_rekey_s: float = 0.0
     drift_max: float = DRIFT_MAX
     apart: float = 1.0
     """How far the machines' clocks are apart: a share of what is usual."""
@@ -155,6 +158,8 @@ class World:
             retransmit_initial_s=self.size.retransmit_initial_s,
             retransmit_factor=self.size.retransmit_factor,
             retransmit_tries=self.size.retransmit_tries,
+            ike_rekey_s=self.size.ike_rekey_s,
+            child_rekey_s=self.size.child_rekey_s,
         )
         client = SimClient(
             section,
@@ -249,6 +254,13 @@ class World:
     def all_served(self) -> bool:
         """Every client has an SA that exactly one live gateway holds."""
         return all(len(self.holders(client)) == 1 for client in self.clients)
+
+    def one_sa_each(self) -> bool:
+        """Each client has one working SA, and no gateway holds any other. A rekey under way is seen
+        at one end before the other.
+        """
+        held = sorted(spi for gateway in self.live() for spi in gateway.established())
+        return held == sorted(client.spi_r for client in self.clients)
 
     # -- what must hold -------------------------------------------------------------------------
 

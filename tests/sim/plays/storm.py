@@ -21,6 +21,8 @@ grace of an owner that comes back add up to less than half of it."""
 SETTLE_S = 100.0
 """Until a gateway has found out that nobody is behind an SA: 60 s of silence, 12 s of asking."""
 ANSWERED_S = 15.0
+REKEYING_S = 5.0
+"""How long two ends may differ about which SA is in use: as one of them is rekeyed."""
 PRESENT = 0.6
 """Share of the faults that a seed has in its storm: with all of them at once some hide others."""
 EVERY_S = (5.0, 20.0, 80.0)
@@ -87,6 +89,7 @@ async def _liveness(play: Storm) -> None:
     for client, count, sa in zip(world.clients, before, served, strict=True):
         if len(client.all("answered")) <= count or client.all("established")[-1] is not sa:
             world.findings.append(f"{client.name} was not answered all the time in the end")
+    await world.until(world.one_sa_each, REKEYING_S, "each client's one SA was not in use")
     world.check_one_sa_each()
     await world.check_records()
     await check_mirrors(world)
