@@ -211,7 +211,9 @@ class SpiSpace(Protocol):
         ...
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
-        """A fresh inbound ESP SPI, 4 octets, in the shard of `ike_spi`."""
+        """A fresh inbound ESP SPI, 4 octets, in the shard of `ike_spi`. Raises PeerError
+        (NO_ADDITIONAL_SAS): that has none left.
+        """
         ...
 
     def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from proto.ike.core import Peer, RetransmitPolicy, Settings
 from proto.ike.effects import Persist, PersistKind, Settlement
-from proto.ike.enums import IdType, PayloadType
+from proto.ike.enums import IdType, NotifyType, PayloadType
+from proto.ike.errors import PeerError
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite
@@ -52,6 +53,7 @@ class Spis:
         self._rng = rng
         self.fence = fence
         self.owns_a_shard = True
+        self.has_esp_spis = True
 
     def ike_spi(self) -> bytes | None:
         """A fresh SPI, while there is a shard."""
@@ -62,7 +64,9 @@ class Spis:
         return self._rng.bytes(8)
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
-        """A fresh inbound ESP SPI."""
+        """A fresh inbound ESP SPI, while there are any."""
+        if not self.has_esp_spis:
+            raise PeerError(NotifyType.NO_ADDITIONAL_SAS)
         return self._rng.bytes(4)
 
     def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:

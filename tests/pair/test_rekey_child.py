@@ -266,3 +266,21 @@ def test_what_is_left_of_a_rekeyed_sa_holds_nothing() -> None:
     at.pair.run(0.1)
     left = at.other.core(old)
     assert (left.state, left.generation, left.children) == (State.REKEYED, 0, ())
+
+
+@BOTH
+def test_a_shard_without_a_free_esp_spi_keeps_the_child_sas_that_it_has(by_client: bool) -> None:
+    at = up(by_client)
+    gateway = at.pair.gateway
+    gateway.spis.has_esp_spis = False
+    before = at.own.children
+    at.rekey_child()
+    at.pair.run(30)
+    assert at.own.children == before
+    agree(at)
+    works(at)
+    gateway.spis.has_esp_spis = True
+    at.rekey_child()
+    at.pair.run(5)
+    assert at.own.children != before
+    agree(at)

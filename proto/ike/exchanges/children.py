@@ -104,11 +104,16 @@ def _choose(
 
 
 def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]] | None:
-    """[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed is gone or replaced."""
+    """[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed is gone or replaced, or
+    there is no SPI left for another.
+    """
     former = _child(core, want.child)
     if want.work is Work.REKEY_CHILD and (former is None or former.rekeyed):
         return None
-    spi, nonce = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
+    try:
+        spi, nonce = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
+    except PeerError:
+        return None
     groups = _groups(core, want, ctx)
     local, remote = _wanted(former, ctx)
     head: tuple[Payload, ...] = ()
