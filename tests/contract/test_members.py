@@ -8,7 +8,7 @@ import pytest
 from cluster.errors import NameTaken
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.layout import Keys
-from cluster.link import Frame
+from cluster.link import Frame, Heartbeat
 from cluster.member import MemberSettings, Membership
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.shards import assign
@@ -21,14 +21,22 @@ PATIENCE_S = 60.0
 """Only so that a hang fails."""
 
 
-class Nowhere:
-    """A link without anybody: these members only meet in the store."""
+class Air:
+    """A link to the members of one store in this process: heartbeats, nothing else is sent here."""
+
+    def __init__(self, name: str, heard: dict[str, Heartbeats]) -> None:
+        self._name = name
+        self._heard = heard
 
     def send(self, member: str, frame: Frame) -> bool:
-        return False
+        listener = self._heard.get(member)
+        if listener is None or not isinstance(frame, Heartbeat):
+            return False
+        listener.receive(self._name, frame)
+        return True
 
     def on_frame(self, handler: Callable[[str, Frame], None]) -> None:
-        """Nothing arrives."""
+        """Heartbeats go where they are wanted at once."""
 
     def set_peers(self, addresses: dict[str, str]) -> None:
         """Nobody is dialled."""
@@ -40,8 +48,17 @@ class Nowhere:
 class Member:
     """One member that owns shards, without a process."""
 
-    def __init__(self, bench: Bench, name: str, data_dir_id: str = "00") -> None:
-        keys = Keys(bench.root.strip(b"/").decode().replace("/", "-"))
+    def __init__(
+        self,
+        bench: Bench,
+        name: str,
+        data_dir_id: str = "00",
+        heard: dict[str, Heartbeats] | None = None,
+    ) -> None:
+        """`heard`: the heartbeats of those that hear each other, by name."""
+        heard = {} if heard is None else heard
+        # a relay takes keys of its own cluster alone
+        keys = Keys(bench.root.decode().removeprefix("/standfast/").strip("/"))
         clock = OsClock()
         self.tasks: list[asyncio.Task[None]] = []
         self.state = StateKeeper(bench.store, keys, clock)
@@ -62,12 +79,13 @@ class Member:
             ),
         )
         self.heartbeats = Heartbeats(
-            Nowhere(),
+            Air(name, heard),
             clock,
             self.member,
             vitals=lambda: Vitals(0, 0, ""),
             settings=HeartbeatSettings(),
         )
+        heard[name] = self.heartbeats
         self.ownership = Ownership(
             bench.store,
             keys,
@@ -83,6 +101,7 @@ class Member:
     async def begin(self) -> "Member":
         await self.state.load_or_create(SHARDS)
         await self.member.join()
+        self.spawn(self.heartbeats.run(), "heartbeats")
         await self.ownership.start()
         return self
 
@@ -112,9 +131,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_members_share_hand_over_and_take_over(bench: Bench) -> None:
-    one = await Member(bench, "gw1", "01").begin()
+    heard: dict[str, Heartbeats] = {}
+    one = await Member(bench, "gw1", "01", heard).begin()
     await one.owns(set(range(SHARDS)))
-    two = await Member(bench, "gw2", "02").begin()
+    two = await Member(bench, "gw2", "02", heard).begin()
     wanted = assign(SHARDS, ("gw1", "gw2"))
     for member in (one, two):
         name = member.member.me.name
