@@ -87,11 +87,13 @@ class StateKeeper:
         self.revision = entry.mod_revision
         return self._state
 
-    async def change(self, state: ClusterState) -> None:
-        """Put `state` in place of the one that is installed, and install it.
+    async def change(self, before: ClusterState, state: ClusterState) -> None:
+        """Put `state` in place of `before`, from which it was made, and install it.
 
-        Raises Conflict if the store has another one by now, Unavailable, Unknown.
+        Raises Conflict if another one is installed here or stored by now, Unavailable, Unknown.
         """
+        if self._state is not before:
+            raise Conflict("the cluster's state has changed meanwhile")
         result = await self._store.commit(
             Txn(
                 compares=(Compare(self._key, Target.MOD_REVISION, self.revision),),

@@ -124,7 +124,7 @@ class Flush:
         if not roster:
             return
         new = msgspec.structs.replace(state, mode=FLUSHING, roster=roster, flushed=(), lost={})
-        await parts.state.change(new)
+        await parts.state.change(state, new)
 
     async def _flush(self, state: ClusterState) -> None:
         mine = state.roster.get(self._me)
@@ -132,7 +132,7 @@ class Flush:
             return
         if mine not in ("", self._incarnation):
             if self._me not in state.lost:
-                await self._lose(state, self._me)
+                await self._lose(state, state, self._me)
         elif self._me in state.lost:  # written off while it lives: others may have its shards
             self._parts.gate.over()
             self._parts.outage.over()
@@ -143,25 +143,32 @@ class Flush:
                 await self._write_all(state)
                 self._marked = True
                 marks = tuple(sorted({*state.flushed, self._me}))
-                await self._parts.state.change(msgspec.structs.replace(state, flushed=marks))
+                await self._parts.state.change(state, msgspec.structs.replace(state, flushed=marks))
+            elif not self._parts.gate.open:
+                self._go_on()
         elif not self._all_there(state):
             marks = tuple(name for name in state.flushed if name != self._me)
-            await self._parts.state.change(msgspec.structs.replace(state, flushed=marks))
-            self._marked = False
-            if self._parts.outage.failsafe:
-                self._parts.gate.begin(tuple(self._parts.outage.pledges.roster))
+            await self._parts.state.change(state, msgspec.structs.replace(state, flushed=marks))
+            self._go_on()
             return
         await self._perhaps_end()
+
+    def _go_on(self) -> None:
+        """Somebody was lost before he was through: carry operations out again meanwhile."""
+        self._marked = False
+        if self._parts.outage.failsafe:
+            self._parts.gate.begin(tuple(self._parts.outage.pledges.roster))
 
     async def _perhaps_end(self) -> None:
         state = self._parts.state.state
         if state.mode == FLUSHING and {*state.flushed, *state.lost} >= state.roster.keys():
             normal = msgspec.structs.replace(state, mode=NORMAL, roster={}, flushed=(), lost={})
-            await self._parts.state.change(normal)
+            await self._parts.state.change(state, normal)
 
-    async def _lose(self, state: ClusterState, name: str) -> None:
+    async def _lose(self, before: ClusterState, state: ClusterState, name: str) -> None:
         lost = {**state.lost, name: state.roster[name]}
-        await self._parts.state.change(msgspec.structs.replace(state, lost=lost, flushed=()))
+        changed = msgspec.structs.replace(state, lost=lost, flushed=())
+        await self._parts.state.change(before, changed)
 
     def _all_there(self, state: ClusterState) -> bool:
         """Whether everybody who is to write something can."""
@@ -184,7 +191,7 @@ class Flush:
         if name in given:
             roster.setdefault(name, given[name].incarnation)
         changed = msgspec.structs.replace(state, mode=FLUSHING, roster=dict(sorted(roster.items())))
-        await self._lose(changed, name)
+        await self._lose(state, changed, name)
 
     # -- writing
 

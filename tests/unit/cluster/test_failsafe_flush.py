@@ -179,7 +179,7 @@ async def test_one_that_dies_before_it_has_written_lets_the_others_go_on(cluster
     await asyncio.sleep(6)
     state = a.state.state
     marks = msgspec.structs.replace(state, flushed=("a", "c"))
-    await a.state.change(marks)
+    await a.state.change(state, marks)
     a.gate.stop()
     c.gate.stop()
     await asyncio.sleep(3)
@@ -196,3 +196,15 @@ async def test_a_pledge_to_one_that_is_gone_ends_with_its_writing_off(cluster: C
     await asyncio.sleep(2)
     assert dict(a.outage.given) == {}
     assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
+
+
+@simulated
+async def test_a_state_made_from_an_older_one_does_not_undo_what_came_between(
+    cluster: Cluster,
+) -> None:
+    a = await Goer(cluster, "a").begin()
+    older = a.state.state
+    await a.state.change(older, msgspec.structs.replace(older, lost={"z": "z1"}))
+    with pytest.raises(Conflict):
+        await a.state.change(older, msgspec.structs.replace(older, flushed=("a",)))
+    assert (a.state.state.lost, a.state.state.flushed) == ({"z": "z1"}, ())
