@@ -34,6 +34,9 @@ from cluster.state import StateKeeper
 from cluster.store import Compare, Entry, Get, Store, Target, Txn, TxnResult
 
 LOOK_S = 0.1
+AT_ONCE_S = 5.0
+"""The longest that one go may take; what is written by then is, the rest follows. A call that never
+ends is given up by it: every step may be repeated."""
 ROWS_PER_TXN = 20
 """Rows read or written in one transaction: each has few keys, a store takes 128 operations."""
 OCTETS_PER_TXN = 1 << 19
@@ -85,10 +88,11 @@ class Flush:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
-                await self._look()
+                async with asyncio.timeout(AT_ONCE_S):
+                    await self._look()
             except LeaseLost:
                 self._buckets.forget()
-            except ClusterError:
+            except (ClusterError, TimeoutError):
                 continue  # the store is away again, or somebody else was quicker
 
     @property
