@@ -59,26 +59,28 @@ def _unpad(padded: bytes) -> bytes:
     return padded[: size - 1 - padded[-1]]
 
 
-class AeadProtection:
-    """AES-GCM with a 16-octet ICV or ChaCha20-Poly1305: nonce = salt | IV, no padding."""
+_CIPHERS: dict[int, type[AESGCM] | type[ChaCha20Poly1305]] = {
+    int(Encr.ENCR_AES_GCM_16): AESGCM,
+    int(Encr.ENCR_CHACHA20_POLY1305): ChaCha20Poly1305,
+}
 
-    __slots__ = ("_cipher", "_salt")
+
+class AeadProtection:
+    """AES-GCM with a 16-octet ICV or ChaCha20-Poly1305: nonce = salt | IV, no padding.
+
+    The cipher is made for each message, not kept: its tables take 2.5 KB, which would be most of
+    what an idle session holds, and in a storm would be cold by the time they are needed again.
+    """
+
+    __slots__ = ("_cipher", "_sk_e")
 
     iv_len = _AEAD_IV_LEN
     counter_iv = True
     overhead = _AEAD_IV_LEN + 1 + _ICV_LEN
 
     def __init__(self, encr: int, sk_e: Secret) -> None:
-        octets = sk_e.octets
-        key = octets[:-AEAD_SALT_LEN]
-        self._salt = octets[-AEAD_SALT_LEN:]
-        self._cipher: AESGCM | ChaCha20Poly1305
-        if encr == Encr.ENCR_CHACHA20_POLY1305:
-            self._cipher = ChaCha20Poly1305(key)
-        elif encr == Encr.ENCR_AES_GCM_16:
-            self._cipher = AESGCM(key)
-        else:
-            raise Misuse(f"encryption algorithm {encr} is no AEAD known here")
+        self._sk_e = sk_e
+        self._cipher = _CIPHERS[encr]
 
     def sealed_len(self, plaintext_len: int) -> int:
         """See `Protection`."""
@@ -88,12 +90,16 @@ class AeadProtection:
         """See `Protection`."""
         if len(iv) != _AEAD_IV_LEN:
             raise Misuse(f"IV of {len(iv)} octets")
-        return iv + self._cipher.encrypt(self._salt + iv, plaintext + b"\0", aad)
+        octets = self._sk_e.octets
+        cipher = self._cipher(octets[:-AEAD_SALT_LEN])
+        return iv + cipher.encrypt(octets[-AEAD_SALT_LEN:] + iv, plaintext + b"\0", aad)
 
     def open(self, aad: bytes, body: bytes) -> bytes:
         """See `Protection`."""
+        octets = self._sk_e.octets
+        cipher = self._cipher(octets[:-AEAD_SALT_LEN])
         try:
-            padded = self._cipher.decrypt(self._salt + body[:8], body[8:], aad)
+            padded = cipher.decrypt(octets[-AEAD_SALT_LEN:] + body[:8], body[8:], aad)
         except (InvalidTag, ValueError):
             # ValueError: too short for an IV and an ICV
             raise WireError("integrity check failed") from None
@@ -160,6 +166,8 @@ def protection(suite: Suite, sk_e: Secret, sk_a: Secret) -> Protection:
         if suite.encr != Encr.ENCR_AES_CBC or suite.integ not in _HMACS:
             raise Misuse(f"suite {suite} is not supported")
         return CbcHmacProtection(suite.integ, sk_e, sk_a)
+    if suite.encr not in _CIPHERS:
+        raise Misuse(f"encryption algorithm {suite.encr} is no AEAD known here")
     return AeadProtection(suite.encr, sk_e)
 
 

@@ -10,7 +10,7 @@ import enum
 import hmac
 from collections.abc import Collection
 
-from proto.ike.kdf import KeyedPrf, prf
+from proto.ike.kdf import keyed_prf, prf
 from proto.secret import Secret
 
 _KEY_PAD = b"Key Pad for IKEv2"
@@ -23,6 +23,10 @@ class ResumeForm(enum.Enum):
     """RealMessage | other side's nonce | prf(SK_p, ID payload)."""
     FIRST_MESSAGE = "first-message"
     """RealMessage alone."""
+
+
+_RFC = ResumeForm.RFC
+_FIRST_MESSAGE = ResumeForm.FIRST_MESSAGE
 
 
 def signed_octets(
@@ -53,8 +57,8 @@ def make_resume_auth(
 
     The other parameters are as in `signed_octets`.
     """
-    mac = KeyedPrf(prf_id, sk_p)
-    if form is ResumeForm.FIRST_MESSAGE:
+    mac = keyed_prf(prf_id, sk_p)
+    if form is _FIRST_MESSAGE:
         return mac(message)
     return mac(message + nonce_other + mac(id_body))
 
@@ -72,11 +76,11 @@ def match_resume_auth(
 
     Both forms are always computed and compared, so that time tells neither the form nor the policy.
     """
-    mac = KeyedPrf(prf_id, sk_p)
+    mac = keyed_prf(prf_id, sk_p)
     is_rfc = hmac.compare_digest(received, mac(message + nonce_other + mac(id_body)))
     is_message = hmac.compare_digest(received, mac(message))
-    if is_rfc and ResumeForm.RFC in allowed:
-        return ResumeForm.RFC
-    if is_message and ResumeForm.FIRST_MESSAGE in allowed:
-        return ResumeForm.FIRST_MESSAGE
+    if is_rfc and _RFC in allowed:
+        return _RFC
+    if is_message and _FIRST_MESSAGE in allowed:
+        return _FIRST_MESSAGE
     return None

@@ -12,6 +12,8 @@ from proto.ike.message import Header, Message, decode_inner, open_sealed, seal, 
 from proto.ike.payloads import Payload
 from proto.ike.seams import Rng
 
+_SKF = PayloadType.SKF
+
 
 class Channel:
     """See the module. Made as soon as an SA has keys."""
@@ -50,7 +52,7 @@ class Channel:
 
         Raises WireError; PeerError where it is authentic and malformed.
         """
-        if header.next_payload != PayloadType.SKF:
+        if header.next_payload != _SKF:
             return open_sealed(data, header, self._rx)
         if not core.fragmentation:
             raise WireError("fragments, and they weren't agreed on")
@@ -69,7 +71,7 @@ class Channel:
         """Is this message authentic, and whole or the first fragment of its kind: one that asks for
         an answer once more (RFC 7383 2.6.1)? Raises WireError where it isn't authentic.
         """
-        if header.next_payload != PayloadType.SKF:
+        if header.next_payload != _SKF:
             unseal(data, header, self._rx)
             return True
         return fragment.open_fragment(data, header, self._rx).number == 1

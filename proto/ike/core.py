@@ -42,6 +42,9 @@ class State(enum.Enum):
     REKEYED = "rekeyed: another IKE SA has taken over, only the Delete is still to come"
     DEAD = "dead"
 
+    # by identity, in C: half the key by which each request is looked up
+    __hash__ = object.__hash__
+
 
 class Child(msgspec.Struct, frozen=True, gc=False):
     """One pair of ESP SAs."""

@@ -39,6 +39,10 @@ from proto.ike.sa import IkeSa, dropped
 from proto.ike.seams import Rng
 from proto.ike.ticket import ClientTicket, TicketKeys
 
+_ESTABLISHED = State.ESTABLISHED
+_DEAD = State.DEAD
+_DURABLE = Settlement.DURABLE
+
 FIRST_EXCHANGES = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
 MAJOR_VERSION = 2
 DUE_MAX = 512
@@ -148,7 +152,7 @@ class Endpoint:
         if sa.born is not None or sa.released is not None:
             self._take_in(sa)
         self._arm(sa)
-        if settlement is Settlement.DURABLE and replaced in self._sas and replaced != spi:
+        if settlement is _DURABLE and replaced in self._sas and replaced != spi:
             return self.drop(replaced, "resumed")
         return outcome
 
@@ -233,7 +237,7 @@ class Endpoint:
         if sa is None:
             return None
         self._remove(sa)
-        return dropped(sa.core, why) if sa.core.state is State.ESTABLISHED else None
+        return dropped(sa.core, why) if sa.core.state is _ESTABLISHED else None
 
     # -- changes of owner -----------------------------------------------------------------------
 
@@ -275,7 +279,7 @@ class Endpoint:
     def established(self) -> Iterator[tuple[SaCore, Path]]:
         """Every established SA, in order of age."""
         for sa in self._sas.values():
-            if sa.core.state is State.ESTABLISHED:
+            if sa.core.state is _ESTABLISHED:
                 yield sa.core, sa.path
 
     def spis(self) -> list[bytes]:
@@ -294,7 +298,7 @@ class Endpoint:
     def progress(self, spi: bytes) -> Progress | None:
         """How far an established SA has come; None: no such SA, or a write of it is under way."""
         sa = self._sas.get(spi)
-        if sa is None or sa.waiting is not None or sa.core.state is not State.ESTABLISHED:
+        if sa is None or sa.waiting is not None or sa.core.state is not _ESTABLISHED:
             return None
         return Progress((sa.expected_id, sa.requests.next_id), sa.path, sa.heard_s)
 
@@ -315,7 +319,7 @@ class Endpoint:
         self, spi: bytes, now: Now, do: Callable[[IkeSa, Context], Outcome | None]
     ) -> Outcome | None:
         sa = self._sas.get(spi)
-        if sa is None or sa.core.state is not State.ESTABLISHED:
+        if sa is None or sa.core.state is not _ESTABLISHED:
             return None
         outcome = do(sa, self._context(sa.path, now))
         self._arm(sa)
@@ -346,11 +350,11 @@ class Endpoint:
 
     def _arm(self, sa: IkeSa) -> None:
         """Keep the tables in step with the SA's state: half-open or not, gone or not, due when."""
-        if sa.half_open_key and sa.core.state is State.ESTABLISHED:
+        if sa.half_open_key and sa.core.state is _ESTABLISHED:
             self._half_open.discard(sa)
         deadline_s = sa.deadline_s()
         if deadline_s == NEVER:
-            if sa.core.state is State.DEAD and sa.waiting is None:
+            if sa.core.state is _DEAD and sa.waiting is None:
                 self._remove(sa)
             return
         spi = sa.spi

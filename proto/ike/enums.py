@@ -1,8 +1,9 @@
 """The numbers IANA assigned for IKEv2 that this project knows by name.
 
 Rules: a value that isn't listed stays a plain int everywhere; nothing fails because a number is
-new. Names are spelt as IANA and the RFCs spell them. Source: RFC 7296 section 3, RFC 5723, 5685,
-6290, 6311, 7383, 7634, 8031.
+new. Names are spelt as IANA and the RFCs spell them. What runs for each datagram binds the members
+it needs to constants of its module: CPython 3.11 runs Python code for every `Enum.MEMBER`. Source:
+RFC 7296 section 3, RFC 5723, 5685, 6290, 6311, 7383, 7634, 8031.
 """
 
 from enum import IntEnum

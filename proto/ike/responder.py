@@ -21,6 +21,11 @@ from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import KEY_ID
 
+_RESUME = ExchangeType.IKE_SESSION_RESUME
+_NOT_USED = Used.NO
+_USED = Used.YES
+_MAYBE_USED = Used.MAYBE
+
 NO_SPI = bytes(8)
 
 
@@ -51,7 +56,7 @@ def answer(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) 
         if payload.__class__ is UnknownPayload and payload.critical:
             critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
             return refuse(message, (NotifyPayload(critical, bytes((payload.type,))),), ctx)
-    if message.header.exchange == ExchangeType.IKE_SESSION_RESUME:
+    if message.header.exchange == _RESUME:
         return _resume(message, half_open, looked, ctx)
     return _init(message, half_open, ctx)
 
@@ -78,12 +83,12 @@ def _resume(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context)
         if looked.used:
             raise TicketRejected(TicketReason.REUSED)
         body = ike_session_resume.open_ticket(message, ctx, looked.state)
-        used = ctx.refusals.used(body) if looked.used is None else Used.NO
-        if used is Used.YES:
+        used = ctx.refusals.used(body) if looked.used is None else _NOT_USED
+        if used is _USED:
             raise TicketRejected(TicketReason.REUSED)
         if isinstance(body, Reference):
             return Outcome(fetch=body)  # which asks the chain as well
-        if used is Used.MAYBE:
+        if used is _MAYBE_USED:
             return Outcome(confirm=body)
     except TicketRejected as rejected:
         if rejected.reason is TicketReason.UNKNOWN_KEY and not looked.ring_is_fresh:

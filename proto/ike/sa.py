@@ -38,6 +38,10 @@ from proto.ike.requests import Outstanding, Requests
 from proto.ike.transport import SaTransport, Waiting
 from proto.ike.writes import persist, rekeyed
 
+_DEAD = State.DEAD
+_ESTABLISHED = State.ESTABLISHED
+_DURABLE = Settlement.DURABLE
+
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
 REKEYED_LINGER_S = 30.0
@@ -68,10 +72,10 @@ class IkeSa(SaTransport):
         """A request with our SPI in it: answered, repeated, or ignored."""
         if header.message_id != self.expected_id:
             return self._repeat(header, ctx)
-        if self.waiting is not None or self.contested or self.core.state is State.DEAD:
+        if self.waiting is not None or self.contested or self.core.state is _DEAD:
             return ignored("waiting")
         row = REQUESTS.get((self.core.state, header.exchange))
-        if row is None and self.core.state is not State.ESTABLISHED:
+        if row is None and self.core.state is not _ESTABLISHED:
             return ignored("exchange")
         try:
             message = self._open(header, ctx)
@@ -116,7 +120,7 @@ class IkeSa(SaTransport):
         except PeerError as error:
             if not row.protected:
                 return ignored("unauthenticated")
-            if self.core.state is not State.ESTABLISHED:
+            if self.core.state is not _ESTABLISHED:
                 return self._failed(error.why)
             step = informational.end(self.core, False, error.why)
         self.heard_s = ctx.now.boot_s
@@ -127,11 +131,11 @@ class IkeSa(SaTransport):
         waiting, self.waiting = self.waiting, None
         if waiting is None:
             raise Misuse("settled without a write in flight")
-        if settlement is Settlement.DURABLE:
+        if settlement is _DURABLE:
             self._advance(waiting, ctx)
             return None
         half_open, before = self.half_open, self.core
-        dead = replace(before, state=State.DEAD)
+        dead = replace(before, state=_DEAD)
         if half_open and settlement is Settlement.REFUSED:
             refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
             reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
@@ -150,7 +154,7 @@ class IkeSa(SaTransport):
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """Start an INFORMATIONAL; None while another request of ours is outstanding."""
         busy = self.requests.outstanding is not None or self.contested
-        if busy or self.core.state is not State.ESTABLISHED:
+        if busy or self.core.state is not _ESTABLISHED:
             return None
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
 
@@ -167,7 +171,7 @@ class IkeSa(SaTransport):
         revoke = revoke and self.core.generation > 0
         asking = self.requests.outstanding is not None and not revoke
         busy = self.waiting is not None or self.contested or asking
-        if busy or self.core.state is not State.ESTABLISHED:
+        if busy or self.core.state is not _ESTABLISHED:
             revoke = revoke or self._revoking
             self.wants_end = (revoke, why)
             return Outcome(self.spi)
@@ -193,7 +197,7 @@ class IkeSa(SaTransport):
             return None
         if self.core.state is State.REKEYED and (asked := self._delete_last(ctx)) is not None:
             return asked
-        if self.core.state is not State.ESTABLISHED:
+        if self.core.state is not _ESTABLISHED:
             return self._half_open_ended()
         if self.wants_end is not None and (self.requests.outstanding is None or self._revoking):
             revoke, why = self.wants_end
@@ -210,7 +214,7 @@ class IkeSa(SaTransport):
 
     def _next(self, ctx: Context) -> Outcome | None:
         """The next request that is due, unless one is outstanding."""
-        while self.requests.outstanding is None and self.core.state is State.ESTABLISHED:
+        while self.requests.outstanding is None and self.core.state is _ESTABLISHED:
             want = None if self.contested else self.agenda.take(ctx.now.boot_s)
             if want is None:
                 return None
@@ -226,7 +230,7 @@ class IkeSa(SaTransport):
         """A rekeyed SA's Delete, if that is ours to send, and the time for it; None: it is over."""
         if self._deletes and self.requests.outstanding is None:
             self._deletes = False
-            return self._delete(Step(replace(self.core, state=State.DEAD)), ctx)
+            return self._delete(Step(replace(self.core, state=_DEAD)), ctx)
         if self.requests.outstanding is None:
             return None
         self._due = ctx.now.boot_s + REKEYED_LINGER_S
@@ -254,7 +258,7 @@ class IkeSa(SaTransport):
         reply = (NotifyPayload(error.notify, error.data),)
         if self.half_open:
             failed = Failed(self.spi, self.core.resumed, error.why)
-            return Step(replace(self.core, state=State.DEAD), reply, events=(failed,))
+            return Step(replace(self.core, state=_DEAD), reply, events=(failed,))
         if error.notify is NotifyType.INVALID_SYNTAX:
             return replace(informational.end(self.core, False, error.why), reply=reply)
         return Step(self.core, reply)
@@ -293,7 +297,7 @@ class IkeSa(SaTransport):
         if then.reply:
             self.expected_id += 1
             self.last_reply = then.reply
-        if core.state is State.DEAD:
+        if core.state is _DEAD:
             # only the last answer is said again; nothing of our own is asked any more
             self.requests.outstanding = self.wants_end = None
             self._due = ctx.now.boot_s + LINGER_S
@@ -306,7 +310,7 @@ class IkeSa(SaTransport):
             self.agenda.add(then.wants)
         if then.successor is not None:
             self._bear(then.successor, bool(then.reply), ctx)
-        if self.heir is not None and (core.asking is None or core.state is State.DEAD):
+        if self.heir is not None and (core.asking is None or core.state is _DEAD):
             self._yield_to(self.heir, ctx)
         self._look_at_wants(ctx)
 
@@ -356,7 +360,7 @@ class IkeSa(SaTransport):
     def _contend(self, new: SaCore) -> SaCore:
         """`new`, ours, has won: with what the peer's had taken over."""
         heir = self.heir
-        if heir is None or new.state is not State.ESTABLISHED:
+        if heir is None or new.state is not _ESTABLISHED:
             return new
         generation = heir.core.generation
         return replace(
@@ -377,7 +381,7 @@ class IkeSa(SaTransport):
             self.core = auth.core
             return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
         self.requests.outstanding = None
-        if asked.last is not None or step.core.state is State.DEAD:
+        if asked.last is not None or step.core.state is _DEAD:
             return self._finish(asked.last or step, ctx)
         if asked.exchange == ExchangeType.IKE_AUTH:
             self.core, self.path = step.core, ctx.path
@@ -392,7 +396,7 @@ class IkeSa(SaTransport):
         kind, new = step.persist, step.successor
         if new is not None:
             new = self._contend(new)
-            if new.state is State.ESTABLISHED:
+            if new.state is _ESTABLISHED:
                 before = self.core if self.heir is None else self.heir.core
                 events = (events[0], rekey_ike.rekeyed(before, new), *step.events)
                 kind = PersistKind.REKEY if new.generation else None
@@ -428,9 +432,9 @@ class IkeSa(SaTransport):
         if asked.last is not None:
             return self._finish(asked.last, ctx)
         if self.core.state is State.REKEYED:
-            self._advance(Waiting(replace(self.core, state=State.DEAD, asking=None), b""), ctx)
+            self._advance(Waiting(replace(self.core, state=_DEAD, asking=None), b""), ctx)
             return Outcome(self.spi)
-        if self.core.state is not State.ESTABLISHED:
+        if self.core.state is not _ESTABLISHED:
             why = self.core.handshake.why if self.core.handshake is not None else ""
             return self._failed(why or "no answer")
         step = informational.end(self.core, False, "no answer")
@@ -442,13 +446,13 @@ class IkeSa(SaTransport):
         events: tuple[Event, ...] = ()
         if self.half_open:
             events = (Failed(self.spi, self.core.resumed, "no IKE_AUTH"),)
-        self.core = replace(self.core, state=State.DEAD)
+        self.core = replace(self.core, state=_DEAD)
         self._due = NEVER
         return Outcome(self.spi, events=events)
 
     def _failed(self, why: str, *more: Event) -> Outcome:
         failed = Failed(self.spi, self.core.resumed, why)
-        self.core = replace(self.core, state=State.DEAD)
+        self.core = replace(self.core, state=_DEAD)
         self.requests.outstanding = None
         self._due = NEVER
         return Outcome(self.spi, events=(*more, failed))

@@ -16,6 +16,8 @@ from proto.ike.enums import Encr, Integ, KeMethod, NotifyType, Prf, ProtocolId, 
 from proto.ike.errors import PeerError
 from proto.ike.payloads import Proposal, SaPayload, Transform
 
+_ESP = ProtocolId.ESP
+
 IKE_SPI_LEN = 8
 _IKE_NO_SPI = bytes(IKE_SPI_LEN)
 ESP_SPI_LEN = 4
@@ -218,7 +220,7 @@ def child_proposal(
     inbound one, 4 octets.
     """
     offered = [_with_ke(suite, group) for group in groups for suite in suites]
-    return SaPayload(tuple([Proposal(i, ProtocolId.ESP, spi, t) for i, t in enumerate(offered, 1)]))
+    return SaPayload(tuple([Proposal(i, _ESP, spi, t) for i, t in enumerate(offered, 1)]))
 
 
 def _with_ke(suite: ChildSuite, group: int) -> tuple[Transform, ...]:
@@ -308,12 +310,12 @@ class ChildChoice(msgspec.Struct, frozen=True, gc=False):
 
     def reply(self, my_spi: bytes) -> SaPayload:
         """The SA payload that accepts it; `my_spi` is our inbound SPI."""
-        return SaPayload((Proposal(self.number, ProtocolId.ESP, my_spi, self.transforms),))
+        return SaPayload((Proposal(self.number, _ESP, my_spi, self.transforms),))
 
 
 def _is_esp(offered: Proposal) -> bool:
     spi = offered.spi
-    return offered.protocol == ProtocolId.ESP and len(spi) == ESP_SPI_LEN and spi != _ESP_NO_SPI
+    return offered.protocol == _ESP and len(spi) == ESP_SPI_LEN and spi != _ESP_NO_SPI
 
 
 def select_child(

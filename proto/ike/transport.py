@@ -18,6 +18,8 @@ from proto.ike.message import Header, Message, encode_clear
 from proto.ike.payloads import Payload
 from proto.ike.requests import Requests
 
+_HALF_OPEN = (State.INIT_ANSWERED, State.RESUME_ANSWERED)
+
 
 class Waiting(msgspec.Struct, frozen=True):
     """What holds once an answer has left, or a durable write in flight is done."""
@@ -65,7 +67,7 @@ class SaTransport:
     @property
     def half_open(self) -> bool:
         """Answered once, not authenticated yet."""
-        return self.core.state in (State.INIT_ANSWERED, State.RESUME_ANSWERED)
+        return self.core.state in _HALF_OPEN
 
     @property
     def _revoking(self) -> bool:

@@ -9,6 +9,8 @@ from proto.ike.core import Context, SaCore
 from proto.ike.effects import Persist, PersistKind
 from proto.ike.ticket import BY_REFERENCE
 
+_REDEEM = PersistKind.REDEEM
+
 FIRST_IDS = (0, 0)
 """Of an SA that a rekey made (RFC 7296 2.2)."""
 ENDINGS = (PersistKind.END, PersistKind.REVOKE)
@@ -47,7 +49,7 @@ def persist(
     generation, replaces, redeems = core.generation, b"", None
     if kind in BEGINNINGS:
         generation -= 1
-    if kind is PersistKind.REDEEM:
+    if kind is _REDEEM:
         replaces = core.replaces
         redeems = None if before.handshake is None else before.handshake.ticket
     was_kept = redeems is not None and redeems.flags & BY_REFERENCE

@@ -17,6 +17,9 @@ from proto.ike.payloads import NotifyPayload, Payload, SaPayload, TsPayload
 from proto.ike.suite import ChildSuite, child_proposal, chosen_child, select_child
 from proto.secret import Secret
 
+_TSI = PayloadType.TSi
+_TSR = PayloadType.TSr
+
 
 def respond_child(
     core: SaCore, handshake: Handshake, message: Message, ctx: Context
@@ -25,7 +28,7 @@ def respond_child(
     error notify.
     """
     offer = message.find(SaPayload)
-    ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
+    ts_i, ts_r = message.selectors(_TSI), message.selectors(_TSR)
     if offer is None or ts_i is None or ts_r is None:
         return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
     choice = select_child(offer, ctx.settings.child_suites)
@@ -39,8 +42,8 @@ def respond_child(
     keymat = _keymat(core, handshake, choice.suite)
     return Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat), (
         choice.reply(spi_in),
-        TsPayload(PayloadType.TSi, remote),
-        TsPayload(PayloadType.TSr, local),
+        TsPayload(_TSI, remote),
+        TsPayload(_TSR, local),
     )
 
 
@@ -48,8 +51,8 @@ def offer_child(peer: Peer, spi_in: bytes) -> tuple[Payload, ...]:
     """SA, TSi, TSr of an IKE_AUTH request."""
     return (
         child_proposal(peer.child_suites, spi_in),
-        TsPayload(PayloadType.TSi, peer.local_ts),
-        TsPayload(PayloadType.TSr, peer.remote_ts),
+        TsPayload(_TSI, peer.local_ts),
+        TsPayload(_TSR, peer.remote_ts),
     )
 
 
@@ -59,7 +62,7 @@ def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Pee
     Raises PeerError where the answer isn't within the offer.
     """
     reply = message.find(SaPayload)
-    ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
+    ts_i, ts_r = message.selectors(_TSI), message.selectors(_TSR)
     if reply is None or ts_i is None or ts_r is None:
         return None
     choice = chosen_child(reply, peer.child_suites)

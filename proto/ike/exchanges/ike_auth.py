@@ -23,6 +23,13 @@ from proto.ike.message import Message
 from proto.ike.payloads import AuthPayload, IdPayload, NotifyPayload, Payload
 from proto.ike.suite import Suite
 
+_SHARED_KEY_MIC = AuthMethod.SHARED_KEY_MIC
+_IDI = PayloadType.IDi
+_IDR = PayloadType.IDr
+_REDEEM = PersistKind.REDEEM
+_TICKET_REQUEST = NotifyType.TICKET_REQUEST
+_ESTABLISHED = State.ESTABLISHED
+
 CHAIN_OCTETS = 16
 PSK = "psk"
 FIRST_GENERATION = 1
@@ -39,7 +46,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     octets = auth.signed_octets(
         handshake.message_1, handshake.nonce_r, suite.prf, keys.pi, idi.body
     )
-    if psk is None or proof.method != AuthMethod.SHARED_KEY_MIC:
+    if psk is None or proof.method != _SHARED_KEY_MIC:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"no shared key for {text(idi)}")
     if not hmac.compare_digest(proof.data, auth.psk_auth(suite.prf, psk, octets)):
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"wrong shared key: {text(idi)}")
@@ -75,12 +82,12 @@ def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
     body = handshake.ticket
     if body is None:
         raise Misuse("a resumption without its ticket")
-    idr = IdPayload(PayloadType.IDr, body.idr_type, body.idr)
+    idr = IdPayload(_IDR, body.idr_type, body.idr)
     idi, proof = _claim(message, idr)
     if (idi.id_type, idi.data) != (body.idi_type, body.idi):
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IDi isn't the ticket's")
     form = None
-    if proof.method == AuthMethod.SHARED_KEY_MIC:
+    if proof.method == _SHARED_KEY_MIC:
         form = auth.match_resume_auth(
             proof.data,
             suite.prf,
@@ -109,7 +116,7 @@ def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
     proof_r = auth.make_resume_auth(
         form, suite.prf, keys.pr, handshake.message_2, handshake.nonce_i, idr.body
     )
-    return _answer(core, handshake, message, ctx, PersistKind.REDEEM, proof_r)
+    return _answer(core, handshake, message, ctx, _REDEEM, proof_r)
 
 
 def _answer(
@@ -123,9 +130,9 @@ def _answer(
     """IDr, AUTH, the ticket if one was asked for, and the Child SA."""
     if core.idr is None:
         raise Misuse("an answer without an identity")
-    reply: list[Payload] = [core.idr, AuthPayload(AuthMethod.SHARED_KEY_MIC, proof)]
+    reply: list[Payload] = [core.idr, AuthPayload(_SHARED_KEY_MIC, proof)]
     issued = None
-    if message.notify(NotifyType.TICKET_REQUEST) is not None:
+    if message.notify(_TICKET_REQUEST) is not None:
         issued = tickets.issue(core, ctx)
         reply.append(issued.notify)
     made, payloads = child_sa.respond_child(core, handshake, message, ctx)
@@ -164,8 +171,8 @@ def initiate(core: SaCore, ctx: Context) -> Step:
     payloads = (
         idi,
         peer.remote_id,
-        AuthPayload(AuthMethod.SHARED_KEY_MIC, proof),
-        NotifyPayload(NotifyType.TICKET_REQUEST),
+        AuthPayload(_SHARED_KEY_MIC, proof),
+        NotifyPayload(_TICKET_REQUEST),
         *child_sa.offer_child(peer, spi_in),
     )
     core = replace(core, handshake=replace(handshake, child_spi=spi_in))
@@ -182,7 +189,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     if peer is None:
         raise Misuse("an IKE_AUTH response to a responder")
     refused = [n for n in message.notifies if n.type < NotifyType.INITIAL_CONTACT]
-    proof, idr = message.find(AuthPayload), message.identity(PayloadType.IDr)
+    proof, idr = message.find(AuthPayload), message.identity(_IDR)
     if proof is None or idr is None:
         why = ", ".join(_name(n.type) for n in refused) or "no AUTH"
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"the gateway answered {why}")
@@ -235,7 +242,7 @@ def _check_gateway(
             handshake.message_2, handshake.nonce_i, suite.prf, keys.pr, idr.body
         )
         good = hmac.compare_digest(proof.data, auth.psk_auth(suite.prf, peer.psk, octets))
-    if proof.method != AuthMethod.SHARED_KEY_MIC or not good:
+    if proof.method != _SHARED_KEY_MIC or not good:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="the gateway's AUTH is wrong")
 
 
@@ -247,7 +254,7 @@ def _halves(core: SaCore) -> tuple[Handshake, Suite, SaKeys]:
 
 def _claim(message: Message, local_id: IdPayload) -> tuple[IdPayload, AuthPayload]:
     """IDi and AUTH of a request; an IDr in it must be ours. A CERT in it is ignored (R34)."""
-    idi, idr = message.identity(PayloadType.IDi), message.identity(PayloadType.IDr)
+    idi, idr = message.identity(_IDI), message.identity(_IDR)
     proof = message.find(AuthPayload)
     if idi is None or proof is None:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IKE_AUTH without IDi or AUTH")
@@ -261,7 +268,7 @@ def _claim(message: Message, local_id: IdPayload) -> tuple[IdPayload, AuthPayloa
 def _established(core: SaCore, made: Child | None) -> SaCore:
     return replace(
         core,
-        state=State.ESTABLISHED,
+        state=_ESTABLISHED,
         handshake=None,
         children=() if made is None else (made,),
     )

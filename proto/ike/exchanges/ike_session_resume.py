@@ -25,6 +25,11 @@ from proto.ike.suite import Suite
 from proto.ike.ticket import KEY_ID, ClientTicket, TicketBody
 from proto.secret import Secret
 
+_IDI = PayloadType.IDi
+_TICKET_OPAQUE = NotifyType.TICKET_OPAQUE
+_FRAGMENTATION_SUPPORTED = NotifyType.IKEV2_FRAGMENTATION_SUPPORTED
+_RESUME_ANSWERED = State.RESUME_ANSWERED
+
 NACK = (NotifyPayload(NotifyType.TICKET_NACK),)
 
 
@@ -34,7 +39,7 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
 
     Raises TicketRejected: the answer is TICKET_NACK, whatever the reason.
     """
-    shown = message.notify(NotifyType.TICKET_OPAQUE)
+    shown = message.notify(_TICKET_OPAQUE)
     if shown is None:
         raise TicketRejected(TicketReason.MALFORMED)
     settings = ctx.settings
@@ -49,7 +54,7 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
     body = reference.resolve(opened, state or b"") if isinstance(opened, Reference) else opened
     if (body.idr_type, body.idr) != (settings.local_id.id_type, settings.local_id.data):
         raise TicketRejected(TicketReason.POLICY)
-    idi = IdPayload(PayloadType.IDi, body.idi_type, body.idi)
+    idi = IdPayload(_IDI, body.idi_type, body.idi)
     if ctx.credentials.psk(idi) is None or Suite(*body.suite) not in settings.suites:
         raise TicketRejected(TicketReason.POLICY)
     if ctx.refusals.revoked(body):
@@ -66,9 +71,9 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     seed = skeyseed_resume(suite.prf, Secret(body.sk_d), nonce.data, nonce_r)
     keys = derive_keys(suite, seed, nonce.data, nonce_r, spi_i, spi_r)
-    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    fragmentation = message.notify(_FRAGMENTATION_SUPPORTED) is not None
     core = SaCore(
-        state=State.RESUME_ANSWERED,
+        state=_RESUME_ANSWERED,
         initiator=False,
         spi_i=spi_i,
         spi_r=spi_r,
@@ -106,7 +111,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
     return (
         *cookie_payload(handshake),
         NoncePayload(handshake.nonce_i),
-        NotifyPayload(NotifyType.TICKET_OPAQUE, handshake.client_ticket.ticket),
+        NotifyPayload(_TICKET_OPAQUE, handshake.client_ticket.ticket),
         FRAGMENTATION,
     )
 
@@ -133,7 +138,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     seed = skeyseed_resume(suite.prf, stored.sk_d, handshake.nonce_i, nonce.data)
     keys = derive_keys(suite, seed, handshake.nonce_i, nonce.data, core.spi_i, spi_r)
     handshake = replace(handshake, nonce_r=nonce.data, message_2=ctx.raw)
-    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    fragmentation = message.notify(_FRAGMENTATION_SUPPORTED) is not None
     return Step(
         replace(
             core,

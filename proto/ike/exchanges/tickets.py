@@ -15,6 +15,8 @@ from proto.ike.message import Message
 from proto.ike.payloads import NotifyPayload
 from proto.ike.ticket import ClientTicket, TicketBody, TicketForm
 
+_TICKET_LT_OPAQUE = NotifyType.TICKET_LT_OPAQUE
+
 LIFETIME_OCTETS = 4
 
 
@@ -57,7 +59,7 @@ def issue(core: SaCore, ctx: Context) -> Issued:
         sealed = reference.seal_reference(body, key, settings.realm, ctx.rng)
         state = reference.encode_state(body)
     data = lifetime_s.to_bytes(LIFETIME_OCTETS, "big") + sealed
-    return Issued(NotifyPayload(NotifyType.TICKET_LT_OPAQUE, data), lifetime_s, state)
+    return Issued(NotifyPayload(_TICKET_LT_OPAQUE, data), lifetime_s, state)
 
 
 def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
@@ -87,7 +89,7 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
 
 def received(core: SaCore, message: Message, now_wall_s: float) -> ClientTicket | None:
     """The ticket in an answer of the gateway's, with what a resumption needs beside it (R10)."""
-    notify = message.notify(NotifyType.TICKET_LT_OPAQUE)
+    notify = message.notify(_TICKET_LT_OPAQUE)
     suite, keys, idi, idr = core.suite, core.keys, core.idi, core.idr
     if notify is None or suite is None or keys is None or idi is None or idr is None:
         return None

@@ -13,6 +13,9 @@ import msgspec
 from proto.ike.enums import PayloadType
 from proto.ike.errors import WireError
 
+_IDI = PayloadType.IDi
+_IDR = PayloadType.IDr
+
 _KE = struct.Struct(">Hxx")
 _NOTIFY = struct.Struct(">BBH")
 _DELETE = struct.Struct(">BBH")
@@ -65,14 +68,14 @@ class IdPayload(msgspec.Struct, frozen=True, gc=False):
         """IDi. Raises WireError when truncated."""
         if len(body) < 4:
             raise WireError("truncated IDi payload")
-        return cls(PayloadType.IDi, body[0], body[4:])
+        return cls(_IDI, body[0], body[4:])
 
     @classmethod
     def decode_responder(cls, body: bytes) -> "IdPayload":
         """IDr. Raises WireError when truncated."""
         if len(body) < 4:
             raise WireError("truncated IDr payload")
-        return cls(PayloadType.IDr, body[0], body[4:])
+        return cls(_IDR, body[0], body[4:])
 
     def encode(self) -> bytes:
         """The payload's body."""

@@ -10,6 +10,9 @@ from proto.ike.enums import PayloadType, TsType
 from proto.ike.errors import WireError
 from proto.ike.wire import Reader
 
+_TSI = PayloadType.TSi
+_TSR = PayloadType.TSr
+
 _SELECTOR = struct.Struct(">BBHHH")
 _SELECTOR_HEAD = struct.Struct(">BBH")
 _ATTRIBUTE = struct.Struct(">HH")
@@ -97,6 +100,12 @@ def _decode_anew(body: bytes) -> tuple[TrafficSelector, ...]:
 _decode_cached = lru_cache(maxsize=1024)(_decode_anew)
 
 
+@lru_cache(maxsize=1024)
+def _encode_selectors(selectors: tuple[TrafficSelector, ...]) -> bytes:
+    """`| count | 0 0 0 | selectors … |`."""
+    return bytes((len(selectors), 0, 0, 0)) + b"".join([s.encode() for s in selectors])
+
+
 class TsPayload(msgspec.Struct, frozen=True, gc=False):
     """What one side's traffic looks like (RFC 7296 3.13): `| count | 0 0 0 | selectors … |`."""
 
@@ -112,17 +121,16 @@ class TsPayload(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def decode_initiator(cls, body: bytes) -> "TsPayload":
         """TSi. Raises WireError unless count and lengths agree."""
-        return cls(PayloadType.TSi, _decode_selectors(body))
+        return cls(_TSI, _decode_selectors(body))
 
     @classmethod
     def decode_responder(cls, body: bytes) -> "TsPayload":
         """TSr. Raises WireError unless count and lengths agree."""
-        return cls(PayloadType.TSr, _decode_selectors(body))
+        return cls(_TSR, _decode_selectors(body))
 
     def encode(self) -> bytes:
         """The payload's body."""
-        head = bytes((len(self.selectors), 0, 0, 0))
-        return head + b"".join([s.encode() for s in self.selectors])
+        return _encode_selectors(self.selectors)
 
 
 class CpPayload(msgspec.Struct, frozen=True, gc=False):

@@ -70,6 +70,13 @@ def _decode_attributes(data: bytes) -> tuple[int | None, bytes]:
     return key_length, others
 
 
+@lru_cache(maxsize=1024)
+def _encode_transforms(transforms: tuple[Transform, ...]) -> bytes:
+    """The transforms of a proposal; what is chosen and offered is nearly always the same."""
+    count = len(transforms)
+    return b"".join([t.encode(i == count) for i, t in enumerate(transforms, 1)])
+
+
 class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What one peer would accept together: one transform of each type present (RFC 7296 3.3.1).
 
@@ -86,12 +93,11 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self, last: bool) -> bytes:
         """The substructure; `last` says that no proposal follows in this payload."""
-        count = len(self.transforms)
-        body = self.spi + b"".join([t.encode(i == count) for i, t in enumerate(self.transforms, 1)])
+        transforms, spi_size = _encode_transforms(self.transforms), len(self.spi)
         more = 0 if last else _MORE_PROPOSALS
-        spi_size = len(self.spi)
-        head = _PROPOSAL.pack(more, 8 + len(body), self.number, self.protocol, spi_size, count)
-        return head + body
+        length, count = 8 + spi_size + len(transforms), len(self.transforms)
+        head = _PROPOSAL.pack(more, length, self.number, self.protocol, spi_size, count)
+        return head + self.spi + transforms
 
 
 PROPOSALS_MAX = 255
@@ -169,4 +175,6 @@ class SaPayload(msgspec.Struct, frozen=True, gc=False):
     def encode(self) -> bytes:
         """The payload's body."""
         count = len(self.proposals)
+        if count == 1:
+            return self.proposals[0].encode(True)
         return b"".join([p.encode(i == count) for i, p in enumerate(self.proposals, 1)])

@@ -44,7 +44,8 @@ def padded_by_hand(suite, tail: bytes) -> bytes:
     """A body with a right integrity check over a content that ends in `tail`, padding included."""
     box, iv = keyed(suite)
     if isinstance(box, AeadProtection):
-        return iv + box._cipher.encrypt(box._salt + iv, tail, b"")
+        octets = box._sk_e.octets
+        return iv + box._cipher(octets[:-4]).encrypt(octets[-4:] + iv, tail, b"")
     assert isinstance(box, CbcHmacProtection)
     # sealing 16 octets more gives the wanted blocks, then one block of padding, which is cut off
     blocks = iv + box.seal(b"", iv, tail)[16 : 16 + len(tail)]
