@@ -48,6 +48,9 @@ class OpKind(enum.Enum):
     END = "end"
     REVOKE = "revoke"
 
+    # by identity, in C: looked up for every operation
+    __hash__ = object.__hash__
+
 
 MOVES = (OpKind.CREATE, OpKind.REDEEM, OpKind.REVOKE)
 """What ends a generation of its chain: no ticket of it is good any more."""
@@ -62,6 +65,17 @@ class Outcome(enum.Enum):
     """The chain had moved on: this ticket or this SA is void."""
     FENCED = "fenced"
     """The shard has another owner, or another fence: say nothing, drop the SA."""
+
+    # by identity, in C: looked up for every operation
+    __hash__ = object.__hash__
+
+
+_WRITE = OpKind.WRITE
+_END = OpKind.END
+_REVOKE = OpKind.REVOKE
+_MOD_REVISION = Target.MOD_REVISION
+_VERSION = Target.VERSION
+_COMMITTED = Outcome.COMMITTED
 
 
 class Op(msgspec.Struct, frozen=True, gc=False):
@@ -157,9 +171,9 @@ def batch_txn(keys: Keys, installed: Installed, lane: Lane, ops: tuple[Txn, ...]
     """The transaction around `ops`; its failure branch reads what it compared, in that order."""
     return Txn(
         (
-            Compare(keys.state, Target.MOD_REVISION, installed.state),
-            Compare(keys.watermark, Target.MOD_REVISION, installed.watermark),
-            Compare(lane.key, Target.MOD_REVISION, lane.revision),
+            Compare(keys.state, _MOD_REVISION, installed.state),
+            Compare(keys.watermark, _MOD_REVISION, installed.watermark),
+            Compare(lane.key, _MOD_REVISION, lane.revision),
         ),
         (Put(lane.key, b"%d" % lane.batches, lane.lease_id), *ops),
         (Get(keys.state), Get(keys.watermark), Get(lane.key)),
@@ -174,11 +188,11 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     record = pending.record_key
     success: tuple[Put | Delete, ...]
     ticket = () if op.ticket is None else _keep(keys, pending, lease_id)
-    if op.kind is OpKind.WRITE:
+    if op.kind is _WRITE:
         success = (Put(record, pending.sealed or b"", lease_id), *ticket)
-    elif op.kind is OpKind.END:
+    elif op.kind is _END:
         success = (Delete(record),)
-    elif op.kind is OpKind.REVOKE:
+    elif op.kind is _REVOKE:
         success = (Delete(record), Delete(session), Delete(keys.ticket(op.chain)))
     else:
         success = (
@@ -190,8 +204,8 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
             success += (Delete(pending.replaced_key),)
     return Txn(
         (
-            Compare(shard, Target.MOD_REVISION, pending.shard_revision),
-            Compare(session, Target.VERSION, op.generation),
+            Compare(shard, _MOD_REVISION, pending.shard_revision),
+            Compare(session, _VERSION, op.generation),
         ),
         success,
         (Get(session), Get(shard)),
@@ -207,14 +221,14 @@ def _keep(keys: Keys, pending: Pending, lease_id: int) -> tuple[Put | Delete]:
 def outcome_of(pending: Pending, result: TxnResult) -> Outcome:
     """What the nested transaction's result means for its operation."""
     if result.succeeded:
-        return Outcome.COMMITTED
+        return _COMMITTED
     session, shard = entry(result, 0), entry(result, 1)
     if session is not None and session.value[_SPI_LEN:] == pending.op_id:
-        return Outcome.COMMITTED  # an earlier attempt, whose outcome was unknown, did it
+        return _COMMITTED  # an earlier attempt, whose outcome was unknown, did it
     if shard is None or shard.mod_revision != pending.shard_revision:
         return Outcome.FENCED
-    if session is None and pending.op.kind is OpKind.REVOKE:
-        return Outcome.COMMITTED  # gone is what was wanted
+    if session is None and pending.op.kind is _REVOKE:
+        return _COMMITTED  # gone is what was wanted
     return Outcome.SUPERSEDED
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 
-class Entry(msgspec.Struct, frozen=True, tag="entry", array_like=True):
+class Entry(msgspec.Struct, frozen=True, tag="entry", array_like=True, gc=False):
     """One key as the store holds it."""
 
     key: bytes
@@ -33,8 +33,11 @@ class Target(enum.Enum):
     MOD_REVISION = "mod_revision"
     CREATE_REVISION = "create_revision"
 
+    # by identity, in C: looked up for every operation
+    __hash__ = object.__hash__
 
-class Compare(msgspec.Struct, frozen=True, array_like=True):
+
+class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`key`'s `target` equals `value`."""
 
     key: bytes
@@ -42,7 +45,7 @@ class Compare(msgspec.Struct, frozen=True, array_like=True):
     value: int
 
 
-class Put(msgspec.Struct, frozen=True, tag="put", array_like=True):
+class Put(msgspec.Struct, frozen=True, tag="put", array_like=True, gc=False):
     """Write `value`; `lease_id` 0 = for ever."""
 
     key: bytes
@@ -50,19 +53,19 @@ class Put(msgspec.Struct, frozen=True, tag="put", array_like=True):
     lease_id: int = 0
 
 
-class Delete(msgspec.Struct, frozen=True, tag="delete", array_like=True):
+class Delete(msgspec.Struct, frozen=True, tag="delete", array_like=True, gc=False):
     """Remove `key`; absent already is no error."""
 
     key: bytes
 
 
-class Get(msgspec.Struct, frozen=True, tag="get", array_like=True):
+class Get(msgspec.Struct, frozen=True, tag="get", array_like=True, gc=False):
     """Read `key` inside the transaction."""
 
     key: bytes
 
 
-class Txn(msgspec.Struct, frozen=True, tag="txn", array_like=True):
+class Txn(msgspec.Struct, frozen=True, tag="txn", array_like=True, gc=False):
     """If every compare holds then `success` else `failure`, in one step.
 
     A branch may hold transactions (nested once), each with compares and an outcome of its own. A
@@ -75,7 +78,7 @@ class Txn(msgspec.Struct, frozen=True, tag="txn", array_like=True):
     failure: "tuple[Put | Delete | Get | Txn, ...]" = ()
 
 
-class TxnResult(msgspec.Struct, frozen=True, tag="result", array_like=True):
+class TxnResult(msgspec.Struct, frozen=True, tag="result", array_like=True, gc=False):
     """What happened: per operation of the branch taken, the entry of a Get, None for Put and
     Delete, or a nested result.
     """

@@ -19,6 +19,8 @@ from proto.ike.effects import Datagram, Now, Outcome, Persist, PersistKind, Sett
 from proto.ike.endpoint import Endpoint
 from proto.ike.events import Event
 
+_DURABLE = Settlement.DURABLE
+
 KINDS = {
     PersistKind.CREATE: OpKind.CREATE,
     PersistKind.REDEEM: OpKind.REDEEM,
@@ -92,7 +94,7 @@ class NoCommits:
 
     def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
         """Settle at once: there is nobody to tell."""
-        done(Settlement.DURABLE)
+        done(_DURABLE)
 
 
 class Lane:
@@ -137,7 +139,7 @@ class Lane:
             # a shard lost and gained again meanwhile: the SA adopted since has writes of its own
             held = asked_by is not None and self._endpoint.holder(outcome.spi) is asked_by
             more = self._endpoint.settle(outcome.spi, settlement, now) if held else None
-            if settlement is Settlement.DURABLE:
+            if settlement is _DURABLE:
                 # an SA dropped meanwhile has had its end; its peer still needs the answer: the
                 # ticket in it is the only one that is good now
                 self._effects(outcome if held else Outcome(send=outcome.send))

@@ -30,6 +30,11 @@ _VERSION = (b"\x1a", b"\x20")
 _MOD_REVISION = (b"\x10\x02\x1a", b"\x30")
 _CREATE_REVISION = (b"\x10\x01\x1a", b"\x28")
 """Of a compare: target (omitted when 0) and key's tag; tag of the value."""
+_COMPARES = {
+    Target.VERSION: _VERSION,
+    Target.MOD_REVISION: _MOD_REVISION,
+    Target.CREATE_REVISION: _CREATE_REVISION,
+}
 
 
 @lru_cache(VARINTS_KEPT)
@@ -60,12 +65,7 @@ def encode_txn(txn: Txn) -> bytes:
 
 def _encode_compare(compare: Compare) -> bytes:
     target, key = compare.target, compare.key
-    if target is Target.VERSION:
-        head, tag = _VERSION
-    elif target is Target.MOD_REVISION:
-        head, tag = _MOD_REVISION
-    else:
-        head, tag = _CREATE_REVISION
+    head, tag = _COMPARES[target]
     return b"".join((head, varint(len(key)), key, tag, varint(compare.value)))
 
 
@@ -100,13 +100,17 @@ def decode_txn(txn: Txn, answer: rpc_pb2.TxnResponse, revision: int) -> TxnResul
         raise Unavailable(f"etcd answered {len(answers)} of {len(branch)} operations")
     responses: list[Entry | TxnResult | None] = []
     for i, op in enumerate(branch):
-        if isinstance(op, Txn):
-            responses.append(decode_txn(op, answers[i].response_txn, revision))
-        elif isinstance(op, Get):
-            responses.append(decode_first(answers[i].response_range.kvs))
-        else:
+        if type(op) in _WRITES:
             responses.append(None)
+        elif isinstance(op, Txn):
+            responses.append(decode_txn(op, answers[i].response_txn, revision))
+        else:
+            responses.append(decode_first(answers[i].response_range.kvs))
     return TxnResult(succeeded, revision, tuple(responses))
+
+
+_WRITES = (Put, Delete)
+"""What nothing is answered to."""
 
 
 def decode_entry(kv: kv_pb2.KeyValue) -> Entry:

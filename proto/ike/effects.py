@@ -6,7 +6,6 @@ ended. Everything here is immutable.
 """
 
 import enum
-from typing import NamedTuple
 
 import msgspec
 
@@ -22,7 +21,7 @@ Address = tuple[str, int]
 """IP address in text form and UDP port."""
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """The time, given to the core with every call."""
 
     boot_s: float
@@ -31,7 +30,7 @@ class Now(NamedTuple):
     """Seconds since 1970: what is written into tickets and records."""
 
 
-class Path(NamedTuple):
+class Path(msgspec.Struct, frozen=True, gc=False):
     """Between which addresses a datagram travelled. A reply takes the same path back."""
 
     local: Address
@@ -40,7 +39,7 @@ class Path(NamedTuple):
     """The member at whose socket it arrived, where that isn't this one."""
 
 
-class Progress(NamedTuple):
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """How far an established SA has come: what changes without a durable write."""
 
     ids: tuple[int, int]
@@ -50,7 +49,7 @@ class Progress(NamedTuple):
     """When the peer was heard last, on the boot clock."""
 
 
-class Datagram(NamedTuple):
+class Datagram(msgspec.Struct, frozen=True, gc=False):
     """One UDP payload to be sent from `path.local` to `path.remote`."""
 
     data: bytes
@@ -72,6 +71,9 @@ class PersistKind(enum.Enum):
     """The chain is at `generation`; the record goes, the chain stays: its ticket still works."""
     REVOKE = "revoke"
     """The chain is at `generation`; record and chain go: no ticket of it works any more."""
+
+    # by identity, in C: looked up for every write
+    __hash__ = object.__hash__
 
 
 class Persist(msgspec.Struct, frozen=True, gc=False):

@@ -33,7 +33,7 @@ class HalfOpen:
 
     def has_room(self, chain: bytes, limit: int) -> bool:
         """May one more resumption of `chain` come in, if there may be `limit` of all chains?"""
-        if len(self) - self.handshakes < limit:
+        if len(self._chains) < limit or len(self) - self.handshakes < limit:
             return True
         return len(self._by_chain.get(chain, ())) >= RESUMING_MAX
 

@@ -8,7 +8,7 @@ request.
 
 import msgspec
 
-from proto.ike.core import SaCore
+from proto.ike.core import Child, SaCore
 from proto.ike.effects import Address, Path
 from proto.ike.errors import Misuse, WireError
 from proto.ike.wire import UNREADABLE
@@ -120,19 +120,7 @@ def encode(
             core.expires_wall_s,
             core.auth_deadline_wall_s,
             core.fragmentation,
-            tuple(
-                (
-                    c.spi_in,
-                    c.spi_out,
-                    msgspec.structs.astuple(c.suite),
-                    tuple(msgspec.structs.astuple(s) for s in c.local_ts),
-                    tuple(msgspec.structs.astuple(s) for s in c.remote_ts),
-                    c.keymat.octets,
-                    c.initiator,
-                    c.rekeyed,
-                )
-                for c in core.children
-            ),
+            tuple([_child_row(child) for child in core.children]),
             path.local,
             path.remote,
             *iv_prefix,
@@ -141,6 +129,20 @@ def encode(
             core.initiator,
             former,
         )
+    )
+
+
+def _child_row(child: Child) -> ChildRow:
+    astuple = msgspec.structs.astuple
+    return (
+        child.spi_in,
+        child.spi_out,
+        astuple(child.suite),
+        tuple([astuple(selector) for selector in child.local_ts]),
+        tuple([astuple(selector) for selector in child.remote_ts]),
+        child.keymat.octets,
+        child.initiator,
+        child.rekeyed,
     )
 
 

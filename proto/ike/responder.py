@@ -6,7 +6,7 @@ convinced us; the half-open table is bounded. Malformed octets get silence, a ti
 open gets TICKET_NACK at once.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from proto.ike.core import Context, Step
 from proto.ike.effects import Datagram, Outcome, ignored
@@ -29,7 +29,7 @@ _MAYBE_USED = Used.MAYBE
 NO_SPI = bytes(8)
 
 
-class Looked(NamedTuple):
+class Looked(msgspec.Struct, frozen=True, gc=False):
     """What was asked of others since the datagram was presented first."""
 
     ring_is_fresh: bool = False

@@ -37,11 +37,13 @@ class SaTransport:
 
     __slots__ = (
         "_channel", "_due", "agenda", "core", "expected_id", "half_open_key", "heard_s",
-        "last_reply", "path", "requests", "waiting", "wants_end",
+        "last_reply", "path", "requests", "spi", "waiting", "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
         self.core = core
+        self.spi = core.spi
+        """Our own SPI, which never changes."""
         self.path = path
         self.half_open_key = half_open_key
         policy = ctx.settings.retransmit
@@ -58,11 +60,6 @@ class SaTransport:
         self._channel: Channel | None = None
         if core.keys is not None:
             self._channel = Channel(core, ctx.spis.iv_prefix(core.spi))
-
-    @property
-    def spi(self) -> bytes:
-        """Our own SPI."""
-        return self.core.spi
 
     @property
     def half_open(self) -> bool:

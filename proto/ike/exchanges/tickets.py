@@ -5,7 +5,7 @@ and never changes the outcome of the exchange it rides in (R4, R6). No ticket ou
 policy or the original authentication.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from proto.ike import reference, ticket
 from proto.ike.core import Context, SaCore
@@ -20,7 +20,7 @@ _TICKET_LT_OPAQUE = NotifyType.TICKET_LT_OPAQUE
 LIFETIME_OCTETS = 4
 
 
-class Issued(NamedTuple):
+class Issued(msgspec.Struct, frozen=True, gc=False):
     """The answer to a TICKET_REQUEST."""
 
     notify: NotifyPayload
