@@ -56,8 +56,9 @@ async def run_udp(size: Size) -> Figures:
     async with running("bench.udp_gateway") as gateway, running("bench.load") as load:
         listening = await gateway.ask(Start(psk_hex), Listening)
         load.tell(Setup(listening.address, psk_hex, gateway.pid))
-        await _warm_up(load, size)
+        await _do(load, Order("handshake", IN_FLIGHT))
         probed = await _runs(load, Order("probe", size.operations), size)
+        await _do(load, Order("resume", size.warm_up))
         resumed = await _runs(load, Order("resume", size.operations), size)
         made = await _runs(load, Order("handshake", size.operations), size)
     return {

@@ -2,8 +2,8 @@
 
 Rules: started as `python -m bench.load`; the first line on stdin is a `Setup`, every further one an
 `Order`, each answered with a `Report` on stdout. It is lean, for it shares the machine with what it
-measures: no event loop, one socket. What isn't answered is repeated as every initiator does. Each
-session has an identity of its own, as in life.
+measures: no event loop, one socket, and resumptions are made by `bench.lean`. What isn't answered
+is repeated as every initiator does. Each session has an identity of its own, as in life.
 """
 
 import gc
@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from bench.lean import LeanSession, Refused
 from bench.procfs import cpu_s
 from node.client import NoCookies, NoKeys
 from node.credentials import PskTable
@@ -44,6 +45,9 @@ from proto.secret import Secret
 BUFFER_OCTETS = 4 << 20
 DATAGRAM_MAX = 65_535
 WAIT_MAX_S = 0.5
+REPEAT_S = 1.0
+LOOK_EVERY_S = 0.25
+"""How often it is looked what is to be repeated."""
 SUITE = "aes256gcm16-prfsha256-x25519"
 CHILD = "aes256gcm16"
 REMOTE_ID = "fqdn:vpn.example.com"
@@ -65,7 +69,7 @@ class Order(msgspec.Struct, frozen=True):
 
     kind: Kind
     """`handshake`: new sessions, which stay. `resume`: sessions there are, with their newest
-    tickets. `probe`: liveness of sessions there are.
+    tickets. `probe`: liveness of sessions there are that were not resumed.
     """
     count: int
     in_flight: int = 64
@@ -90,13 +94,17 @@ class Report(msgspec.Struct, frozen=True):
 class Slot:
     """One session: its newest SA and ticket, and since when it waits for an answer."""
 
-    __slots__ = ("peer", "since_s", "spi", "ticket")
+    __slots__ = ("due_s", "lean", "peer", "since_s", "spi", "ticket")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.spi = b""
         self.ticket: ClientTicket | None = None
+        self.lean: LeanSession | None = None
+        """Since its first resumption; from then on it can only be resumed."""
         self.since_s = 0.0
+        self.due_s = 0.0
+        """When a lean session's datagram is repeated."""
 
 
 class Load:
@@ -124,6 +132,9 @@ class Load:
         self._slots: deque[Slot] = deque()
         """Sessions that wait for nothing, the one left alone longest first."""
         self._busy: dict[bytes, Slot] = {}
+        self._lean: dict[bytes, Slot] = {}
+        """Those that are being resumed, by their SPI, the one that waits longest first."""
+        self._look_s = 0.0
         self._taken_s: list[float] = []
         self._failed = 0
         self._repeated = 0
@@ -167,11 +178,17 @@ class Load:
 
     def _resume(self) -> None:
         slot = self._slots.popleft()
-        if slot.ticket is None:
-            raise ValueError("a session without a ticket can't be resumed")
-        self._endpoint.drop(slot.spi, "to be resumed")
-        outcome = self._endpoint.resume(slot.ticket, slot.peer, self._path, self._now())
-        self._begin(slot, outcome)
+        if slot.lean is None:
+            if slot.ticket is None:
+                raise ValueError("a session without a ticket can't be resumed")
+            self._endpoint.drop(slot.spi, "to be resumed")
+            slot.lean = LeanSession(slot.peer, slot.ticket, self._rng)
+        data = slot.lean.begin()
+        slot.spi = slot.lean.spi
+        slot.since_s = perf_counter()
+        slot.due_s = slot.since_s + REPEAT_S
+        self._lean[slot.spi] = slot
+        self._sock.sendto(data, self._path.remote)
 
     def _probe(self) -> None:
         slot = self._slots.popleft()
@@ -195,6 +212,7 @@ class Load:
             for outcome in self._endpoint.on_timer(self._now()):
                 self._repeated += len(outcome.send)
                 self._take(outcome)
+        self._repeat_lean()
         select.select([self._sock], [], [], min(max(due_s, 0.0), WAIT_MAX_S))
         now = self._now()
         while True:
@@ -202,7 +220,39 @@ class Load:
                 data = self._sock.recv(DATAGRAM_MAX)
             except BlockingIOError:
                 return
-            self._take(self._endpoint.receive(data, self._path, now))
+            slot = self._lean.get(data[:8])
+            if slot is None:
+                self._take(self._endpoint.receive(data, self._path, now))
+            else:
+                self._lean_answer(slot, data)
+
+    def _lean_answer(self, slot: Slot, data: bytes) -> None:
+        if slot.lean is None:
+            return
+        try:
+            following = slot.lean.answer(data)
+        except Refused:
+            del self._lean[slot.spi]
+            self._failed += 1
+            return
+        if following is None:
+            self._taken_s.append(perf_counter() - slot.since_s)
+            del self._lean[slot.spi]
+            self._slots.append(slot)
+        elif following:
+            self._sock.sendto(following, self._path.remote)
+
+    def _repeat_lean(self) -> None:
+        """Say again what wasn't answered; nobody gives up here."""
+        now_s = perf_counter()
+        if now_s < self._look_s:
+            return
+        self._look_s = now_s + LOOK_EVERY_S
+        for slot in self._lean.values():
+            if slot.due_s <= now_s and slot.lean is not None:
+                slot.due_s = now_s + REPEAT_S
+                self._repeated += 1
+                self._sock.sendto(slot.lean.sent, self._path.remote)
 
     def _take(self, outcome: Outcome) -> None:
         self._send(outcome)

@@ -6,6 +6,7 @@ ended. Everything here is immutable.
 """
 
 import enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,7 +40,7 @@ class Path(msgspec.Struct, frozen=True, gc=False):
     """The member at whose socket it arrived, where that isn't this one."""
 
 
-class Progress(msgspec.Struct, frozen=True, gc=False):
+class Progress(NamedTuple):
     """How far an established SA has come: what changes without a durable write."""
 
     ids: tuple[int, int]
