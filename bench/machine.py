@@ -29,7 +29,7 @@ async def facts() -> dict[str, str | float]:
 
 
 def _loop_ms() -> float:
-    """CPU time of a fixed loop: tells one build of Python from another (ADR 0017)."""
+    """CPU time of a fixed loop: tells one build of Python from another (ADR 0018)."""
     taken_s = []
     for _ in range(LOOP_RUNS):
         begin_s = time.process_time()
