@@ -12,6 +12,8 @@ Rules:
   before it is through, it takes that back and goes on.
 - Who restarted says so (`lost`), and an operator says it of who won't come back. Then everybody
   writes the chains that he knows the lost one to have answered for, and says anew that he has.
+- Who pledged begins no new way back for `SETTLE_S` after the state has changed: the pledgee must
+  see that all is normal, and say that it needs the pledge no more. Else it would begin for ever.
 - A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped.
 """
 
@@ -37,6 +39,9 @@ LOOK_S = 0.1
 AT_ONCE_S = 5.0
 """The longest that one go may take; what is written by then is, the rest follows. A call that never
 ends is given up by it: every step may be repeated."""
+SETTLE_S = 2.0
+"""From a change of the cluster's state to the earliest beginning: the pledgee's watch, its look and
+its word take much less. Nothing is committed meanwhile by whoever stands by a pledge."""
 ROWS_PER_TXN = 20
 """Rows read or written in one transaction: each has few keys, a store takes 128 operations."""
 OCTETS_PER_TXN = 1 << 19
@@ -79,6 +84,9 @@ class Flush:
         self._buckets = ExpiryBuckets(parts.store, parts.keys.root, parts.clock)
         self._marked = False
         """This member has said that it is through, and not taken it back."""
+        self._changed_boot_s = float("-inf")
+        """When the cluster's state changed last, as far as this life knows."""
+        parts.state.on_changed.append(self._changed)
         self._written_of_lost: dict[tuple[bytes, bytes], None] = {}
         self.written = 0
         """Rows written, in this life."""
@@ -100,6 +108,9 @@ class Flush:
         """Chains that the store doesn't have yet."""
         return len(self._parts.gate.rows())
 
+    def _changed(self, state: ClusterState) -> None:
+        self._changed_boot_s = self._parts.clock.boot_s()
+
     async def _look(self) -> None:
         parts = self._parts
         state = parts.state.state
@@ -112,8 +123,11 @@ class Flush:
             self._written_of_lost.clear()
             parts.gate.over()
             parts.outage.over()
-        elif parts.outage.store_answers():
+        elif parts.outage.store_answers() and self._settled():
             await self._perhaps_begin(state)
+
+    def _settled(self) -> bool:
+        return self._parts.clock.boot_s() - self._changed_boot_s >= SETTLE_S
 
     async def _perhaps_begin(self, state: ClusterState) -> None:
         parts = self._parts
@@ -184,16 +198,18 @@ class Flush:
         """An operator says that `name` won't come back. Raises ClusterError."""
         parts = self._parts
         state, members, given = parts.state.state, parts.membership.members, parts.outage.given
-        if name in members:
-            raise Conflict(f"{name} lives: the store has it among the members")
         waited_for = name in state.roster and name not in state.lost
+        gone = state.roster[name] if waited_for else ""
+        gone = gone or (given[name].incarnation if name in given else "")
+        if name in members and gone in ("", members[name].incarnation):
+            raise Conflict(f"{name} lives: the store has it among the members")
         if not waited_for and name not in given:
             raise Conflict(f"nothing waits for {name}")
         roster = dict(state.roster)
         if state.mode != FLUSHING:
             roster = {each: record.incarnation for each, record in members.items()}
-        if name in given:
-            roster.setdefault(name, given[name].incarnation)
+        if name in given and not waited_for:
+            roster[name] = given[name].incarnation
         changed = msgspec.structs.replace(state, mode=FLUSHING, roster=dict(sorted(roster.items())))
         await self._lose(state, changed, name)
 

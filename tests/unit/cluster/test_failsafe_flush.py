@@ -208,3 +208,35 @@ async def test_a_state_made_from_an_older_one_does_not_undo_what_came_between(
     with pytest.raises(Conflict):
         await a.state.change(older, msgspec.structs.replace(older, flushed=("a",)))
     assert (a.state.state.lost, a.state.state.flushed) == ({"z": "z1"}, ())
+
+
+@simulated
+async def test_who_pledged_does_not_begin_anew_before_the_pledgee_knows_that_it_is_over(
+    cluster: Cluster,
+) -> None:
+    a, b, c = await in_failsafe(cluster)
+    for goer in (b, c):
+        goer.kill()
+    a.way.away = False
+    await asyncio.sleep(1)
+    again = []
+    for goer in (b, c):  # each looks at a moment of its own, between two looks of the pledgee
+        again.append(await Goer(cluster, goer.name, 2, goer.book).begin())
+        await asyncio.sleep(0.03)
+    await asyncio.sleep(20)
+    assert [g.state.state.mode for g in (a, *again)] == [NORMAL] * 3
+    assert not a.outage.failsafe
+    assert [dict(g.outage.given) for g in again] == [{}, {}]
+
+
+@simulated
+async def test_a_life_that_is_over_can_be_written_off_under_a_name_that_lives(
+    cluster: Cluster,
+) -> None:
+    a = await Goer(cluster, "a").begin()
+    b = await Goer(cluster, "b", 2).begin()
+    a.outage.pledges.given["b"] = Given("former life", 1, "nowhere:1")
+    await a.flush.write_off("b")
+    await asyncio.sleep(2)
+    assert dict(a.outage.given) == {}
+    assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
