@@ -160,11 +160,13 @@ async def test_a_gateway_ends_in_order(cluster: Cluster) -> None:
 
 async def test_a_gateway_on_its_way_out_takes_nobody_in(own: Cluster) -> None:
     await own.start()
-    gateway = own.gateways["gw1"]
+    gateway, *others = own.gateways.values()
     async with (
         LocalClient(own.client_file("early", ("gw1",), retransmit_tries=9)) as early,
         LocalClient(own.client_file("late", ("gw1",), retransmit_tries=9)) as late,
     ):
+        for other in others:  # nobody pledges: without the store no write ends
+            other.child.signal(signal.SIGSTOP)
         own.etcd.pause(0)  # a write that waits keeps the gateway from ending at once
         early.session.start()
         await until(lambda: len(early.wire.received) == 1, "IKE_SA_INIT answered")
@@ -176,6 +178,27 @@ async def test_a_gateway_on_its_way_out_takes_nobody_in(own: Cluster) -> None:
         assert late.wire.received == []
         assert early.count("established") == 0
         await asyncio.sleep(0)
+
+
+async def test_a_write_that_ends_in_failsafe_on_the_way_out_is_not_lost(own: Cluster) -> None:
+    """It was begun before: it is finished, answered, and goes on at another gateway."""
+    await own.start()
+    gateway = own.gateways["gw1"]
+    async with (
+        LocalClient(own.client_file("early", ("gw1", "gw2"), retransmit_tries=9)) as early,
+        LocalClient(own.client_file("late", ("gw1",), retransmit_tries=9)) as late,
+    ):
+        own.etcd.pause(0)
+        early.session.start()
+        await until(lambda: len(early.wire.sent) > 2, "IKE_AUTH sent again")
+        gateway.child.signal(signal.SIGTERM)
+        await gateway.records("stopping")
+        late.session.start()
+        assert await gateway.exit_code() == 0
+        assert late.wire.received == []
+        await early.told("established", how="full", gateway=own.addresses["gw1"])
+        await early.told("established", how="resumed", gateway=own.addresses["gw2"])
+        assert early.count("established", how="full") == 1
     own.etcd.resume(0)
 
 
