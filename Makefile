@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup drill test check format stubs bench sim fuzz mutants clean clean-all etcd
+.PHONY: help setup drill test proof check format stubs bench sim fuzz mutants clean clean-all etcd
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ drill: setup  ## kill one of three gateways under 300 clients; verdict, ./report
 
 test: setup  ## every test
 	$(BIN)/python -m pytest
+
+proof: setup  ## minutes of SIGKILL and SIGSTOP to three etcds and three gateways, with figures
+	$(BIN)/python -m pytest -q -s -m proof tests/e2e/proof
 
 check: $(INSTALLED)  ## lint, format, types, import contracts, what is generated
 	$(BIN)/ruff check .

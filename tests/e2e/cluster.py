@@ -128,7 +128,9 @@ class Process:
 class Cluster:
     """Three gateways by default, one etcd, as many clients as a test makes."""
 
-    def __init__(self, folder: Path, gateways: int = 3, **changes: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, gateways: int = 3, etcd_members: int = 1, **changes: dict[str, Any]
+    ) -> None:
         """`changes`: section → keys, on top of the sample's gateway files."""
         self.folder = folder
         self.files = folder / "cluster"
@@ -143,7 +145,9 @@ class Cluster:
         write_sample(self.files, sample, self.rng, self.clock.wall_s())
         pki = self.files / "pki"
         tls = TlsFiles(pki / "ca.crt", pki / "etcd.crt", pki / "etcd.key")
-        self.etcd = EtcdChild(folder / "etcd", member_ports(1), tls=tls)
+        self.etcd = EtcdChild(
+            folder / "etcd", member_ports(etcd_members), tls=tls, members=etcd_members
+        )
         names = [f"gw{n}" for n in range(1, gateways + 1)]
         self._processes: list[Process] = []
         self._changes = changes
@@ -239,12 +243,14 @@ class Cluster:
             self.etcd.kill(member)
 
     def lose_store(self) -> None:
-        """SIGKILL to etcd; its data stays."""
-        self.etcd.kill(0)
+        """SIGKILL to every etcd member; their data stays."""
+        for member in sorted(self.etcd.pids):
+            self.etcd.kill(member)
 
     async def bring_store_back(self) -> None:
-        """Start it on the data it left."""
-        self.etcd.start_member(0)
+        """Start them on the data they left."""
+        for member in range(len(self.etcd.ports)):
+            self.etcd.start_member(member)
         await self.etcd.wait_healthy()
 
     async def run(self, *arguments: str, operator: bool = True) -> Output:

@@ -1,0 +1,1 @@
+"""The long proofs with real processes: `make proof`."""
