@@ -40,7 +40,7 @@ test: setup  ## every test
 	$(BIN)/python -m pytest
 
 proof: setup  ## minutes of SIGKILL and SIGSTOP to three etcds and three gateways, with figures
-	$(BIN)/python -m pytest -q -s -m proof tests/e2e/proof
+	$(BIN)/python -m pytest -q -m proof tests/e2e/proof
 
 check: $(INSTALLED)  ## lint, format, types, import contracts, what is generated
 	$(BIN)/ruff check .

@@ -67,6 +67,11 @@ class Standing:
         """Whether the store's word can be had: claims, rotations and the like may go on."""
         return self.state in _AGREES
 
+    @property
+    def lapsed(self) -> bool:
+        """Whether the lease has ended and nobody was told yet, as when the process stood still."""
+        return self._told[0] in _AGREES and not self._lease_holds()
+
     def holds(self, state: State) -> bool:
         """Whether this cause holds, be another one graver or not."""
         return state in self._causes

@@ -59,10 +59,11 @@ class Gateway(Shell):
         closed: Callable[[], str],
         confirm: Callable[[bytes, int], Awaitable[bool]] | None = None,
         fetch: Callable[[bytes, int], Awaitable[Kept | None]] | None = None,
+        lapsed: Callable[[], bool] = lambda: False,
     ) -> None:
         """`closed`: why no session may begin now, in a word; first requests are then dropped.
         `confirm`: was a ticket used, by its chain and generation. `fetch`: what is kept for one by
-        reference, likewise.
+        reference, likewise. `lapsed`: whether nothing may be said until the lease was looked at.
         """
         super().__init__(endpoint, lane, clock)
         self._codec = codec
@@ -78,6 +79,7 @@ class Gateway(Shell):
         self._confirming: dict[tuple[bytes, int], None] = {}
         self._fetch = fetch
         self._fetching: dict[tuple[bytes, int], None] = {}
+        self._lapsed = lapsed
         self.draining = False
         """Going down: no new sessions."""
 
@@ -85,6 +87,9 @@ class Gateway(Shell):
         """Hand one datagram to the core; see the module for what isn't the core's."""
         metrics = self._metrics
         metrics.datagrams_in += 1
+        if self._lapsed():
+            metrics.dropped.add("lease_over")
+            return
         first = len(data) > EXCHANGE_OFFSET and data[EXCHANGE_OFFSET] in FIRST_EXCHANGES
         why = first and ("draining" if self.draining else self._closed())
         if why:

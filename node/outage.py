@@ -122,6 +122,12 @@ class Standby:
             found.append(StoreConditionInfo("pledged", detail, fix, since_s))
         return tuple(found)
 
+    def lapsed(self) -> bool:
+        """Whether my shards may be another's by now and I have yet to find out. A process that
+        stood still for longer than its lease finds datagrams waiting before it hears of anything.
+        """
+        return self._node.membership.standing.lapsed and self._gives_up()
+
     def settled(self) -> bool:
         """Whether the store has all that was done."""
         node = self._node
@@ -183,8 +189,7 @@ class Standby:
     def _stands(self, state: State, why: str) -> None:
         node = self._node
         node.events.write("standing", state=state.value, why=why)
-        alone = not any(name != node.config.member.name for name in node.membership.members)
-        if state is not State.ISOLATED or alone or node.config.cluster.when_isolated != "stop":
+        if state is not State.ISOLATED or not self._gives_up():
             return
         given_up = node.ownership.surrender()
         if given_up:
@@ -193,6 +198,12 @@ class Standby:
                 "up so that clients resume elsewhere",
                 shards=given_up,
             )
+
+    def _gives_up(self) -> bool:
+        """Whether the shards go when the lease does."""
+        config, members = self._node.config, self._node.membership.members
+        alone = not any(name != config.member.name for name in members)
+        return not alone and config.cluster.when_isolated == "stop"
 
     def _failsafe(self, begins: bool) -> None:
         node = self._node

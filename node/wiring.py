@@ -277,7 +277,7 @@ class Node:
             endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
             me=config.member.name, closed=self._closed, confirm=self.refusals.spent.confirm,
-            fetch=self.references.fetch,
+            fetch=self.references.fetch, lapsed=self.standby.lapsed,
         )  # fmt: skip
 
     def _audit(self) -> Audit:

@@ -92,15 +92,17 @@ def _gap(client: Client, since: float, end: float) -> float:
     return max(later - earlier for earlier, later in itertools.pairwise(marks))
 
 
-def table(title: str, found: list[Row]) -> str:
+def table(title: str, history: History) -> str:
     """For people."""
     head = f"{'fault':24} affected resumed re-handsh. lost  longest gap  came back"
     lines = [
         f"{row.fault:24} {row.affected:8} {row.resumed:7} {row.rehandshaked:10} {row.lost:4}"
         f"  {row.longest_gap_s:9.2f} s  {row.came_back:9}"
-        for row in found
+        for row in rows(history)
     ]
-    return "\n".join(("", title, head, *lines))
+    refused = f"refused: {refusals(history) or 'none'}"
+    again = f"full handshakes of known clients: {full_again(history) or 'none'}"
+    return "\n".join(("", title, head, *lines, refused, again))
 
 
 def used_twice(history: History) -> list[str]:

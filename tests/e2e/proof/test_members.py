@@ -59,7 +59,7 @@ async def test_each_etcd_member_is_killed_and_stopped(stage: Stage) -> None:
     await load.served("every etcd member is back")
     history = account.read(stage.cluster)
     found = account.rows(history)
-    print(account.table("each etcd member", found))
+    stage.figures.append(account.table("each etcd member", history))
     account.check(history)
     assert not [row for row in found if row.resumed or row.rehandshaked]
     for gateway in stage.cluster.gateways.values():
@@ -93,10 +93,8 @@ async def test_each_gateway_is_killed_and_stopped(stage: Stage) -> None:
         await gateway.records("shards_lost", more_than=lost)
         await cluster.settled()
         await load.served(f"{name} goes on")
-        voices = len(load.old_voices(address, spis, heard))
-        print(f"{name}: {voices} answers over SAs of before")
+        assert load.old_voices(address, spis, heard) == []
     history = account.read(cluster)
     found = account.rows(history)
-    print(account.table("each gateway", found))
-    print("refused:", account.refusals(history), "full again:", account.full_again(history))
+    stage.figures.append(account.table("each gateway", history))
     account.check(history, full_max=len(found))

@@ -29,6 +29,20 @@ def test_without_a_cause_the_lease_decides() -> None:
     assert bench.told == [(State.ISOLATED, "")]
 
 
+def test_a_lease_that_ended_unnoticed_is_lapsed_until_it_is_told() -> None:
+    bench = Bench()
+    assert not bench.standing.lapsed
+    bench.lease = False
+    assert bench.standing.lapsed
+    bench.standing.look()
+    assert not bench.standing.lapsed  # the policy for `isolated` has decided
+    bench.lease = True
+    bench.standing.look()
+    bench.standing.enter(State.FAILSAFE, "all pledged")
+    bench.lease = False
+    assert not bench.standing.lapsed  # pledges hold, whatever becomes of the lease
+
+
 def test_the_gravest_of_several_causes_names_the_state() -> None:
     bench = Bench()
     standing = bench.standing

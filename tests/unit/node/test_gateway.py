@@ -106,6 +106,7 @@ class Gate(Gateway):
     def __init__(self) -> None:
         self.core, self.around, self.figures = Core(), Around(), Metrics()
         self.why = ""
+        self.stood_still = False
         self.reads: list[tuple[bytes, int]] = []
         self.read_ended = asyncio.Event()
         endpoint, clock = cast(Endpoint, self.core), OsClock()
@@ -124,6 +125,7 @@ class Gate(Gateway):
             closed=lambda: self.why,
             confirm=self.read,
             fetch=self.fetch,
+            lapsed=lambda: self.stood_still,
         )
 
     async def read(self, chain: bytes, generation: int) -> bool:
@@ -244,6 +246,15 @@ async def test_no_session_begins_where_none_could_be_finished_or_at_the_end() ->
     gate.on_datagram(resume, WAY)
     assert gate.around.tasks == []
     assert gate.figures.dropped.by == {"store_away": 1, "draining": 1}
+
+
+async def test_nothing_is_said_until_the_lease_was_looked_at() -> None:
+    gate = Gate()
+    gate.stood_still = True
+    for exchange in (ExchangeType.INFORMATIONAL, ExchangeType.IKE_SA_INIT):
+        gate.on_datagram(datagram(exchange, MINE), WAY)
+    assert gate.figures.dropped.by == {"lease_over": 2}
+    assert gate.around.sent == []
 
 
 async def test_nothing_is_taken_for_a_shard_that_is_being_handed_over() -> None:
