@@ -1,7 +1,10 @@
 """What etcd refuses about a transaction, said before it is sent.
 
 Rules: the same refusals as etcd 3.4's, or a little stricter (a key deleted twice in one transaction
-is refused too), so that code proved on the store in memory runs on etcd.
+is refused too), so that code proved on the store in memory runs on etcd. A transaction that does
+nothing is refused: etcd has no read in it to make current, and answers it from whichever member was
+asked, at the revision of that one. A member of etcd that lags would look like a store that was put
+back (`cluster.rewind`).
 """
 
 from cluster.store import MAX_OPS, Delete, Get, Put, Txn
@@ -16,7 +19,8 @@ Op = Put | Delete | Get | Txn
 
 
 def check_txn(txn: Txn) -> None:
-    """Refuses what etcd would: too many operations, an empty key, a key written twice, too big.
+    """Refuses what etcd would: too many operations, an empty key, a key written twice, too big;
+    and one without operations.
 
     Raises ValueError.
     """
@@ -27,6 +31,13 @@ def check_txn(txn: Txn) -> None:
     octets = _octets(txn)
     if octets > MAX_REQUEST_OCTETS:
         raise ValueError(f"{octets} octets in one transaction, at most {MAX_REQUEST_OCTETS}")
+    check_current(txn)
+
+
+def check_current(txn: Txn) -> None:
+    """Refuses a transaction that etcd might answer from the past. Raises ValueError."""
+    if not (txn.success or txn.failure):
+        raise ValueError("a transaction without operations, which may be answered from the past")
 
 
 def _count_operations(txn: Txn, depth: int) -> int:

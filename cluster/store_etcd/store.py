@@ -16,6 +16,7 @@ from cluster.store_etcd import watch as watches
 from cluster.store_etcd.channels import REQUIRE_LEADER, Endpoint, EtcdOptions, EtcdTls
 from cluster.store_etcd.client import Client
 from cluster.store_etcd.codec import decode_entry, decode_first, decode_txn, encode_txn, range_end
+from cluster.txn_rules import check_current
 from proto.rpc.etcd import rpc_pb2
 
 SCAN_PAGE = 500
@@ -60,6 +61,7 @@ class EtcdStore:
     async def commit(self, txn: Txn) -> TxnResult:
         """Carry out `txn`. Raises Unavailable and LeaseLost (nothing happened), Unknown (it may
         have), ValueError (against the rules)."""
+        check_current(txn)
         request = encode_txn(txn)
 
         async def attempt(endpoint: Endpoint, timeout_s: float) -> rpc_pb2.TxnResponse:

@@ -17,6 +17,7 @@ from cluster.store_etcd3 import lease as leases
 from cluster.store_etcd3 import watch as watches
 from cluster.store_etcd3.calls import Calls, Threads
 from cluster.store_etcd3.library import Etcd3Client, Etcd3Files, connect, load
+from cluster.txn_rules import check_current
 from proto.rpc.etcd import rpc_pb2
 
 
@@ -56,6 +57,7 @@ class Etcd3Store:
     async def commit(self, txn: Txn) -> TxnResult:
         """Carry out `txn`. Raises Unavailable and LeaseLost (nothing happened), Unknown (it may
         have), ValueError (against the rules)."""
+        check_current(txn)
         request = rpc_pb2.TxnRequest.FromString(encode_txn(txn))
 
         def attempt(client: Etcd3Client, timeout_s: float) -> rpc_pb2.TxnResponse:

@@ -133,8 +133,15 @@ async def test_each_compare_holds_and_fails(bench: Bench, target: Target, value:
 
 @pytest.mark.parametrize("target", list(Target))
 async def test_an_absent_key_compares_as_0(bench: Bench, target: Target) -> None:
-    txn = Txn((Compare(bench.root + b"nobody", target, 0),))
+    key = bench.root + b"nobody"
+    txn = Txn((Compare(key, target, 0),), (Get(key),))
     assert (await bench.store.commit(txn)).succeeded
+
+
+async def test_a_transaction_that_does_nothing_is_refused(bench: Bench) -> None:
+    """etcd would answer it from whichever member was asked, however far behind that one is."""
+    with pytest.raises(ValueError, match="without operations"):
+        await bench.store.commit(Txn((Compare(bench.root + b"nobody", Target.VERSION, 0),)))
 
 
 async def test_one_compare_that_fails_keeps_everything_out(bench: Bench) -> None:

@@ -141,9 +141,9 @@ async def test_a_member_gone_for_long_is_forgotten(cluster: Cluster) -> None:
     two.way.away = True
     two.beating.cancel()
     await asyncio.sleep(6)
-    assert one.link.send("gw2", MirrorAck(0, 0, 0))  # still a peer
+    assert one.link.send("gw2", MirrorAck(0, 0, 0, 0))  # still a peer
     await asyncio.sleep(20)
-    assert not one.link.send("gw2", MirrorAck(0, 0, 0))
+    assert not one.link.send("gw2", MirrorAck(0, 0, 0, 0))
     assert one.seen("gw2") is None
     assert one.told == ["suspect gw2"]  # gone is not "cleared"
     assert not one.suspected
@@ -160,7 +160,7 @@ async def test_strangers_leave_no_trace(cluster: Cluster) -> None:
 async def test_frames_that_nobody_asked_for_are_counted(cluster: Cluster) -> None:
     one, two = await pair(cluster)
     await asyncio.sleep(1)
-    two.link.send("gw1", MirrorAck(1, 1, 1))
+    two.link.send("gw1", MirrorAck(1, 1, 1, 1))
     await asyncio.sleep(0.1)
     assert one.dispatch.unwanted == 1
 

@@ -128,6 +128,7 @@ async def test_a_compaction_that_can_t_be_is_refused() -> None:
         (Txn((Compare(b"", Target.VERSION, 0),)), "empty key"),
         (Txn(tuple(Compare(b"k", Target.VERSION, 0) for _ in range(129))), "129 operations"),
         (Txn(success=(Put(b"k", bytes(MAX_REQUEST_OCTETS)),)), "octets"),
+        (Txn((Compare(b"k", Target.VERSION, 0),)), "without operations"),
     ],
 )
 def test_what_breaks_the_rules_is_refused(txn: Txn, why: str) -> None:
