@@ -13,6 +13,7 @@ from cluster.records import RecordVault
 from cluster.store import Put, Txn
 from node.seams import OsClock, OsRng
 from tests.contract.conftest import Bench
+from tests.contract.relays import KEYS as RELAYED_KEYS
 from tests.unit.cluster.fakes import FixedState, SeededRng
 
 SHARD = 3
@@ -59,7 +60,8 @@ class Member:
 
 @pytest_asyncio.fixture
 async def member(bench: Bench) -> AsyncIterator[Member]:
-    keys = Keys(bench.root.hex())
+    # a relay carries the keys of its own cluster only
+    keys = RELAYED_KEYS if bench.kind == "relayed" else Keys(bench.root.hex())
     state = await bench.store.commit(Txn((), (Put(keys.state, b"{}"),)))
     shard = await bench.store.commit(Txn((), (Put(keys.shard(SHARD), b"{}"),)))
     made = Member(bench, keys, state.revision, shard.revision)
