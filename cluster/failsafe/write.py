@@ -13,7 +13,8 @@ the row ends its chain             delete session, record and ticket
 ```
 
 What a lost process had answered for is void but for its chain: its SA is declared dead, its record
-goes, its ticket works.
+goes, its ticket works: what one by reference points to is written with the chain, and so it is for
+an SA that has ended.
 """
 
 import enum
@@ -84,11 +85,12 @@ def next_step(
     put = (Put(key, claim.spi + claim.op_id, lease_id),) if version < claim.generation else ()
     if version + 1 < claim.generation:
         return Step(Txn(compares, put), last=False)
+    ticket = _ticket(keys, row, lease_id)
     if shard_revision is None or not claim.record:
-        return Step(Txn(compares, (*put, *_gone(keys, row))), last=True)
+        return Step(Txn(compares, (*put, *_gone(keys, row), *ticket)), last=True)
     compares += (Compare(keys.shard(claim.shard), Target.MOD_REVISION, shard_revision),)
     record = Put(keys.record(claim.shard, claim.spi), claim.record, lease_id)
-    success = (*put, record, *_replaced(keys, row), *_ticket(keys, row, lease_id))
+    success = (*put, record, *_replaced(keys, row), *ticket)
     return Step(Txn(compares, success), last=True)
 
 

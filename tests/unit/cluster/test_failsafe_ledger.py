@@ -207,6 +207,20 @@ def test_of_a_lost_process_the_chain_is_written_and_the_sa_is_dead():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("changed", [{}, {"record": b""}])
+def test_a_reference_works_though_its_sa_is_dead_or_has_ended(changed: dict[str, object]):
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 1, 7)
+        row = Row(claim(3, 2, BIG, ticket=b"pointed to", **changed), ())
+        assert await stored.write(row, lost=not changed) is Fate.DONE
+        kept = await stored.store.get(KEYS.ticket(CHAIN))
+        assert kept is not None
+        assert kept.value == b"pointed to"
+
+    asyncio.run(main())
+
+
 def test_a_record_is_not_written_into_a_shard_that_another_owns_now():
     async def main() -> None:
         stored = Stored()
