@@ -255,14 +255,24 @@ class Flush:
 
     async def _step(self, row: Row, session: Entry | None, lost: bool) -> Step | Fate:
         parts = self._parts
+        lease_id = await self._buckets.grant(row.claim.expires_wall_s)
+        if self._overtaken(row):
+            return Fate.DONE
         return next_step(
             parts.keys,
             row,
             session,
-            lease_id=await self._buckets.grant(row.claim.expires_wall_s),
+            lease_id=lease_id,
             shard_revision=None if lost else parts.shard_revision(row.claim.shard),
             shard_of=parts.shard_of,
         )
+
+    def _overtaken(self, row: Row) -> bool:
+        """Whether the chain went on since the rows were listed. Who has taken it on writes that;
+        what he wrote already must not look like a second use of the ticket before."""
+        ledger = self._parts.gate.begun_ledger
+        last = None if ledger is None else ledger.rows.get(row.claim.chain)
+        return last is not None and last.claim.generation > row.claim.generation
 
     async def _commit(self, steps: list[tuple[Row, bool, Step]]) -> list[tuple[Row, bool]]:
         """Carry `steps` out; the rows that aren't through by that."""

@@ -16,6 +16,7 @@ from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.layout import FLUSHING, NORMAL
 from cluster.link import Heartbeat
 from cluster.state import StateKeeper
+from cluster.store import Put, Txn
 from tests.unit.cluster.members import KEYS, Cluster, simulated
 from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, spi
 
@@ -128,6 +129,22 @@ async def test_all_write_then_all_is_normal(cluster: Cluster) -> None:
             NORMAL, False, False,
         )  # fmt: skip
         assert (dict(goer.outage.given), goer.gate.begun_ledger) == ({}, None)
+
+
+@simulated
+async def test_a_chain_that_went_on_meanwhile_was_not_used_twice(cluster: Cluster) -> None:
+    a, b, _ = await in_failsafe(cluster)
+    a.answer(3, 2)
+    rows = [(row, False) for row in a.gate.rows()]
+    newer = claim(4, 5, BIG + 4, owner="b", incarnation=b.member.incarnation)
+    assert a.gate.ledger.keep(newer)  # b has taken the chain on, and wrote it first
+    for _generation in range(4):
+        put = Put(KEYS.session(CHAIN), newer.spi + newer.op_id)
+        await cluster.store.commit(Txn((), (put,)))
+    a.way.away = False
+    assert await a.flush._round(rows) == []
+    assert "twice" not in a.told
+    assert await version(cluster) == 4
 
 
 @simulated
