@@ -11,7 +11,9 @@ STOP_S_MAX = DRAIN_S + 6.0
 
 
 async def stop_without_an_answer(world: World) -> None:
-    """The store takes calls and never answers, while a write is under way; then SIGTERM."""
+    """The store takes calls and never answers, while a write is under way; then SIGTERM. There is
+    nobody to relay the write or to pledge.
+    """
     await world.begin()
     await world.connect_all()
     gateway = world.gateways[0]
@@ -31,5 +33,5 @@ async def stop_without_an_answer(world: World) -> None:
 
 
 def test_a_store_that_never_answers_does_not_hold_up_the_end() -> None:
-    played = Scenario(stop_without_an_answer, size=Size(clients=6))
+    played = Scenario(stop_without_an_answer, size=Size(gateways=1, clients=6))
     assert run_scenario(played, 1).findings == ()
