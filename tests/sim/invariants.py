@@ -176,7 +176,11 @@ class Invariants:
                         f"generation {core.generation} of chain {core.chain.hex()} went to "
                         f"{before.hex()} and {spi.hex()}",
                     )
-        elif core.state in (State.DEAD, State.REKEYED) and spi not in self._ledger.ended:
+        elif (
+            core.state in (State.DEAD, State.REKEYED)
+            and spi not in self._ledger.ended
+            and not self._never_recorded(gateway, spi)
+        ):
             what = "end" if core.state is State.DEAD else "rekey"
             self.findings.broken(
                 "I2", f"{gateway.name} answered the {what} of {spi.hex()} before it was durable"
@@ -228,6 +232,8 @@ class Invariants:
             return
         if body.chain not in ledger.sessions:
             return  # begun without the store, and whoever held it was lost before it came back
+        if self._lost_with_its_keepers(body.chain, body.generation):
+            return
         identity, ends_s = ledger.people.get(body.chain, ("", 0.0))
         until_s = ledger.revoked_identities.get(identity, float("-inf"))
         authenticated_s = gateway.node.refusals.authenticated_wall_s(ends_s)
@@ -251,6 +257,23 @@ class Invariants:
             )
         else:
             self.refusals += 1
+
+    def _lost_with_its_keepers(self, chain: bytes, generation: int) -> bool:
+        """Whether the store never had that generation, and every process that did is no more:
+        store and members were lost together, and an operator decides (promise 2).
+        """
+        keepers = self._ledger.keepers.get((chain, generation))
+        if not keepers or self._ledger.stored.get(chain, 0) >= generation:
+            return False
+        lives = {(each.name, each.incarnation) for each in self._gateways if each.alive}
+        return lives.isdisjoint(keepers)
+
+    def _never_recorded(self, gateway: SimGateway, spi: bytes) -> bool:
+        """Whether an SA is of a time without the store and ended before that was over: nobody has
+        a record of it that could come back.
+        """
+        ledger = self._ledger
+        return ledger.normal and not gateway.node.outage.failsafe and spi not in ledger.recorded
 
     def _genuine(self, octets: bytes) -> TicketBody | Reference | None:
         """What a ticket holds, however old it is."""

@@ -22,7 +22,7 @@ import msgspec
 from cluster import keyring
 from cluster.errors import Incompatible
 from cluster.keyring import KeyRing, KeyState
-from cluster.layout import Keys, MemberRecord, ShardRecord
+from cluster.layout import NORMAL, Keys, MemberRecord, ShardRecord
 from cluster.records import RecordVault
 from cluster.revocation import Rule, RuleKind, decode_rule
 from cluster.seams import Clock
@@ -79,6 +79,15 @@ class Ledger:
         """The gateway's SPIs whose record was deleted."""
         self.generations: dict[bytes, int] = {}
         """Chain → its newest generation."""
+        self.stored: dict[bytes, int] = {}
+        """Chain → the highest generation that the store ever had."""
+        self.keepers: dict[tuple[bytes, int], dict[tuple[str, str], None]] = {}
+        """(Chain, generation) → the processes, as member and incarnation, that made it without the
+        store or kept it."""
+        self.recorded: dict[bytes, None] = {}
+        """The gateway's SPIs whose record the store has, or had until it expired."""
+        self.normal = False
+        """The cluster's mode: what the store has is all there is, but for members in failsafe."""
         self.void_chains: dict[bytes, None] = {}
         """Chains that were deleted: none of their tickets is good."""
         self.sessions: dict[bytes, None] = {}
@@ -160,7 +169,8 @@ class Ledger:
     async def _note(self, op: Put | Delete, writer: str) -> None:
         keys = self._keys
         if op.key == keys.state and isinstance(op, Put):
-            epoch = decode_state(op.value).epoch
+            state = decode_state(op.value)
+            self.normal, epoch = state.mode == NORMAL, state.epoch
             if epoch != self.epoch:
                 self.epoch, self.rewound, self._rings_before = epoch, False, len(self.rings)
         if self.rewound:
@@ -182,9 +192,15 @@ class Ledger:
         elif op.key.startswith(keys.revocations):
             self.rules[op.key] = decode_rule(op.value)
         elif op.key.startswith(keys.sessions):
-            self.sessions[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
+            await self._session(bytes.fromhex(op.key[len(keys.sessions) :].decode()))
         if isinstance(op, Put):
             self.values.append(op.value)
+
+    async def _session(self, chain: bytes) -> None:
+        self.sessions[chain] = None
+        entry = await self._inner.get(self._keys.session(chain))
+        version = 0 if entry is None else entry.version
+        self.stored[chain] = max(self.stored.get(chain, 0), version)
 
     async def _claim(self, shard: int, record: ShardRecord, writer: str) -> None:
         before = self.fences.get(shard, ShardRecord("", "", 0))
@@ -209,7 +225,9 @@ class Ledger:
         shard, spi = (part.decode() for part in op.key.split(b"/")[-2:])
         if isinstance(op, Delete):
             self.ended[bytes.fromhex(spi)] = None
+            self.recorded.pop(bytes.fromhex(spi), None)
             return
+        self.recorded[bytes.fromhex(spi)] = None
         octets = self._opened(op)
         if not octets:
             return
