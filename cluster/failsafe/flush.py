@@ -263,7 +263,7 @@ class Flush:
             row,
             session,
             lease_id=lease_id,
-            shard_revision=None if lost else parts.shard_revision(row.claim.shard),
+            shard_revision=None if lost else self._owned(row),
             shard_of=parts.shard_of,
         )
 
@@ -273,6 +273,12 @@ class Flush:
         ledger = self._parts.gate.begun_ledger
         last = None if ledger is None else ledger.rows.get(row.claim.chain)
         return last is not None and last.claim.generation > row.claim.generation
+
+    def _owned(self, row: Row) -> int | None:
+        """The revision of the row's shard if it has been this member's ever since: a record that
+        was made under a former fence may be older than what an owner between them has said."""
+        revision = self._parts.shard_revision(row.claim.shard)
+        return revision if revision == row.claim.shard_revision else None
 
     async def _commit(self, steps: list[tuple[Row, bool, Step]]) -> list[tuple[Row, bool]]:
         """Carry `steps` out; the rows that aren't through by that."""
@@ -298,7 +304,7 @@ class Flush:
         self.written += 1
         if fate is Fate.LOST:
             self._parts.told.used_twice(row)
-        if lost or fate is Fate.LOST or self._parts.shard_revision(row.claim.shard) is None:
+        if lost or fate is Fate.LOST or self._owned(row) is None:
             self._parts.told.void(row)
         if lost:
             self._written_of_lost[row.claim.chain, row.claim.op_id] = None

@@ -67,6 +67,8 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Records that go besides: shard and SPI."""
     void: bool
     """The chain goes as well: no ticket of it is good any more."""
+    shard_revision: int = 0
+    """Of the shard's key, as the owner had it when the record was made."""
 
     @property
     def number(self) -> int:

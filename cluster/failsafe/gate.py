@@ -208,6 +208,7 @@ class Gate:
             ticket=None if op.ticket is None else pending.sealed_ticket,
             gone=() if op.replaces is None else (op.replaces,),
             void=op.kind is OpKind.REVOKE,
+            shard_revision=pending.shard_revision,
         )
         if op.issued_wall_s is not None and self.refuses_tickets():
             end(pending, Outcome.SUPERSEDED)

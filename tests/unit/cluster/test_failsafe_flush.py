@@ -31,6 +31,8 @@ class Goer:
         self.link = cluster.net.join(name)
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[str] = []
+        self.owned: int | None = None
+        """The revision under which the shard of its claims is this member's."""
         clock = cluster.clock_of(name)
         self.beats = Heartbeats(
             self.link, clock, self.member, vitals=lambda: Vitals(0, 0, self.member.state),
@@ -46,7 +48,7 @@ class Goer:
         self.flush = Flush(
             FlushParts(
                 self.way, KEYS, clock, self.member, self.state, self.outage, self.gate,
-                lambda _shard: None, lambda _spi: 3, self,
+                lambda _shard: self.owned, lambda _spi: 3, self,
             )
         )  # fmt: skip
         dispatch = Dispatch(self.link)
@@ -88,11 +90,12 @@ class Goer:
     def void(self, row: Row) -> None:
         self.told.append("void")
 
-    def answer(self, generation: int, sa: int) -> None:
+    def answer(self, generation: int, sa: int, **changed: object) -> None:
         """Have answered for something without the store."""
         mine = claim(
-            generation, sa, BIG + generation, owner=self.name, incarnation=self.member.incarnation
-        )
+            generation, sa, BIG + generation, owner=self.name, incarnation=self.member.incarnation,
+            **changed,
+        )  # fmt: skip
         assert self.gate.ledger.keep(mine)
         self.gate.ledger.answered(mine)
 
@@ -257,3 +260,21 @@ async def test_a_life_that_is_over_can_be_written_off_under_a_name_that_lives(
     await asyncio.sleep(2)
     assert dict(a.outage.given) == {}
     assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
+
+
+@simulated
+async def test_a_record_is_not_written_under_a_fence_that_came_after_it(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    revisions = []
+    for fence in (b"1", b"2"):  # the shard was another's meanwhile
+        done = await cluster.store.commit(Txn((), (Put(KEYS.shard(3), fence),)))
+        revisions.append(done.revision)
+    b.owned = revisions[1]
+    b.answer(1, 2, shard_revision=revisions[0])
+    for goer in (a, b, c):
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert b.state.state.mode == NORMAL
+    assert await version(cluster) == 1
+    assert await cluster.store.get(KEYS.record(3, spi(2))) is None
+    assert b.told == ["void"]
