@@ -8,7 +8,7 @@ in which it takes effect. Findings are sentences.
   its own hand (I1).
 - A record is written by its shard's present owner alone, and for the SA that its chain names
   (I1, I6).
-- No record of a session that is revoked is written (I6).
+- No record of a session that is revoked is written, but its SA's last (I6, `last_words`).
 - No record's (key, counter) is used for two records (I4).
 - No key seals tickets before every member in service opens it; none goes while tickets under it may
   be valid (I5).
@@ -31,6 +31,7 @@ from cluster.store import Changes, Delete, Entry, Lease, Mark, Put, Scan, Store,
 from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
 from tests.sim.findings import Findings
+from tests.sim.last_words import LastWords
 from tests.sim.seams import SeededRng
 
 RECORD_HEADER_OCTETS = 33
@@ -61,6 +62,7 @@ class Ledger:
         self.vault = RecordVault(lambda: self.rings[-1], clock, SeededRng(0, "nobody seals here"))
         self._ivs: dict[bytes, bytes] = {}
         self.findings = Findings() if findings is None else findings
+        self.last_words = LastWords(self._keys, clock, self.findings)
         self.on_ring: list[Callable[[KeyRing, KeyRing, dict[str, str]], None]] = []
         """Told (former, new, members with their incarnations) as a ring takes effect."""
         self.epoch = 0
@@ -82,8 +84,7 @@ class Ledger:
         self.stored: dict[bytes, int] = {}
         """Chain → the highest generation that the store ever had."""
         self.keepers: dict[tuple[bytes, int], dict[tuple[str, str], None]] = {}
-        """(Chain, generation) → the processes, as member and incarnation, that made it without the
-        store or kept it."""
+        """(Chain, generation) → (member, incarnation) of who made or kept it without the store."""
         self.recorded: dict[bytes, None] = {}
         """The gateway's SPIs whose record the store has, or had until it expired."""
         self.normal = False
@@ -122,8 +123,10 @@ class Ledger:
         result = await self._inner.commit(txn)
         self.commits += 1
         # the store in memory answers without waiting: nothing comes between these lines
-        for op in applied(txn, result):
-            await self._note(op, self._writer(txn))
+        ops = list(applied(txn, result))
+        for op in ops:
+            await self._note(op, txn, ops)
+        self.last_words.went_on(txn, ops, self._fence)
         return result
 
     def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
@@ -166,7 +169,7 @@ class Ledger:
         keys = (c.key for c in txn.compares if c.key.startswith(head))
         return next(keys, head)[len(head) :].decode()
 
-    async def _note(self, op: Put | Delete, writer: str) -> None:
+    async def _note(self, op: Put | Delete, txn: Txn, ops: list[Put | Delete]) -> None:
         keys = self._keys
         if op.key == keys.state and isinstance(op, Put):
             state = decode_state(op.value)
@@ -176,7 +179,7 @@ class Ledger:
         if self.rewound:
             self._while_rewound(op)
         if op.key.startswith(keys.records):
-            await self._record(op)
+            await self._record(op, txn, ops)
         elif op.key.startswith(keys.tickets):
             if isinstance(op, Put):
                 self.kept[bytes.fromhex(op.key[len(keys.tickets) :].decode())] = self._opened(op)
@@ -186,7 +189,9 @@ class Ledger:
                 self.void_chains[bytes.fromhex(op.key[len(keys.sessions) :].decode())] = None
             return
         elif op.key.startswith(keys.shards):
-            await self._claim(int(op.key[len(keys.shards) :], 16), _shard(op.value), writer)
+            await self._claim(
+                int(op.key[len(keys.shards) :], 16), _shard(op.value), self._writer(txn)
+            )
         elif op.key == keys.ring:
             await self._ring(op.value)
         elif op.key.startswith(keys.revocations):
@@ -221,19 +226,21 @@ class Ledger:
                 "I1", f"{record.owner} took shard {shard} from {before.owner}, which is there"
             )
 
-    async def _record(self, op: Put | Delete) -> None:
+    async def _record(self, op: Put | Delete, txn: Txn, ops: list[Put | Delete]) -> None:
         shard, spi = (part.decode() for part in op.key.split(b"/")[-2:])
         if isinstance(op, Delete):
+            self.last_words.ended(op.key)
             self.ended[bytes.fromhex(spi)] = None
             self.recorded.pop(bytes.fromhex(spi), None)
             return
+        stood = bytes.fromhex(spi) in self.recorded
         self.recorded[bytes.fromhex(spi)] = None
         octets = self._opened(op)
         if not octets:
             return
         record = records.decode(octets)
         self.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
-        fence = self.fences.get(int(shard, 16), ShardRecord("", "", 0)).fence
+        fence = self._fence(int(shard, 16))
         if record.fence != fence:
             self.findings.broken(
                 "I1", f"record {spi} was written under fence {record.fence} of {fence}"
@@ -250,10 +257,16 @@ class Ledger:
                 f"record {spi} is of generation {record.generation}, "
                 f"its chain of {session.version}",
             )
-        if self.is_revoked(record.chain):
+        key = self._keys.session(record.chain)
+        if self.is_revoked(record.chain) and not (
+            stood and self.last_words.may_put(op, key, txn, ops, fence)
+        ):
             self.findings.broken("I6", f"record {spi} was written, and its session is revoked")
         self.generations[record.chain] = record.generation
         self.people[record.chain] = record.identity, record.auth_deadline_wall_s
+
+    def _fence(self, shard: int) -> int:
+        return self.fences.get(shard, ShardRecord("", "", 0)).fence
 
     def is_revoked(self, chain: bytes, issued_wall_s: float = float("inf")) -> bool:
         """Whether a rule that stands in the store is about that session, or about a ticket of it
