@@ -227,7 +227,7 @@ class MirrorIn:
             return
         if self._tables.get(shard) is not table:
             return
-        merged = replica.merge(entries_of(scan, prefix))
+        merged = replica.merge(entries_of(scan, prefix), scan.revision)
         self.held = sum(len(each.replica) for each in self._tables.values())
         table.scrubbed_boot_s = self._clock.boot_s()
         if self.held > self._settings.held_max:

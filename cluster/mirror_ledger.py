@@ -146,7 +146,7 @@ class Ledger:
             return
         if self._lists.get(shard) is not replica:
             return
-        merged = replica.merge(entries_of(scan, prefix))
+        merged = replica.merge(entries_of(scan, prefix), scan.revision)
         self._listed[shard] = None
         self._due[shard] = self._clock.boot_s() + self._settings.scrub_s
         if not first and (merged.put or merged.gone):

@@ -3,8 +3,9 @@
 An entry's place in time is the store's revision of the commit that made it, so that what came over
 the link and what was read from the store can be put into one order, whoever was the owner.
 
-Rules: newest wins. A scan of the store is the truth about everything that stood here when it was
-begun; what was put or taken since stays where it is newer. Pure: no waiting, no clock.
+Rules: newest wins. A scan of the store is the truth about everything up to its revision; what was
+put or taken since it was begun stays where it is newer: a scan may be asked for long before it is
+answered, and what came in between may be gone again. Pure: no waiting, no clock.
 """
 
 from collections.abc import Iterable, Iterator
@@ -72,8 +73,10 @@ class Replica:
         """It came to nothing."""
         self._since = None
 
-    def merge(self, scanned: Iterable[MirrorEntry]) -> Merged:
-        """Make this what the scan says, but for what is newer; what that changed."""
+    def merge(self, scanned: Iterable[MirrorEntry], revision: int) -> Merged:
+        """Make this what the scan says, which shows the store at `revision`, but for what is
+        newer; what that changed.
+        """
         since, self._since = self._since or {}, None
         before, self.entries = self.entries, {}
         put: list[MirrorEntry] = []
@@ -90,7 +93,7 @@ class Replica:
                 put.append(entry)
         gone = []
         for spi, here in before.items():
-            if spi in since:
+            if since.get(spi, 0) > revision:
                 self.entries[spi] = here
             else:
                 gone.append(here)

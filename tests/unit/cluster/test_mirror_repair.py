@@ -197,6 +197,20 @@ async def test_a_store_that_is_away_is_asked_again(cluster: Cluster) -> None:
 
 
 @simulated
+async def test_a_record_that_went_unheard_before_the_first_list_is_not_kept(
+    cluster: Cluster,
+) -> None:
+    one, two = await pair(cluster)  # whose shards are listed 5 s after they were gained
+    shard = shard_of(one)
+    await commit(one, shard, 1, b"comes")
+    await commit(one, shard, 2, b"stays")
+    await commit(one, shard, 1, b"", spare=True)
+    await asyncio.sleep(WHOLE_S)
+    assert copied(two, shard) == await stored(one, shard)
+    assert two.mirrors.is_whole(shard)
+
+
+@simulated
 async def test_keys_that_are_no_records_are_left_out(cluster: Cluster) -> None:
     one, two, shard = await whole_pair(cluster)
     store = cluster.store

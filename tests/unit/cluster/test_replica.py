@@ -66,13 +66,13 @@ def test_a_scan_and_what_comes_meanwhile_make_what_the_store_has(
     replica.begin()
     ledger.begin()
     heard = [store.write(*write) for write in early]
-    scanned = store.scan()
+    scanned, seen_at = store.scan(), store.revision
     heard += [store.write(*write) for write in late]
     cut = max(0, len(heard) - behind)
     for each in (replica, ledger):
         for made in heard[:cut]:
             each.put(made)
-        each.merge(scanned)
+        each.merge(scanned, seen_at)
         for made in heard[cut:]:
             each.put(made)
     assert octets(replica) == store.octets()
@@ -113,6 +113,17 @@ def test_a_scan_that_comes_to_nothing_leaves_everything() -> None:
     replica.abandon()
     assert len(replica) == 2
     replica.begin()
-    merged = replica.merge(())
+    merged = replica.merge((), 6)
     assert len(merged.gone) == 2
     assert len(replica) == 0
+
+
+def test_what_came_and_went_before_the_scan_was_answered_is_gone() -> None:
+    for octets_too in (True, False):
+        replica = Replica(octets=octets_too)
+        replica.begin()
+        replica.put(entry(1, b"a" * 12, 5))
+        replica.put(entry(2, b"b" * 12, 8))
+        merged = replica.merge((), 7)
+        assert [each.spi for each in merged.gone] == [entry(1, b"", 0).spi]
+        assert [each.spi for each in replica] == [entry(2, b"", 0).spi]
