@@ -102,7 +102,7 @@ async def test_a_full_etcd_refuses_writes_and_keeps_leases(tmp_path: Path) -> No
         lease = await way.guard.lease(30)
 
         async def fill() -> None:
-            for _ in range(64):
+            for _ in range(1024):  # etcd looks at its size now and then only
                 await way.guard.commit(put(bytes(200_000)))
 
         with pytest.raises(Unavailable) as refused:
