@@ -140,11 +140,9 @@ class Standby:
         if self.settled():
             return None
         ledger = self.gate.begun_ledger
-        row = None if ledger is None else ledger.rows.get(chain)
-        if row is None:
-            return (False, b"") if self._node.outage.failsafe else None
-        claim = row.claim
-        return claim.void or claim.generation != generation, claim.ticket or b""
+        found = None if ledger is None else ledger.kept(chain, generation)
+        # in failsafe nobody can read what the store has
+        return (False, b"") if found is None and self._node.outage.failsafe else found
 
     # -- what `cluster.failsafe` asks
 

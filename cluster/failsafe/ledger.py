@@ -91,6 +91,17 @@ class Ledger:
         self._known[chain] = Live(generation, spi)
         return True
 
+    def kept(self, chain: bytes, generation: int) -> tuple[bool, bytes] | None:
+        """For a ticket by reference: whether that generation is over, and the sealed state that it
+        points to. None: what the store has is still good, if anybody has it."""
+        row = self.rows.get(chain)
+        if row is None:
+            return None
+        claim = row.claim
+        if claim.void or claim.generation != generation:
+            return True, b""
+        return None if claim.ticket is None else (False, claim.ticket)
+
     def of_lost(self, lost: Mapping[str, str]) -> list[Row]:
         """What processes that are lost (member → incarnation) had answered for, or may have."""
         return [

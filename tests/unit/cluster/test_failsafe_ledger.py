@@ -270,3 +270,18 @@ def test_a_full_home_grants_no_other_chain():
         assert ledger.grant(op_id(1), other(number), 1, spi(1))
     assert not ledger.grant(op_id(1), FRESH, 1, spi(1))
     assert ledger.grant(op_id(1), other(7), 1, spi(1))
+
+
+def test_a_write_that_changes_no_reference_leaves_what_the_store_has():
+    ledger = Ledger({})
+    assert ledger.kept(CHAIN, 2) is None
+    assert ledger.keep(claim(2, 1, 1))  # of an SA from before: no ticket was issued since
+    assert ledger.kept(CHAIN, 2) is None
+    assert ledger.kept(CHAIN, 1) == (True, b"")
+    assert ledger.keep(claim(2, 1, 2, ticket=b"sealed"))
+    assert ledger.keep(claim(2, 1, 3))
+    assert ledger.kept(CHAIN, 2) == (False, b"sealed")
+    assert ledger.keep(claim(2, 1, 4, ticket=b""))  # it goes
+    assert ledger.kept(CHAIN, 2) == (False, b"")
+    assert ledger.keep(claim(2, 1, 5, record=b"", void=True))
+    assert ledger.kept(CHAIN, 2) == (True, b"")
