@@ -3,7 +3,7 @@
 Rules: a value that isn't listed stays a plain int everywhere; nothing fails because a number is
 new. Names are spelt as IANA and the RFCs spell them. What runs for each datagram binds the members
 it needs to constants of its module: CPython 3.11 runs Python code for every `Enum.MEMBER`. Source:
-RFC 7296 section 3, RFC 5723, 5685, 6290, 6311, 7383, 7634, 8031.
+RFC 7296 section 3, RFC 5723, 5685, 6290, 6311, 7383, 7427, 7634, 8031, 8420.
 """
 
 from enum import IntEnum
@@ -185,6 +185,17 @@ class AuthMethod(IntEnum):
     ECDSA_SHA512_P521 = 11
     NULL_AUTHENTICATION = 13
     DIGITAL_SIGNATURE = 14
+
+
+class HashAlgorithm(IntEnum):
+    """What SIGNATURE_HASH_ALGORITHMS lists (RFC 7427 7, RFC 8420 4)."""
+
+    SHA1 = 1
+    SHA2_256 = 2
+    SHA2_384 = 3
+    SHA2_512 = 4
+    IDENTITY = 5
+    """Signatures over the message as it is: Ed25519, Ed448."""
 
 
 class TsType(IntEnum):
