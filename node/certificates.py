@@ -1,7 +1,8 @@
 """Looks at the certificates that a configuration names, before anybody is shown them.
 
 Rules: what a peer would refuse later, without saying why, is one line here: a key that isn't the
-certificate's, another authority's signature, another holder's name, a certificate out of its time.
+certificate's, a weak one, another authority's signature, another holder's name, a certificate out
+of its time.
 Nothing is proven by it: TLS decides (`cluster.identity`).
 """
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cluster.identity import MEMBER, OPERATOR, Identity, parse_uri
 from node.config import GatewayConfig, MemberConfig, OperatorConfig, StoreConfig
 from node.toml_strict import Problems
+from proto.ike.signature import key_problem
 
 
 def gateway_problems(path: Path, config: GatewayConfig, now_wall_s: float) -> list[str]:
@@ -64,6 +66,9 @@ def _check(
     if not any(_issued(authority, one) for one in chain for authority in authorities):
         right = "one that an authority in ca_file has signed"
         problems.add(key, f"{file} is signed by {leaf.issuer.rfc4514_string()}", right)
+    if (weak := key_problem(leaf.public_key())) is not None:
+        given, _, right = weak.partition(" → ")
+        problems.add(key, f"{file} has a weak key: {given}", right)
     now = datetime.datetime.fromtimestamp(now_wall_s, datetime.UTC)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         valid = f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from node.certificates import gateway_problems, operator_problems
 from node.config import load_gateway, load_operator
@@ -75,6 +78,19 @@ def test_a_certificate_out_of_its_time_is_named_with_its_time(made: Path) -> Non
 def test_an_operators_certificate_is_an_operators(made: Path) -> None:
     found = said(made, "pki/operator.", "pki/gw1.", "operator.toml")
     assert "operator.cert_file: pki/gw1.crt is for member gw1 of sample → one for operator" in found
+
+
+def test_a_weak_key_is_named(made: Path) -> None:
+    key = rsa.generate_private_key(65537, 1024)  # noqa: S505
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gw1")])
+    leaf = x509.load_pem_x509_certificate((made / "mine/pki/gw1.crt").read_bytes())
+    weak = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    ).sign(key, hashes.SHA256())
+    (made / "mine" / "weak.crt").write_bytes(weak.public_bytes(serialization.Encoding.PEM))
+    found = said(made, "pki/gw1.crt", "weak.crt")
+    line = "member.cert_file: weak.crt has a weak key: RSA key of 1024 bits → 2048 to 8192 bits"
+    assert line in found
 
 
 def test_a_store_may_have_certificates_of_its_own(made: Path) -> None:
