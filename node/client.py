@@ -13,6 +13,7 @@ import structlog
 from cluster.seams import Clock, Rng
 from node.config import ClientConfig, ClientSection
 from node.credentials import PskTable
+from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
 from node.lane import Lane, NoCommits
@@ -21,6 +22,8 @@ from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
 from node.shell import Shell
 from node.spis import ClientSpis
+from node.supervisor import Supervisor
+from node.threads import COMPUTING_THREADS, OsThreads
 from node.tickets import TicketFile
 from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets, UdpSockets
@@ -117,8 +120,11 @@ class Client:
         clock: Clock,
         rng: Rng,
         open_sockets: Callable[[Receiver], tuple[Sockets, Address]],
+        errands: Errands | None = None,
     ) -> None:
-        """`open_sockets(receiver)`: the socket to be used, and the address it is bound to."""
+        """`open_sockets(receiver)`: the socket to be used, and the address it is bound to.
+        `errands`: None for one that is to need none.
+        """
         sockets, local = open_sockets(self._receive)
         own = Settings(
             local_id=peer.local_id,
@@ -135,7 +141,9 @@ class Client:
             retransmit=peer.retransmit,
         )
         endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())
-        lane = Lane(endpoint, NoCommits(), NullKernel(), sockets, clock, self._observe)
+        lane = Lane(
+            endpoint, NoCommits(), NullKernel(), sockets, clock, self._observe, errands=errands
+        )
         self._shell = Shell(endpoint, lane, clock)
         self.session = Session(self._shell, peer, local, settings, tickets, report)
 
@@ -175,10 +183,10 @@ async def run_client(config: ClientConfig) -> int:
     section, clock = config.client, OsClock()
     log = structlog.get_logger("client")
     events = EventLog(config.events.file, config.events.who or "client", clock)
-    end = asyncio.Event()
+    supervisor, threads = Supervisor(), OsThreads(COMPUTING_THREADS, "errands")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end.set)
+        loop.add_signal_handler(number, supervisor.end)
 
     def report(kind: str, **fields: object) -> None:
         events.write(kind, **fields)
@@ -196,12 +204,15 @@ async def run_client(config: ClientConfig) -> int:
         clock=clock,
         rng=OsRng(),
         open_sockets=socket.open,
+        errands=Errands(supervisor.contain, threads),
     )
     client.session.start()
-    await end.wait()
+    await supervisor.ended()
     if client.session.close():
         await asyncio.sleep(CLOSE_S)
     client.stop()
+    await supervisor.stop()
+    threads.close()
     socket.close()
     events.close()
     return 0

@@ -12,11 +12,13 @@ from cluster.journal import Journal, Op, OpKind
 from cluster.journal import Outcome as Ended
 from cluster.seams import Clock
 from cluster.shards import SpiCodec
+from node.errands import NoErrands
 from node.kernel import Kernel
 from node.refusals import ClusterRefusals
 from node.udp import Sockets
 from proto.ike.effects import Datagram, Now, Outcome, Persist, PersistKind, Settlement
 from proto.ike.endpoint import Endpoint
+from proto.ike.errands import Errand, Result
 from proto.ike.events import Event
 
 _DURABLE = Settlement.DURABLE
@@ -41,6 +43,14 @@ class Commits(Protocol):
 
     def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
         """`done` is called exactly once, later."""
+        ...
+
+
+class Carrier(Protocol):
+    """Carries errands out. Implementers: `node.errands.Errands`, `NoErrands`."""
+
+    def begin(self, errand: Errand, done: Callable[[Result], None]) -> None:
+        """`done` is called exactly once, perhaps at once."""
         ...
 
 
@@ -109,8 +119,11 @@ class Lane:
         clock: Clock,
         observe: Callable[[Event], None],
         send_back: Callable[[Datagram], None] | None = None,
+        errands: Carrier | None = None,
     ) -> None:
-        """`send_back`: for replies to datagrams that came through another member."""
+        """`send_back`: for replies to datagrams that came through another member. `errands`: None
+        where the core is to need none.
+        """
         self._endpoint = endpoint
         self._commits = commits
         self._kernel = kernel
@@ -118,6 +131,7 @@ class Lane:
         self._clock = clock
         self._observe = observe
         self._send_back = send_back
+        self._errands = errands or NoErrands()
         self.sent = 0
         self.on_moved: Callable[[bytes], None] = lambda _spi: None
         """Told of each SA to which something happened without a write."""
@@ -127,6 +141,9 @@ class Lane:
     def carry_out(self, outcome: Outcome) -> None:
         """Do what the core wants done; returns at once, the rest follows when it is durable."""
         if outcome.persist is None:
+            if outcome.errand is not None:
+                self._set_out(outcome.spi, outcome.errand)
+                return
             if outcome.spi:
                 self.on_moved(outcome.spi)
             self._effects(outcome)
@@ -148,6 +165,20 @@ class Lane:
             self.on_settled()
 
         self._commits.submit(outcome.persist, done)
+
+    def _set_out(self, spi: bytes, errand: Errand) -> None:
+        asked_by = self._endpoint.holder(spi)
+
+        def done(result: Result) -> None:
+            # as with a write: what has become of the SA meanwhile, another one may stand for
+            if asked_by is not None and self._endpoint.holder(spi) is asked_by:
+                now = Now(self._clock.boot_s(), self._clock.wall_s())
+                more = self._endpoint.done(spi, result, now)
+                if more is not None:
+                    self.carry_out(more)
+            self.on_settled()
+
+        self._errands.begin(errand, done)
 
     def _effects(self, outcome: Outcome) -> None:
         for operation in outcome.kernel:

@@ -24,6 +24,7 @@ from cluster.vault import Keks
 from node.collector import settle_collector
 from node.config import GatewayConfig, StoreConfig
 from node.data_dir import DataDir
+from node.errands import Errands
 from node.identity import parse_address
 from node.kek import read_keks
 from node.kernel import NullKernel
@@ -31,7 +32,7 @@ from node.metrics import MetricsServer
 from node.rpc import NoLink, RpcServer
 from node.seams import OsClock, OsRng
 from node.supervisor import Supervisor
-from node.threads import OsThreads
+from node.threads import COMPUTING_THREADS, OsThreads
 from node.udp import Receiver, Sockets, UdpSockets
 from node.view import View
 from node.wiring import Identity, Node, Seams
@@ -96,9 +97,12 @@ async def _live(
         sockets.start()
         return sockets
 
+    threads = OsThreads(COMPUTING_THREADS, "errands")
+    errands = Errands(supervisor.contain, threads)
     seams = Seams(
-        clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log, data_dir.pledges
-    )
+        clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log,
+        data_dir.pledges, errands,
+    )  # fmt: skip
     node = Node(config, seams, identity)
     try:
         return await _serve(node, supervisor, rpc, store)
@@ -108,6 +112,7 @@ async def _live(
             await rpc.stop()
         await link.close()
         await store.close()
+        threads.close()
 
 
 async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, store: Store) -> int:

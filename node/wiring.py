@@ -36,6 +36,7 @@ from node.audit import Audit
 from node.config import GatewayConfig
 from node.counters import EndpointCounters
 from node.credentials import PskTable
+from node.errands import Errands
 from node.esp import EspSpis
 from node.gateway import Gateway
 from node.identity import load_psks
@@ -78,6 +79,7 @@ class Seams(msgspec.Struct, frozen=True):
     kernel: Kernel
     log: Any
     pledges: PledgeBook
+    errands: Errands
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -255,20 +257,15 @@ class Node:
         esp = EspSpis(seams.kernel, self.codec, seams.rng)
         self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch, esp)
         endpoint = Endpoint(
-            self._core_settings,
-            seams.rng,
-            PskTable(load_psks(config.ike.psk_file)),
-            self.spis,
-            ring,
-            ring.cookies,
-            self.refusals,
-        )
+            self._core_settings, seams.rng, PskTable(load_psks(config.ike.psk_file)), self.spis,
+            ring, ring.cookies, self.refusals,
+        )  # fmt: skip
         esp.is_there = lambda spi: endpoint.find(spi) is not None
         sparse = SparseLog(seams.log, seams.clock)
         reporter = Reporter(self.metrics, self.events, sparse, self.replaced)
         lane = Lane(
             endpoint, JournalCommits(self.journal, self.codec, self.refusals), esp,
-            self.sockets, seams.clock, reporter, self._send_back,
+            self.sockets, seams.clock, reporter, self._send_back, seams.errands,
         )  # fmt: skip
         self.mirrors.on_repaired.append(reporter.copy_repaired)
         if config.member.mirrors:

@@ -132,12 +132,14 @@ class AdoptedSa(IkeSa):
         self._make_channel(ctx)
         floor = self.expected_id
         ahead = header.message_id - floor
-        busy = self.waiting is not None or self.core.state is State.DEAD
+        busy = self.waiting is not None or self.pending is not None
+        busy = busy or self.core.state is State.DEAD
         if busy or not 0 < ahead <= WINDOW:
             return super().on_request(header, ctx)
         self.expected_id = header.message_id
         outcome = super().on_request(header, ctx)
-        if self.expected_id == header.message_id and self.waiting is None:
+        taken = self.waiting is not None or self.pending is not None
+        if self.expected_id == header.message_id and not taken:
             self.expected_id = floor  # not authentic, or a part of a message
         return outcome
 
@@ -175,7 +177,8 @@ class AdoptedSa(IkeSa):
     def on_timer(self, ctx: Context) -> Outcome | None:
         """As every SA; one that may not ask ends when nothing was heard for long."""
         now_s = ctx.now.boot_s
-        idle = self.waiting is None and self.requests.outstanding is None and not self.wants_end
+        busy = self.waiting is not None or self.pending is not None
+        idle = not busy and self.requests.outstanding is None and not self.wants_end
         mute = idle and not self.asks and self.core.state is State.ESTABLISHED
         if mute and now_s >= max(self._due, self.heard_s + SILENT_S):
             silent = informational.end(self.core, False, "silent since it was adopted")

@@ -6,7 +6,7 @@ to be small.
 """
 
 import enum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -14,6 +14,9 @@ from proto.ike.auth import ResumeForm
 from proto.ike.cookie import CookieSecrets
 from proto.ike.dh import KeyExchange
 from proto.ike.effects import KernelOp, Now, Path, PersistKind
+from proto.ike.enums import KeMethod, NotifyType
+from proto.ike.errands import Errand, Needed, Result, Undone
+from proto.ike.errors import PeerError
 from proto.ike.events import Event
 from proto.ike.kdf import SaKeys
 from proto.ike.payloads import IdPayload, Payload, TrafficSelector
@@ -22,6 +25,8 @@ from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, Suite
 from proto.ike.ticket import ClientTicket, TicketBody, TicketForm, TicketKeys
 from proto.secret import Secret
+
+R = TypeVar("R", bound=Result)
 
 replace = msgspec.structs.replace
 """A changed copy of an immutable value."""
@@ -283,6 +288,8 @@ class Settings(msgspec.Struct, frozen=True):
     """A Child SA that we ask for has a key exchange of its own, where the peer agrees."""
     resume_forms: tuple[ResumeForm, ...] = (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE)
     revoke_on_delete: bool = False
+    slow_groups: tuple[int, ...] = (KeMethod.MODP_2048,)
+    """Key exchange methods that are computed by errand, and only after a cookie."""
     epoch: int = 0
     retransmit: RetransmitPolicy = RetransmitPolicy()
 
@@ -301,3 +308,21 @@ class Context(msgspec.Struct, gc=False):
     raw: bytes = b""
     """The datagram as it came."""
     refusals: Refusals = NO_REFUSALS
+    given: tuple[Result, ...] = ()
+    """What the errands of this message came to, in order."""
+    left: tuple[Result, ...] = ()
+    """Those of them that the handler hasn't asked for yet, this time."""
+
+    def need(self, errand: Errand, kind: type[R]) -> R:
+        """What comes of `errand`. Raises Needed until it is there, PeerError TEMPORARY_FAILURE
+        where it couldn't be done.
+
+        A handler that needs several must ask for those of one kind in the same order each time.
+        """
+        for at, result in enumerate(self.left):
+            if isinstance(result, Undone):
+                raise PeerError(NotifyType.TEMPORARY_FAILURE, why=result.why)
+            if isinstance(result, kind):
+                self.left = self.left[:at] + self.left[at + 1 :]
+                return result
+        raise Needed(errand)

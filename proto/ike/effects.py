@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from proto.ike.errands import Errand
 from proto.ike.events import Dropped, Event
 from proto.ike.kdf import split_keymat
 from proto.ike.payloads import TrafficSelector
@@ -177,6 +178,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A ticket by reference: ask its chain, and for what is kept under it, then present the
     datagram again with both.
     """
+    errand: Errand | None = None
+    """To be carried out, with nothing else beside it; `Endpoint.done` is told what came of it."""
 
 
 def ignored(reason: str) -> Outcome:

@@ -8,6 +8,7 @@ SA. (The driver: `node.gateway`.)
 
 import heapq
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from proto.ike import responder
 from proto.ike.adopt import AdoptedSa, adopted, refusal, rekeyed_before, taken_over
@@ -24,14 +25,15 @@ from proto.ike.core import (
     Step,
     Want,
     Work,
-    replace,
 )
 from proto.ike.effects import Datagram, Now, Outcome, Path, Progress, Settlement, ignored
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.errands import Result
 from proto.ike.errors import Misuse, WireError
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, encode_clear, peek
+from proto.ike.opening import answered
 from proto.ike.payloads import NotifyPayload
 from proto.ike.record import Record
 from proto.ike.refusals import NO_REFUSALS, Refusals
@@ -126,16 +128,15 @@ class Endpoint:
             return ignored("malformed")
         if isinstance(step, Outcome):
             return step
-        core, handshake = step.core, step.core.handshake
-        reply = encode_clear(core.spi_i, core.spi_r, header.exchange, FLAG_RESPONSE, 0, step.reply)
-        if handshake is None:
-            raise Misuse("a half-open SA without a handshake")
-        core = replace(core, handshake=replace(handshake, message_2=reply))
+        core = answered(step, header.exchange) if isinstance(step, Step) else step.core
         sa = self._sas[core.spi_r] = IkeSa(core, ctx.path, ctx, key)
-        crowded_out = self._half_open.add(sa, handshake.ticket.chain if handshake.ticket else b"")
+        ticket = None if core.handshake is None else core.handshake.ticket
+        crowded_out = self._half_open.add(sa, b"" if ticket is None else ticket.chain)
         if crowded_out is not None:
             self._remove(crowded_out)
         self._arm(sa)
+        if not isinstance(step, Step):
+            return sa.set_out(step.errand, partial(sa.answer_first, step.again), ctx)
         return sa.repeat_first(ctx)
 
     def holder(self, spi: bytes) -> object | None:
@@ -154,6 +155,17 @@ class Endpoint:
         self._arm(sa)
         if settlement is _DURABLE and replaced in self._sas and replaced != spi:
             return self.drop(replaced, "resumed")
+        return outcome
+
+    def done(self, spi: bytes, result: Result, now: Now) -> Outcome | None:
+        """The errand of `spi`'s last Outcome came to `result`; what is to be done now."""
+        sa = self._sas.get(spi)
+        if sa is None or sa.pending is None:
+            return None
+        outcome = sa.done(result, self._context(sa.path, now))
+        if sa.born is not None or sa.released is not None:
+            self._take_in(sa)
+        self._arm(sa)
         return outcome
 
     # -- time -----------------------------------------------------------------------------------
@@ -186,9 +198,11 @@ class Endpoint:
 
     def connect(self, peer: Peer, path: Path, now: Now) -> Outcome:
         """Start a full handshake; the Outcome's `spi` names the SA from here on."""
-        ctx = self._context(path, now)
-        step = ike_sa_init.initiate(self._new_spi(), peer, ctx)
-        return self._start(step, ExchangeType.IKE_SA_INIT, ctx)
+        ctx, spi = self._context(path, now), self._new_spi()
+        sa = self._sas[spi] = IkeSa(ike_sa_init.unsent(spi, peer), ctx.path, ctx)
+        outcome = sa.connect(ctx)
+        self._arm(sa)
+        return outcome
 
     def resume(self, ticket: ClientTicket, peer: Peer, path: Path, now: Now) -> Outcome:
         """Start a resumption. Raises Misuse for a ticket known to be expired (R12)."""
@@ -196,7 +210,10 @@ class Endpoint:
             raise Misuse("the ticket has expired")
         ctx = self._context(path, now)
         step = ike_session_resume.initiate(self._new_spi(), ticket, peer, ctx)
-        return self._start(step, ExchangeType.IKE_SESSION_RESUME, ctx)
+        sa = self._sas[step.core.spi] = IkeSa(step.core, ctx.path, ctx)
+        outcome = sa.start(ExchangeType.IKE_SESSION_RESUME, step.reply, ctx)
+        self._arm(sa)
+        return outcome
 
     def probe(self, spi: bytes, now: Now) -> Outcome | None:
         """Ask whether the peer lives (RFC 7296 2.4); None while another request is outstanding."""
@@ -287,8 +304,12 @@ class Endpoint:
         return list(self._sas)
 
     def unfinished(self) -> list[bytes]:
-        """Our SPIs of SAs that are half-open, or have a write under way."""
-        return [spi for spi, sa in self._sas.items() if sa.waiting is not None or sa.half_open]
+        """Our SPIs of SAs that are half-open, have a write under way or an errand out."""
+        return [
+            spi
+            for spi, sa in self._sas.items()
+            if sa.waiting is not None or sa.pending is not None or sa.half_open
+        ]
 
     def find(self, spi: bytes) -> SaCore | None:
         """The state of one SA."""
@@ -322,13 +343,6 @@ class Endpoint:
         if sa is None or sa.core.state is not _ESTABLISHED:
             return None
         outcome = do(sa, self._context(sa.path, now))
-        self._arm(sa)
-        return outcome
-
-    def _start(self, step: Step, exchange: int, ctx: Context) -> Outcome:
-        sa = IkeSa(step.core, ctx.path, ctx)
-        self._sas[sa.spi] = sa
-        outcome = sa.start(exchange, step.reply, ctx)
         self._arm(sa)
         return outcome
 

@@ -6,17 +6,21 @@ convinced us; the half-open table is bounded. Malformed octets get silence, a ti
 open gets TICKET_NACK at once.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 
-from proto.ike.core import Context, Step
+from proto.ike.core import Context, Handshake, SaCore, State, Step
 from proto.ike.effects import Datagram, Outcome, ignored
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.errands import Errand, Needed
 from proto.ike.errors import PeerError, TicketReason, TicketRejected, WireError
 from proto.ike.events import Event, Failed, TicketRefused
 from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
-from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, UnknownPayload
 from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import KEY_ID
@@ -39,6 +43,15 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     """What is kept for a ticket by reference, empty if nothing is. None: nobody asked."""
 
 
+class Unfinished(msgspec.Struct, frozen=True):
+    """A first request whose answer needs an errand: the half-open SA that stands for it."""
+
+    core: SaCore
+    errand: Errand
+    again: Callable[[Context], Step | Outcome]
+    """Raises Needed."""
+
+
 def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
     """The message and what tells a repeat from a new request: SPIi ‖ Ni (RFC 7296 2.1). Raises
     WireError.
@@ -50,8 +63,10 @@ def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
     return message, header.spi_i + nonce.data
 
 
-def answer(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) -> Step | Outcome:
-    """The new half-open SA's Step, or a stateless Outcome."""
+def answer(
+    message: Message, half_open: HalfOpen, looked: Looked, ctx: Context
+) -> Step | Unfinished | Outcome:
+    """The new half-open SA's Step, or what it needs first, or a stateless Outcome."""
     for payload in message.payloads:
         if payload.__class__ is UnknownPayload and payload.critical:
             critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
@@ -61,8 +76,10 @@ def answer(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) 
     return _init(message, half_open, ctx)
 
 
-def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Outcome:
-    if half_open.handshakes >= ctx.settings.cookie_threshold:
+def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Unfinished | Outcome:
+    ke = message.find(KePayload)
+    is_slow = ke is not None and ke.group in ctx.settings.slow_groups
+    if is_slow or half_open.handshakes >= ctx.settings.cookie_threshold:
         wanted = ike_sa_init.need_cookie(message, ctx)
         if wanted is not None:
             return refuse(message, (wanted,), ctx)
@@ -71,6 +88,18 @@ def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Outcome
     spi_r = ctx.spis.ike_spi()
     if spi_r is None:
         return ignored("no_shard")
+    try:
+        return _answer_init(spi_r, message, ctx)
+    except Needed as needed:
+        nonce = message.find(NoncePayload)
+        handshake = Handshake(b"" if nonce is None else nonce.data, message_1=ctx.raw)
+        core = SaCore(State.INIT_ANSWERED, False, message.header.spi_i, spi_r, handshake=handshake)
+        again = partial(_answer_init, spi_r, message)
+        return Unfinished(core, needed.errand, again)
+
+
+def _answer_init(spi_r: bytes, message: Message, ctx: Context) -> Step | Outcome:
+    """Raises Needed."""
     try:
         return ike_sa_init.respond(spi_r, message, ctx)
     except PeerError as error:

@@ -6,9 +6,10 @@ answered: a repeat gets its answer once that is durable, never before. What fail
 integrity check leaves no trace.
 """
 
+from functools import partial
+
 from proto.ike import record
-from proto.ike.agenda import NEVER, RETRIES_MAX, Agenda
-from proto.ike.channel import Channel
+from proto.ike.agenda import RETRIES_MAX, Agenda, again
 from proto.ike.core import Context, SaCore, State, Step, Want, replace
 from proto.ike.effects import (
     Datagram,
@@ -21,6 +22,7 @@ from proto.ike.effects import (
     ignored,
 )
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.errands import Needed
 from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
 from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
 from proto.ike.exchanges import (
@@ -28,14 +30,14 @@ from proto.ike.exchanges import (
     RESPONSES,
     Row,
     create_child_sa,
-    ike_auth,
     informational,
     rekey_ike,
 )
 from proto.ike.message import Header, Message, decode_clear
+from proto.ike.opening import SaOpening
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
 from proto.ike.requests import Outstanding, Requests
-from proto.ike.transport import SaTransport, Waiting
+from proto.ike.transport import Waiting
 from proto.ike.writes import persist, rekeyed
 
 _DEAD = State.DEAD
@@ -48,7 +50,7 @@ REKEYED_LINGER_S = 30.0
 """How long an SA that was rekeyed waits for its Delete."""
 
 
-class IkeSa(SaTransport):
+class IkeSa(SaOpening):
     """See the module."""
 
     __slots__ = ("_deletes", "born", "contested", "heir", "released")
@@ -72,20 +74,33 @@ class IkeSa(SaTransport):
         """A request with our SPI in it: answered, repeated, or ignored."""
         if header.message_id != self.expected_id:
             return self._repeat(header, ctx)
-        if self.waiting is not None or self.contested or self.core.state is _DEAD:
+        busy = self.waiting is not None or self.pending is not None
+        if busy or self.contested or self.core.state is _DEAD:
             return ignored("waiting")
         row = REQUESTS.get((self.core.state, header.exchange))
         if row is None and self.core.state is not _ESTABLISHED:
             return ignored("exchange")
         try:
             message = self._open(header, ctx)
-            if message is None:
-                return ignored("fragment")
-            step = self._take(row, message, ctx)
         except WireError:
             return ignored("integrity")
         except PeerError as error:
+            return self._reply(header, self._refuse(error), ctx)
+        if message is None:
+            return ignored("fragment")
+        return self._answer(row, message, ctx)
+
+    def _answer(self, row: Row | None, message: Message, ctx: Context) -> Outcome:
+        """What the row's handler answers, once what it needs is there."""
+        try:
+            step = self._take(row, message, ctx)
+        except Needed as needed:
+            return self.set_out(needed.errand, partial(self._answer, row, message), ctx)
+        except PeerError as error:
             step = self._refuse(error)
+        return self._reply(message.header, step, ctx)
+
+    def _reply(self, header: Header, step: Step, ctx: Context) -> Outcome:
         if header.exchange == ExchangeType.CREATE_CHILD_SA and self.core.generation:
             # refused is refused: an adopter that is shown it again must not carry it out (ADR 0014)
             step = replace(step, persist=step.persist or PersistKind.WRITE)
@@ -98,7 +113,7 @@ class IkeSa(SaTransport):
         asked = self.requests.answers(header.exchange, header.message_id)
         if asked is None:
             return ignored("response")
-        if self.waiting is not None:
+        if self.waiting is not None or self.pending is not None:
             # one write at a time, and an answer may want one: our repeat will bring it again
             return ignored("waiting")
         row = RESPONSES.get((self.core.state, header.exchange))
@@ -106,9 +121,20 @@ class IkeSa(SaTransport):
             return ignored("exchange")
         try:
             message = self._open(header, ctx) if row.protected else decode_clear(ctx.raw, header)
-            if message is None:
-                return ignored("fragment")
+        except WireError:
+            return ignored("integrity" if row.protected else "malformed")
+        except PeerError as error:
+            return self._deviates(row, asked, error, ctx)
+        if message is None:
+            return ignored("fragment")
+        return self._process(row, asked, message, ctx)
+
+    def _process(self, row: Row, asked: Outstanding, message: Message, ctx: Context) -> Outcome:
+        """What the row's handler makes of an answer, once what it needs is there."""
+        try:
             step = row.handler(self.core, message, ctx)
+        except Needed as needed:
+            return self.set_out(needed.errand, partial(self._process, row, asked, message), ctx)
         except WireError:
             return ignored("integrity" if row.protected else "malformed")
         except TicketRejected:
@@ -118,13 +144,18 @@ class IkeSa(SaTransport):
                 asked.deadline_s = ctx.now.boot_s + self._nack_wait_s()
             return Outcome(self.spi)
         except PeerError as error:
-            if not row.protected:
-                return ignored("unauthenticated")
-            if self.core.state is not _ESTABLISHED:
-                return self._failed(error.why)
-            step = informational.end(self.core, False, error.why)
+            return self._deviates(row, asked, error, ctx)
         self.heard_s = ctx.now.boot_s
         return self._answered(asked, step, ctx)
+
+    def _deviates(self, row: Row, asked: Outstanding, error: PeerError, ctx: Context) -> Outcome:
+        """An answer that isn't one: it ends what it is about, if it is the peer's."""
+        if not row.protected:
+            return ignored("unauthenticated")
+        if self.core.state is not _ESTABLISHED:
+            return self._failed(error.why)
+        self.heard_s = ctx.now.boot_s
+        return self._answered(asked, informational.end(self.core, False, error.why), ctx)
 
     def settle(self, settlement: Settlement, ctx: Context) -> Outcome | None:
         """How the durable write ended. REFUSED: answer AUTHENTICATION_FAILED, end the SA."""
@@ -153,7 +184,7 @@ class IkeSa(SaTransport):
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """Start an INFORMATIONAL; None while another request of ours is outstanding."""
-        busy = self.requests.outstanding is not None or self.contested
+        busy = self.requests.outstanding is not None or self.contested or self.pending is not None
         if busy or self.core.state is not _ESTABLISHED:
             return None
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
@@ -162,7 +193,8 @@ class IkeSa(SaTransport):
         """Ask for that now, or as soon as nothing else of ours is outstanding."""
         self.agenda.add((want,))
         self._look_at_wants(ctx)
-        return None if self.waiting is not None else self._next(ctx)
+        busy = self.waiting is not None or self.pending is not None
+        return None if busy else self._next(ctx)
 
     def end(self, revoke: bool, why: str, ctx: Context) -> Outcome:
         """Delete the IKE SA; the record goes once the peer has answered, or doesn't. `revoke`:
@@ -170,7 +202,7 @@ class IkeSa(SaTransport):
         """
         revoke = revoke and self.core.generation > 0
         asking = self.requests.outstanding is not None and not revoke
-        busy = self.waiting is not None or self.contested or asking
+        busy = self.waiting is not None or self.pending is not None or self.contested or asking
         if busy or self.core.state is not _ESTABLISHED:
             revoke = revoke or self._revoking
             self.wants_end = (revoke, why)
@@ -194,6 +226,8 @@ class IkeSa(SaTransport):
         if self.requests.outstanding is not None and now >= self.requests.outstanding.deadline_s:
             return self._retransmit(self.requests.outstanding, ctx)
         if now < self._due or self.waiting is not None:
+            return None
+        if self.pending is not None and not self.half_open:
             return None
         if self.core.state is State.REKEYED and (asked := self._delete_last(ctx)) is not None:
             return asked
@@ -220,11 +254,30 @@ class IkeSa(SaTransport):
                 return None
             if want.tries >= RETRIES_MAX:
                 return self.end(False, "out of step with the peer", ctx)
-            asked = create_child_sa.initiate(self.core, want, ctx)
+            asked = self._ask_for(want, ctx)
             if asked is not None:
-                self.core, exchange, payloads = asked
-                return self._request(exchange, payloads, ctx)
+                return asked
         return None
+
+    def _ask_for(self, want: Want, ctx: Context) -> Outcome | None:
+        """The request that `want` leads to; None: there is nothing to be asked for any more."""
+        try:
+            asked = create_child_sa.initiate(self.core, want, ctx)
+        except Needed as needed:
+            return self.set_out(needed.errand, partial(self._ask_at_last, want), ctx)
+        if asked is None:
+            return None
+        self.core, exchange, payloads = asked
+        return self._request(exchange, payloads, ctx)
+
+    def _ask_at_last(self, want: Want, ctx: Context) -> Outcome:
+        try:
+            asked = self._ask_for(want, ctx)
+        except PeerError:
+            self.agenda.add((again(want, ctx.now.boot_s, ctx.rng.bytes(1)[0]),))
+            asked = None
+        self._look_at_wants(ctx)
+        return asked or Outcome(self.spi)
 
     def _delete_last(self, ctx: Context) -> Outcome | None:
         """A rekeyed SA's Delete, if that is ours to send, and the time for it; None: it is over."""
@@ -370,16 +423,7 @@ class IkeSa(SaTransport):
     def _answered(self, asked: Outstanding, step: Step, ctx: Context) -> Outcome:
         """An answer was taken: ask again, go on to IKE_AUTH, or be done."""
         if not RESPONSES[self.core.state, asked.exchange].protected:
-            self.core = step.core
-            if step.reply:
-                return self.start(asked.exchange, step.reply, ctx)
-            if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
-                return Outcome(self.spi)
-            self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
-            self.requests.next_id = 1
-            auth = ike_auth.initiate(self.core, ctx)
-            self.core = auth.core
-            return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
+            return self._first_answered(asked.exchange, step, ctx)
         self.requests.outstanding = None
         if asked.last is not None or step.core.state is _DEAD:
             return self._finish(asked.last or step, ctx)
@@ -419,6 +463,9 @@ class IkeSa(SaTransport):
         )
 
     def _retransmit(self, asked: Outstanding, ctx: Context) -> Outcome | None:
+        if self.pending is not None:
+            asked.deadline_s = ctx.now.boot_s + asked.interval_s
+            return None
         if asked.refused:
             refused = TicketRefused(self.spi, "TICKET_NACK")
             return self._failed("the gateway refused the ticket", refused)
@@ -440,22 +487,6 @@ class IkeSa(SaTransport):
         step = informational.end(self.core, False, "no answer")
         outcome = self._finish(step, ctx)
         return replace(outcome, events=(Unanswered(self.spi), *outcome.events))
-
-    def _half_open_ended(self) -> Outcome:
-        """The peer never came back after the first exchange, or a linger is over."""
-        events: tuple[Event, ...] = ()
-        if self.half_open:
-            events = (Failed(self.spi, self.core.resumed, "no IKE_AUTH"),)
-        self.core = replace(self.core, state=_DEAD)
-        self._due = NEVER
-        return Outcome(self.spi, events=events)
-
-    def _failed(self, why: str, *more: Event) -> Outcome:
-        failed = Failed(self.spi, self.core.resumed, why)
-        self.core = replace(self.core, state=_DEAD)
-        self.requests.outstanding = None
-        self._due = NEVER
-        return Outcome(self.spi, events=(*more, failed))
 
 
 def dropped(core: SaCore, why: str) -> Outcome:

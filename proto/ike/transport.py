@@ -5,16 +5,18 @@ is answered at a time. An authentic repeat of the last request gets the last ans
 (RFC 7296 2.1). What is done with a message is `proto.ike.sa`'s business.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from proto.ike import fragment
 from proto.ike.agenda import NEVER, Agenda
 from proto.ike.channel import Channel
-from proto.ike.core import Context, SaCore, State, Want, replace
+from proto.ike.core import Context, SaCore, State, Want
 from proto.ike.effects import Datagram, Outcome, Path, ignored
-from proto.ike.enums import FLAG_INITIATOR
+from proto.ike.errands import Errand, Pending, Result
 from proto.ike.errors import Misuse, WireError
-from proto.ike.message import Header, Message, encode_clear
+from proto.ike.message import Header, Message
 from proto.ike.payloads import Payload
 from proto.ike.requests import Requests
 
@@ -37,7 +39,7 @@ class SaTransport:
 
     __slots__ = (
         "_channel", "_due", "agenda", "core", "expected_id", "half_open_key", "heard_s",
-        "last_reply", "path", "requests", "spi", "waiting", "wants_end",
+        "last_reply", "path", "pending", "requests", "spi", "waiting", "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
@@ -54,6 +56,8 @@ class SaTransport:
         self.last_reply = b""
         self.heard_s = ctx.now.boot_s
         self.waiting: Waiting | None = None
+        self.pending: Pending | None = None
+        """An errand is out: what arrives is ignored, as while a write is under way."""
         self.wants_end: tuple[bool, str] | None = None
         self.agenda = Agenda()
         self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
@@ -73,15 +77,10 @@ class SaTransport:
 
     def deadline_s(self) -> float:
         """When `on_timer` is to be called next."""
-        due = self._due if self.waiting is None else NEVER
+        held = self.waiting is not None or (self.pending is not None and not self.half_open)
+        due = NEVER if held else self._due
         asked = self.requests.outstanding
         return due if asked is None else min(asked.deadline_s, due)
-
-    def _nack_wait_s(self) -> float:
-        handshake = self.core.handshake
-        if handshake is None or handshake.peer is None:
-            return 0.0
-        return handshake.peer.nack_wait_s
 
     def _repeat(self, header: Header, ctx: Context) -> Outcome:
         """The last answer once more, for an authentic repeat of its request; of one in fragments
@@ -96,26 +95,19 @@ class SaTransport:
             return ignored("integrity")
         return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
 
-    def repeat_first(self, ctx: Context) -> Outcome:
-        """The answer to the first request, the same octets each time (RFC 7296 2.1).
+    def set_out(self, errand: Errand, again: Callable[[Context], Outcome], ctx: Context) -> Outcome:
+        """Have `errand` carried out; `again` is called with the result, and may need more."""
+        self.pending = Pending(errand, again, ctx.raw, ctx.path, ctx.given)
+        return Outcome(self.spi, errand=errand)
 
-        Only to the same octets: a shorter request with its SPI and nonce, from another address,
-        would buy a stranger a longer answer there.
-        """
-        handshake = self.core.handshake
-        if handshake is None:
-            raise Misuse("a first answer after the handshake")
-        if ctx.raw != handshake.message_1:
-            return ignored("malformed")
-        return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
-
-    def start(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
-        """Send the first request of a handshake (clear)."""
-        data = encode_clear(self.core.spi_i, bytes(8), exchange, FLAG_INITIATOR, 0, payloads)
-        if self.core.handshake is not None:
-            handshake = replace(self.core.handshake, message_1=data)
-            self.core = replace(self.core, handshake=handshake)
-        return self._sent(data, exchange, 0, ctx)
+    def done(self, result: Result, ctx: Context) -> Outcome:
+        """The errand that is out came to `result`."""
+        pending, self.pending = self.pending, None
+        if pending is None:
+            raise Misuse("done, and no errand was out")
+        ctx.raw, ctx.path = pending.raw, pending.path
+        ctx.given = ctx.left = (*pending.results, result)
+        return pending.again(ctx)
 
     def _request(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
         message_id = self.requests.next_id

@@ -12,6 +12,7 @@ from proto.ike.core import Peer, SaCore, Settings, State
 from proto.ike.effects import Datagram, KernelOp, Now, Outcome, Path, Settlement
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import FLAG_RESPONSE, PayloadType
+from proto.ike.errands import Computation, Errand, Result, Undone
 from proto.ike.events import Event, TicketReceived
 from proto.ike.ticket import ClientTicket
 from tests.pair.parts import (
@@ -94,6 +95,9 @@ class Pair:
         self.deliver: Callable[[Side, Datagram], Fate] = lambda side, datagram: ONCE
         self.hold_writes = False
         self.held: list[tuple[Side, Outcome]] = []
+        self.hold_errands = False
+        self.out: list[tuple[Side, bytes, Errand]] = []
+        """Errands that are held: whose, of which SA, what."""
         self.looked_up: list[bytes] = []
         self.learn: Callable[[bytes], None] = self.looked_up.append
         """What a look at the ring does; the datagram is then presented again."""
@@ -122,7 +126,11 @@ class Pair:
         """As the shell does: write, settle, kernel, send, events."""
         if outcome is None:
             return
-        if outcome.persist is None:
+        if outcome.errand is not None:
+            self.out.append((side, outcome.spi, outcome.errand))
+            if not self.hold_errands:
+                self.run_errands()
+        elif outcome.persist is None:
             self._effects(side, outcome)
         elif self.hold_writes:
             self.held.append((side, outcome))
@@ -143,6 +151,18 @@ class Pair:
         for side, outcome in held:
             assert outcome.persist is not None
             self.settle(side, outcome, settlement or self.chains.commit(outcome.persist))
+
+    def run_errands(self, result: Result | None = None) -> None:
+        """Carry out what is held, or end it with `result`."""
+        self.hold_errands = False
+        out, self.out = self.out, []
+        for side, spi, errand in out:
+            done = result or self.come_to(errand)
+            self.carry_out(side, side.endpoint.done(spi, done, self.now))
+
+    def come_to(self, errand: Errand) -> Result:
+        """What comes of an errand."""
+        return errand.run() if isinstance(errand, Computation) else Undone("nobody does it")
 
     def _effects(self, side: Side, outcome: Outcome) -> None:
         side.kernel.extend(outcome.kernel)

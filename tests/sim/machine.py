@@ -28,6 +28,7 @@ from node.config import (
     StoreConfig,
 )
 from node.credentials import PskTable
+from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
 from node.session import MemoryTicket
@@ -40,7 +41,7 @@ from proto.secret import Secret
 from tests.sim.link import LinkNet
 from tests.sim.loop import Process
 from tests.sim.net import PacketNet, SimSockets
-from tests.sim.seams import SeededRng, SimClock
+from tests.sim.seams import NoThreads, SeededRng, SimClock
 from tests.sim.store import FaultyStore
 from tests.sim.trace import Trace
 
@@ -181,6 +182,7 @@ class SimGateway:
             kernel=NullKernel(),
             log=self.log,
             pledges=self.pledges,
+            errands=Errands(self.supervisor.contain, NoThreads()),
         )
         identity = Identity(
             f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated", None, self.notebook
@@ -340,6 +342,7 @@ class SimClient:
             clock=clock,
             rng=rng,
             open_sockets=self._open,
+            errands=Errands(Supervisor().contain, NoThreads()),
         )
         self.session = self._client.session
 

@@ -5,9 +5,13 @@ that one more draw in one part doesn't change what the others draw.
 """
 
 import random
+from collections.abc import Callable
+from typing import TypeVar
 
 from proto.ike.effects import Now
 from tests.sim.loop import SimLoop
+
+T = TypeVar("T")
 
 WALL_START_S = 1_790_000_000.0
 """Wall time at virtual second 0; any round number of this decade."""
@@ -60,3 +64,11 @@ class SeededRng:
     def bytes(self, n: int) -> bytes:
         """`n` octets."""
         return self.random.randbytes(n)
+
+
+class NoThreads:
+    """Computes at once: a computation takes no virtual time."""
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises."""
+        return work()

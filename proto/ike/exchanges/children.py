@@ -9,8 +9,8 @@ All Child SAs are in tunnel mode: USE_TRANSPORT_MODE isn't answered, which decli
 
 from proto.ike import selectors
 from proto.ike.agenda import RETRIES_MAX, again
+from proto.ike.agreement import agree, make_key
 from proto.ike.core import Asking, Child, Context, Rival, SaCore, Step, Want, Work, replace
-from proto.ike.dh import KeyExchange
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, PayloadType, ProtocolId
 from proto.ike.errors import Misuse, PeerError
@@ -38,7 +38,7 @@ Selectors = tuple[TrafficSelector, ...]
 
 
 def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context) -> Step:
-    """Answer SA, Nr, [KEr,] TSi, TSr, and install the new pair. Raises PeerError."""
+    """Answer SA, Nr, [KEr,] TSi, TSr, and install the new pair. Raises PeerError, Needed."""
     asking = core.asking
     if asking is not None and asking.want.work is Work.REKEY_IKE:
         raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being rekeyed")
@@ -86,8 +86,8 @@ def _choose(
         if ke is None or ke.group != choice.group:
             data = choice.group.to_bytes(2, "big")
             raise PeerError(NotifyType.INVALID_KE_PAYLOAD, data, "KE of another group")
-        exchange = KeyExchange.generate(choice.group, ctx.rng)
-        shared, public = exchange.shared(ke.data), exchange.public
+        exchange = make_key(choice.group, ctx)
+        shared, public = agree(exchange, ke.data, ctx), exchange.public
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     remote = () if ts_i is None else selectors.narrow(ts_i.selectors, settings.remote_ts)
     local = () if ts_r is None else selectors.narrow(ts_r.selectors, settings.local_ts)
@@ -105,7 +105,7 @@ def _choose(
 
 def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]] | None:
     """[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed is gone or replaced, or
-    there is no SPI left for another.
+    there is no SPI left for another. Raises Needed.
     """
     former = _child(core, want.child)
     if want.work is Work.REKEY_CHILD and (former is None or former.rekeyed):
@@ -119,7 +119,7 @@ def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payl
     head: tuple[Payload, ...] = ()
     if former is not None:
         head = (NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, former.spi_in),)
-    exchange = KeyExchange.generate(groups[0], ctx.rng) if groups[0] else None
+    exchange = make_key(groups[0], ctx) if groups[0] else None
     ke = () if exchange is None else (KePayload(exchange.group, exchange.public),)
     return Asking(want, nonce, spi, exchange), (
         *head,
@@ -132,7 +132,9 @@ def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payl
 
 
 def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Step:
-    """Initiator: the Child SA that the peer made of our offer, or what is to be done without it."""
+    """Initiator: the Child SA that the peer made of our offer, or what is to be done without it.
+    Raises Needed.
+    """
     before, former = replace(core, asking=None), _child(core, asking.want.child)
     reply, nonce = message.find(SaPayload), message.find(NoncePayload)
     if reply is None or nonce is None:
@@ -177,7 +179,7 @@ def _accept(
     if choice.group:
         if ke is None or asking.exchange is None or ke.group != asking.exchange.group:
             raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="KE of another group")
-        shared = asking.exchange.shared(ke.data)
+        shared = agree(asking.exchange, ke.data, ctx)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     offered_local, offered_remote = _wanted(former, ctx)
     local = () if ts_i is None else selectors.narrow(ts_i.selectors, offered_local)

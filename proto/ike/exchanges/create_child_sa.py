@@ -19,7 +19,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     """Answer a request of the peer's.
 
     Raises PeerError: TEMPORARY_FAILURE, NO_ADDITIONAL_SAS, NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD,
-    TS_UNACCEPTABLE, INVALID_SYNTAX.
+    TS_UNACCEPTABLE, INVALID_SYNTAX; Needed.
     """
     if core.state is State.REKEYED:
         raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA was rekeyed")
@@ -35,7 +35,7 @@ def initiate(
     core: SaCore, want: Want, ctx: Context
 ) -> tuple[SaCore, ExchangeType, tuple[Payload, ...]] | None:
     """The request that `want` leads to, and the state in which its answer is waited for; None: what
-    it is about is gone.
+    it is about is gone. Raises Needed.
     """
     match want.work:
         case Work.REKEY_IKE:
@@ -55,7 +55,7 @@ def initiate(
 
 
 def process(core: SaCore, message: Message, ctx: Context) -> Step:
-    """Initiator: take the answer to what `core.asking` says."""
+    """Initiator: take the answer to what `core.asking` says. Raises PeerError, Needed."""
     if message.notify(NotifyType.INVALID_SYNTAX) is not None:
         return informational.end(core, False, "the peer found our request malformed")
     asking = core.asking

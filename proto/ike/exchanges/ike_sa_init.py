@@ -7,8 +7,8 @@ INVALID_KE_PAYLOAD answers.
 """
 
 from proto.ike import cookie, suite
+from proto.ike.agreement import agree, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
-from proto.ike.dh import KeyExchange
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.kdf import derive_keys, skeyseed_init
@@ -66,7 +66,7 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     """Choose a suite, answer with SA, KE, Nr, and hold the keys.
 
     Raises PeerError: NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD (data: the group we take),
-    INVALID_SYNTAX.
+    INVALID_SYNTAX; Needed.
     """
     offer, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
     if offer is None or ke is None or nonce is None:
@@ -78,8 +78,8 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     if chosen.ke != ke.group:
         group = int(chosen.ke).to_bytes(2, "big")
         raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
-    exchange = KeyExchange.generate(chosen.ke, ctx.rng)
-    shared = exchange.shared(ke.data)
+    exchange = make_key(chosen.ke, ctx)
+    shared = agree(exchange, ke.data, ctx)
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     header = message.header
     seed = skeyseed_init(chosen.prf, nonce.data, nonce_r, shared)
@@ -104,18 +104,24 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
 
 
 def initiate(spi_i: bytes, peer: Peer, ctx: Context) -> Step:
-    """The first request of a full handshake: all proposals, a KE of the first one's group."""
-    exchange = KeyExchange.generate(peer.suites[0].ke, ctx.rng)
+    """The first request of a full handshake: all proposals, a KE of the first one's group. Raises
+    Needed.
+    """
+    exchange = make_key(peer.suites[0].ke, ctx)
     handshake = Handshake(nonce_i=ctx.rng.bytes(NONCE_OCTETS), exchange=exchange, peer=peer)
-    core = SaCore(
+    return Step(replace(unsent(spi_i, peer), handshake=handshake), request(handshake))
+
+
+def unsent(spi_i: bytes, peer: Peer) -> SaCore:
+    """A full handshake whose first request is still to be made."""
+    return SaCore(
         State.INIT_SENT,
         initiator=True,
         spi_i=spi_i,
         spi_r=bytes(8),
-        handshake=handshake,
+        handshake=Handshake(b"", peer=peer),
         client=True,
     )
-    return Step(core, request(handshake))
 
 
 def request(handshake: Handshake) -> tuple[Payload, ...]:
@@ -135,7 +141,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     """Initiator: take the response; the step's reply is the next request's payloads.
 
     State INIT_SENT with a reply: ask again with it. AUTH_SENT without: derive done, IKE_AUTH may go
-    out. Raises WireError for what is to be ignored.
+    out. Raises WireError for what is to be ignored; Needed.
     """
     handshake = core.handshake
     if handshake is None or handshake.peer is None or handshake.exchange is None:
@@ -152,7 +158,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     chosen = suite.chosen(reply, peer.suites)
     if chosen.ke != exchange.group or ke.group != chosen.ke:
         raise WireError("KE of another group than the chosen one")
-    shared = exchange.shared(ke.data)
+    shared = agree(exchange, ke.data, ctx)
     seed = skeyseed_init(chosen.prf, handshake.nonce_i, nonce.data, shared)
     spi_r = message.header.spi_r
     keys = derive_keys(chosen, seed, handshake.nonce_i, nonce.data, core.spi_i, spi_r)
@@ -186,6 +192,6 @@ def _ask_again(core: SaCore, handshake: Handshake, message: Message, ctx: Contex
     group = int.from_bytes(wanted.data, "big")
     if group == exchange.group or all(s.ke != group for s in peer.suites):
         return None
-    exchange = KeyExchange.generate(group, ctx.rng)
+    exchange = make_key(group, ctx)
     handshake = replace(handshake, retries=retries, exchange=exchange)
     return Step(replace(core, handshake=handshake), request(handshake))

@@ -10,8 +10,9 @@ rekeys at once the one with the lowest nonce loses, and its initiator deletes wh
 
 from proto.ike import suite
 from proto.ike.agenda import RETRIES_MAX, again
+from proto.ike.agreement import agree, make_key
 from proto.ike.core import Asking, Context, Rival, SaCore, State, Step, Want, Work, replace
-from proto.ike.dh import SUPPORTED, KeyExchange
+from proto.ike.dh import SUPPORTED
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
@@ -32,7 +33,8 @@ BUSY = (Work.NEW_CHILD, Work.REKEY_CHILD, Work.DELETE_CHILD)
 def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context) -> Step:
     """Answer SA, Nr, KEr and hold the new SA's keys. `core` was the old SA's last active state.
 
-    Raises PeerError: TEMPORARY_FAILURE, NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD, INVALID_SYNTAX.
+    Raises PeerError: TEMPORARY_FAILURE, NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD, INVALID_SYNTAX;
+    Needed.
     """
     asking = core.asking
     if asking is not None and asking.want.work in BUSY:
@@ -49,8 +51,8 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
     if chosen.ke != ke.group:
         group = int(chosen.ke).to_bytes(2, "big")
         raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
-    exchange = KeyExchange.generate(chosen.ke, ctx.rng)
-    shared = exchange.shared(ke.data)
+    exchange = make_key(chosen.ke, ctx)
+    shared = agree(exchange, ke.data, ctx)
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     new = successor(core, chosen, shared, (nonce, nonce_r), (peer_spi, spi), False, ctx)
     payloads: list[Payload] = [
@@ -82,9 +84,11 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
 
 
 def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]]:
-    """SA, Ni, KEi, and a client's request for a ticket: the SA's own algorithms first."""
+    """SA, Ni, KEi, and a client's request for a ticket: the SA's own algorithms first. Raises
+    Needed.
+    """
     suites = _offered(core, ctx)
-    exchange = KeyExchange.generate(want.group or suites[0].ke, ctx.rng)
+    exchange = make_key(want.group or suites[0].ke, ctx)
     spi = ctx.spis.ike_spi_beside(core.spi)
     asking = Asking(want, ctx.rng.bytes(NONCE_OCTETS), spi, exchange)
     payloads: tuple[Payload, ...] = (
@@ -108,7 +112,7 @@ def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Ste
     peer_spi = offered_spi(reply, reply)
     if chosen.ke != asking.exchange.group or ke.group != chosen.ke or peer_spi is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
-    shared, nonces = asking.exchange.shared(ke.data), (asking.nonce, nonce.data)
+    shared, nonces = agree(asking.exchange, ke.data, ctx), (asking.nonce, nonce.data)
     new = successor(core, chosen, shared, nonces, (asking.spi, peer_spi), True, ctx)
     if rival is not None and min(nonces) < rival.nonce:
         # ours loses: the peer's took over when we answered it

@@ -1,0 +1,127 @@
+"""How an IKE SA comes about: the first exchange, both roles, until it leads to IKE_AUTH or fails.
+
+Rules: what a first exchange needs computed by errand is waited for half-open, and in silence. The
+octets of both first messages are kept as they were: AUTH covers them (RFC 7296 2.15).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from proto.ike.agenda import NEVER
+from proto.ike.channel import Channel
+from proto.ike.core import Context, SaCore, State, Step, replace
+from proto.ike.effects import Datagram, Outcome, ignored
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType
+from proto.ike.errands import Needed
+from proto.ike.errors import Misuse, PeerError
+from proto.ike.events import Event, Failed
+from proto.ike.exchanges import ike_auth, ike_sa_init
+from proto.ike.message import encode_clear
+from proto.ike.payloads import Payload
+from proto.ike.transport import SaTransport
+
+_DEAD = State.DEAD
+
+
+def answered(step: Step, exchange: int) -> SaCore:
+    """The half-open SA of a first request, which holds its answer."""
+    core, handshake = step.core, step.core.handshake
+    if handshake is None:
+        raise Misuse("a half-open SA without a handshake")
+    reply = encode_clear(core.spi_i, core.spi_r, exchange, FLAG_RESPONSE, 0, step.reply)
+    return replace(core, handshake=replace(handshake, message_2=reply))
+
+
+class SaOpening(SaTransport):
+    """See the module."""
+
+    __slots__ = ()
+
+    # -- the responder's side -------------------------------------------------------------------
+
+    def repeat_first(self, ctx: Context) -> Outcome:
+        """The answer to the first request, the same octets each time (RFC 7296 2.1).
+
+        Only to the same octets: a shorter request with its SPI and nonce, from another address,
+        would buy a stranger a longer answer there.
+        """
+        handshake = self.core.handshake
+        if handshake is None:
+            raise Misuse("a first answer after the handshake")
+        if ctx.raw != handshake.message_1:
+            return ignored("malformed")
+        if not handshake.message_2:
+            return ignored("waiting")
+        return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
+
+    def answer_first(self, again: Callable[[Context], Step | Outcome], ctx: Context) -> Outcome:
+        """`again` answers the first request now, or needs more; an Outcome refuses it."""
+        try:
+            step = again(ctx)
+        except Needed as needed:
+            return self.set_out(needed.errand, partial(self.answer_first, again), ctx)
+        if isinstance(step, Outcome):
+            self.core, self._due = replace(self.core, state=_DEAD), NEVER
+            return step
+        self.core = answered(step, ExchangeType.IKE_SA_INIT)
+        self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
+        return self.repeat_first(ctx)
+
+    def _half_open_ended(self) -> Outcome:
+        """The peer never came back after the first exchange, or a linger is over."""
+        events: tuple[Event, ...] = ()
+        if self.half_open:
+            events = (Failed(self.spi, self.core.resumed, "no IKE_AUTH"),)
+        self.core = replace(self.core, state=_DEAD)
+        self.pending, self._due = None, NEVER
+        return Outcome(self.spi, events=events)
+
+    # -- the initiator's side -------------------------------------------------------------------
+
+    def connect(self, ctx: Context) -> Outcome:
+        """Send the first request of a full handshake, once its key pair is made."""
+        handshake = self.core.handshake
+        if handshake is None or handshake.peer is None:
+            raise Misuse("a handshake with nobody")
+        try:
+            step = ike_sa_init.initiate(self.spi, handshake.peer, ctx)
+        except Needed as needed:
+            return self.set_out(needed.errand, self.connect, ctx)
+        except PeerError as error:
+            return self._failed(error.why)
+        self.core = step.core
+        return self.start(ExchangeType.IKE_SA_INIT, step.reply, ctx)
+
+    def start(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
+        """Send the first request of a handshake (clear)."""
+        data = encode_clear(self.core.spi_i, bytes(8), exchange, FLAG_INITIATOR, 0, payloads)
+        if self.core.handshake is not None:
+            handshake = replace(self.core.handshake, message_1=data)
+            self.core = replace(self.core, handshake=handshake)
+        return self._sent(data, exchange, 0, ctx)
+
+    def _first_answered(self, exchange: int, step: Step, ctx: Context) -> Outcome:
+        """Ask again, go on to IKE_AUTH, or wait for something better."""
+        self.core = step.core
+        if step.reply:
+            return self.start(exchange, step.reply, ctx)
+        if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
+            return Outcome(self.spi)
+        self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
+        self.requests.next_id = 1
+        auth = ike_auth.initiate(self.core, ctx)
+        self.core = auth.core
+        return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
+
+    def _nack_wait_s(self) -> float:
+        handshake = self.core.handshake
+        if handshake is None or handshake.peer is None:
+            return 0.0
+        return handshake.peer.nack_wait_s
+
+    def _failed(self, why: str, *more: Event) -> Outcome:
+        failed = Failed(self.spi, self.core.resumed, why)
+        self.core = replace(self.core, state=_DEAD)
+        self.requests.outstanding = self.pending = None
+        self._due = NEVER
+        return Outcome(self.spi, events=(*more, failed))
