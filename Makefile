@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup drill test proof check format stubs bench sim fuzz mutants clean clean-all etcd
+.PHONY: help setup drill test proof check format stubs bench sim fuzz mutants interop clean clean-all etcd
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ fuzz: $(INSTALLED)  ## every decoder and whole endpoints: make fuzz SECONDS=120 
 
 mutants: $(INSTALLED)  ## break the cluster in one line at a time; every break must be found
 	$(BIN)/python -m tests.mutants
+
+interop: setup  ## strongSwan and libreswan against us, both ways; needs root on Debian
+	$(BIN)/python -m tests.interop
 
 clean:  ## remove caches, runs and reports
 	rm -rf report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

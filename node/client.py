@@ -16,6 +16,7 @@ from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
+from node.key_log import lane_class
 from node.lane import Lane, NoCommits
 from node.observe import EventLog
 from node.seams import OsClock, OsRng
@@ -27,6 +28,7 @@ from node.threads import COMPUTING_THREADS, OsThreads
 from node.tickets import TicketFile
 from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets, UdpSockets
+from proto.ike.auth import ResumeForm
 from proto.ike.core import Peer, RetransmitPolicy, Settings
 from proto.ike.effects import Address, Path
 from proto.ike.endpoint import Endpoint
@@ -38,6 +40,7 @@ from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite
 from proto.secret import Secret
 
+RESUME_FORMS = {"rfc": ResumeForm.RFC, "first-message": ResumeForm.FIRST_MESSAGE}
 CLOSE_S = 2.0
 """How long the Delete's answer is waited for at the end."""
 
@@ -86,6 +89,7 @@ def peer_with(
         local_id=local_id,
         remote_id=remote_id,
         psk=psk,
+        resume_form=RESUME_FORMS[section.resume_auth],
         suites=tuple(parse_suite(text) for text in section.proposals),
         child_suites=tuple(parse_child(text) for text in section.child_proposals),
         local_ts=tuple(parse_selector(text) for text in section.local_ts),
@@ -121,6 +125,7 @@ class Client:
         rng: Rng,
         open_sockets: Callable[[Receiver], tuple[Sockets, Address]],
         errands: Errands | None = None,
+        lanes: type[Lane] = Lane,
     ) -> None:
         """`open_sockets(receiver)`: the socket to be used, and the address it is bound to.
         `errands`: None for one that is to need none.
@@ -141,7 +146,7 @@ class Client:
             retransmit=peer.retransmit,
         )
         endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())
-        lane = Lane(
+        lane = lanes(
             endpoint, NoCommits(), NullKernel(), sockets, clock, self._observe, errands=errands
         )
         self._shell = Shell(endpoint, lane, clock)
@@ -205,7 +210,10 @@ async def run_client(config: ClientConfig) -> int:
         rng=OsRng(),
         open_sockets=socket.open,
         errands=Errands(supervisor.contain, threads),
+        lanes=lane_class(section.key_log_dir),
     )
+    if section.key_log_dir:
+        log.warning("keys are written down: traffic is an open book", folder=section.key_log_dir)
     client.session.start()
     await supervisor.ended()
     if client.session.close():

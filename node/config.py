@@ -48,6 +48,9 @@ OptionalFile = Annotated[str, Meta(description='the name of a file, or ""', extr
 Folder = Annotated[
     str, Meta(min_length=1, description="the name of a folder", extra={"path": True})
 ]
+OptionalFolder = Annotated[
+    str, Meta(description='the name of a folder, or ""', extra={"path": True})
+]
 Address = Annotated[str, Meta(min_length=3, description="ADDRESS:PORT, such as 127.0.0.1:500")]
 OptionalAddress = Annotated[str, Meta(description='ADDRESS:PORT, or ""')]
 Addresses = Annotated[
@@ -132,6 +135,7 @@ class IkeConfig(msgspec.Struct, frozen=True):
     listen: Addresses
     identity: Text
     psk_file: File
+    key_log_dir: OptionalFolder = ""
     proposals: Proposals = PROPOSALS
     child_proposals: Proposals = CHILD_PROPOSALS
     local_ts: Prefixes = ANYWHERE
@@ -219,6 +223,10 @@ class ClientSection(msgspec.Struct, frozen=True):
     psk_file: File
     gateways: Addresses
     ticket_file: OptionalFile = ""
+    key_log_dir: OptionalFolder = ""
+    resume_auth: Annotated[
+        Literal["rfc", "first-message"], Meta(description='"rfc" or "first-message"')
+    ] = "rfc"
     liveness_interval_s: Seconds = 1.0
     ike_rekey_s: SecondsOrNever = 10_800.0
     child_rekey_s: SecondsOrNever = 3_600.0

@@ -121,6 +121,8 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
     if isinstance(store, MemoryStore):
         supervisor.spawn(store.run(), "memory-store")
         log.warning("in-process store: nothing is shared, and nothing outlives this process")
+    if (folder := node.config.ike.key_log_dir) != "":
+        log.warning("keys are written down: traffic is an open book", folder=folder)
     if rpc is not None:
         await rpc.start(View(node, node.config.store.kind))
     metrics = _metrics(node)

@@ -41,8 +41,9 @@ from node.esp import EspSpis
 from node.gateway import Gateway
 from node.identity import load_psks
 from node.kernel import Kernel
+from node.key_log import lane_class
 from node.keys import KeyParts, KeySeams
-from node.lane import JournalCommits, Lane
+from node.lane import JournalCommits
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.outage import Standby
@@ -263,7 +264,7 @@ class Node:
         esp.is_there = lambda spi: endpoint.find(spi) is not None
         sparse = SparseLog(seams.log, seams.clock)
         reporter = Reporter(self.metrics, self.events, sparse, self.replaced)
-        lane = Lane(
+        lane = lane_class(config.ike.key_log_dir)(
             endpoint, JournalCommits(self.journal, self.codec, self.refusals), esp,
             self.sockets, seams.clock, reporter, self._send_back, seams.errands,
         )  # fmt: skip

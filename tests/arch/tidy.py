@@ -23,7 +23,13 @@ SUPERVISOR = "node/supervisor.py"
 ENTRY_POINTS = ("node.cli", "tests.arch.tidy")
 """Modules that need no importer: what pyproject.toml names, besides every __main__ and test."""
 
-FOUND_BY_FOLDER = ("tools/", "tests/sim/script_", "tests/sim/plays/", "tests/sim/faults/")
+FOUND_BY_FOLDER = (
+    "tools/",
+    "tests/sim/script_",
+    "tests/sim/plays/",
+    "tests/sim/faults/",
+    "tests/interop/plays/",
+)
 """Files that are run by name, or that a package finds by looking into its own folder."""
 
 MAY_PRINT = (
@@ -31,6 +37,7 @@ MAY_PRINT = (
     "tools/",
     "bench/",
     "tests/fuzz/__main__.py",
+    "tests/interop/__main__.py",
     "tests/mutants/__main__.py",
     "tests/sim/__main__.py",
     "tests/sim/script_",

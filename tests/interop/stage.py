@@ -1,0 +1,96 @@
+"""What a case is given: its world with our side and the peer's, and what is checked at its end.
+
+Rules: what every case has in common is here, so that a case says only what it is about: the network
+(our side 192.0.2.1 and 2001:db8::1, the peer's .100 and ::100), the first programs, and the checks
+that hold whatever was done: keys of Child SAs agree, nothing of ours logged a traceback.
+"""
+
+from pathlib import Path
+
+from tests.interop.ours import Client, Cluster, Gateway, Tables
+from tests.interop.roots import TRIXIE, Debian
+from tests.interop.strongswan import FAKED, Charon
+from tests.interop.world import Net, World, expect
+from tests.interop.xfrm import EspKeys
+
+OUR_IP, THEIR_IP = "192.0.2.1", "192.0.2.100"
+OUR_IP6, THEIR_IP6 = "2001:db8::1", "2001:db8::100"
+MEMBERS = tuple(f"192.0.2.{n}" for n in (1, 2, 3))
+
+
+class Stage:
+    """See the module."""
+
+    def __init__(self, folder: Path, peer: Debian, etcd: Path) -> None:
+        self.peer = peer
+        self.etcd = etcd
+        self.world = World(folder, TRIXIE)
+        self.charons: list[Charon] = []
+        self.gateways: list[Gateway] = []
+        self.clients: list[Client] = []
+        self.left: Net
+        self.right: Net
+
+    def flat(self) -> None:
+        """The plain network: our side and the peer's on one wire, which is captured at ours."""
+        self.left, self.right = self.world.net("ours"), self.world.net("theirs")
+        self.world.join(self.left, self.right)
+        self.world.address(self.left, *(f"{ip}/24" for ip in MEMBERS), f"{OUR_IP6}/64")
+        self.world.address(self.right, f"{THEIR_IP}/24", f"{THEIR_IP6}/64")
+        self.left.ip("addr add 10.1.0.1/32 dev lo")
+        self.right.ip("addr add 10.2.0.1/32 dev lo")
+        self.world.capture(self.left)
+
+    # -- programs -------------------------------------------------------------------------------
+
+    def gateway(self, address: str = f"{OUR_IP}:500", **tables: Tables) -> Gateway:
+        """One gateway of ours, serving."""
+        made = Gateway(self.world, self.left, address, tables)
+        self.gateways.append(made)
+        made.start()
+        return made
+
+    def cluster(self, **tables: Tables) -> list[Gateway]:
+        """Three members of ours at an etcd, serving."""
+        addresses = [f"{ip}:500" for ip in MEMBERS]
+        made = Cluster(self.world, self.left, self.etcd, addresses, tables).gateways
+        self.gateways += made
+        return made
+
+    def client(self, *gateways: str, net: Net | None = None, **tables: Tables) -> Client:
+        """Our client, started; by default it knows the peer's address alone."""
+        at = list(gateways) or [f"{THEIR_IP}:500"]
+        made = Client(self.world, net or self.left, at, tables)
+        self.clients.append(made)
+        made.start()
+        return made
+
+    def charon(
+        self, net: Net | None = None, settings: str = "", name: str = "charon", esp: str = FAKED
+    ) -> Charon:
+        """A charon in the peer's namespace, or in `net`."""
+        made = Charon(self.world, net or self.right, self.peer, name, settings, esp)
+        self.charons.append(made)
+        return made
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """What holds at the end of every case. Raises CaseFailed."""
+        for charon in self.charons:
+            self.check_keys(charon.esp_keys())
+        for ours in (*self.clients, *self.gateways):
+            expect("Traceback" not in ours.running.output, f"a traceback at {ours.name}")
+
+    def check_keys(self, theirs: dict[str, EspKeys]) -> None:
+        """Every ESP SA of the peer's is one of ours, with the same keys."""
+        ours: dict[str, EspKeys] = {}
+        for program in (*self.clients, *self.gateways):
+            ours |= program.esp_keys()
+        for spi, keys in theirs.items():
+            expect(spi in ours, f"the peer has an ESP SA {spi} that we don't have")
+            expect(keys == ours[spi], f"keys of ESP SA {spi} differ: {keys} and {ours[spi]}")
+
+    def close(self) -> None:
+        """End everything."""
+        self.world.close()
