@@ -2,11 +2,14 @@
 
 Rules: every client shows a certificate of the cluster's authority; what its role may do is checked
 where the call arrives (`cluster.link_grpc`, `node.admin`). A gateway without `member.rpc_listen`
-has no peers and no administration.
+has no peers and no administration. gRPC cancels what is under way when its time is over and doesn't
+wait for it; `stop` does, or the loop's end would strike calls half-ended, each with a traceback.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -21,7 +24,13 @@ from node.admin_view import NodeView
 from node.config import GatewayConfig
 from proto.secret import Secret
 
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
 GRACE_S = 0.5
+"""How long calls under way may go on at the end."""
+END_S = 2.0
+"""How long they may take to end once they were cancelled."""
 
 
 class NoLink:
@@ -41,6 +50,39 @@ class NoLink:
         """Nothing was opened."""
 
 
+class Calls(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # none when it runs
+    """Knows each call that is under way, by the task that gRPC has made for it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[object], None] = {}
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler":
+        """Called once as each call begins."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks[task] = None
+            task.add_done_callback(self._forget)
+        return await continuation(handler_call_details)
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._tasks.pop(task, None)
+
+    @property
+    def under_way(self) -> int:
+        """How many."""
+        return len(self._tasks)
+
+    async def ended(self) -> None:
+        """Wait until none is under way, which was ended before."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=END_S)
+            await asyncio.sleep(0)  # for gRPC's own, which waits for the same
+
+
 class RpcServer:
     """Serves link and administration. Make it where a loop runs."""
 
@@ -55,7 +97,8 @@ class RpcServer:
             Secret(Path(member.key_file).read_bytes()),
         )
         self._credentials = server_credentials(tls)
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        self.calls = Calls()
+        self._server = grpc.aio.server(interceptors=(self.calls,), options=SERVER_OPTIONS)
         me = Identity(config.cluster.name, MEMBER, member.name)
         self.link = GrpcLink(me, tls, spawn=spawn)
         self.link.register(self._server)
@@ -78,5 +121,6 @@ class RpcServer:
         self.link.start()
 
     async def stop(self) -> None:
-        """Hang up."""
+        """Hang up; every call has ended then."""
         await self._server.stop(GRACE_S)
+        await self.calls.ended()
