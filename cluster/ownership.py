@@ -15,6 +15,8 @@ Rules:
   transaction as soon as nothing is unfinished in it, sessions and all: a few shards a round. Its
   datagrams aren't answered meanwhile; if it doesn't go, it is open again. A member that has no
   other shards goes on using those: being served comes before balance.
+- A member that ends in order gains nothing more. What others still hand to it, who don't know yet,
+  it gives up unread, or leaves to the end of its lease.
 - Shard keys hang on no lease: a store that forgot its leases has not forgotten the fences.
 """
 
@@ -213,7 +215,7 @@ class Ownership:
 
     async def release_all(self) -> int:
         """The orderly end: claim no more, hand every shard to who is to have it then, or give it up
-        if nobody is there; how many went.
+        if nobody is there; how many went. Also of one that never got so far as to `start`.
 
         A store that doesn't answer in time leaves the rest to the end of the lease.
         """
@@ -396,6 +398,9 @@ class Ownership:
         mine = record.owner == self._me and record.incarnation == self._membership.incarnation
         self._surrendered.pop(shard, None)  # the store names another owner, or another fence
         before = self._owned.get(shard)
+        if mine and self._stopping and (before is None or before.fence != record.fence):
+            self._surrendered[shard] = None
+            mine = False
         if mine and not self._deposed:
             self._owned[shard] = Owned(record.fence, held.revision)
         elif before is not None:

@@ -319,7 +319,7 @@ class Node:
         if self.ready:
             await self._drain()
         try:
-            released = await self.ownership.release_all() if self.ready else 0
+            released = await self.ownership.release_all() if hasattr(self, "ownership") else 0
             await self.membership.leave()
             what = "left the cluster" if self.ready else "ended before it had joined"
             self.seams.log.info(what, shards_given_up=released)

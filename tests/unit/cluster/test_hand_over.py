@@ -165,3 +165,24 @@ async def test_an_heir_that_isnt_heard_gets_nothing(cluster: Cluster) -> None:
     await asyncio.sleep(0.9)  # not suspected yet
     assert one.heartbeats.suspected == {}
     assert one.owned == ALL
+
+
+@simulated
+async def test_who_ends_in_order_gains_nothing_and_gives_up_what_others_hand_to_it(
+    cluster: Cluster,
+) -> None:
+    """All end at once: each hands its shards to those that it still takes for live."""
+    members = await three(cluster)
+    owned, gained = [len(one.owned) for one in members], [len(one.gained) for one in members]
+    ended = [cluster.loop.create_task(one.ownership.release_all()) for one in members]
+    await asyncio.sleep(0.5)
+    assert [await task for task in ended] == owned
+    assert [len(one.gained) for one in members] == gained
+    assert [one.owned for one in members] == [[], [], []]
+    late = members[0]
+    shard, fence = 5, (await shard_records(cluster))[5].fence
+    await write_shard(cluster, shard, ShardRecord("gw1", late.member.incarnation, fence + 1))
+    await asyncio.sleep(0.5)
+    assert (late.owned, len(late.gained)) == ([], gained[0])
+    assert await late.ownership.release_all() == 0
+    assert (await shard_records(cluster))[shard].owner == ""
