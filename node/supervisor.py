@@ -4,7 +4,8 @@ Rules: nothing else makes tasks. This is the one place that catches every except
 here was expected by nobody. It is logged with its traceback, and then the process ends in order,
 unless whoever made the task asked for a restart or said what a failure means. Tasks are kept and
 cancelled in the order they were made (reversed), never in that of a set: the same seed gives the
-same trace.
+same trace. While they end, one after the other, those that still live go on; what one of them wants
+begun then never takes a step, and isn't a fault of the one who wanted it.
 """
 
 import asyncio
@@ -86,8 +87,8 @@ class Supervisor:
         return tuple(task.get_name() for task in self._tasks.values())
 
     async def stop(self) -> None:
-        """Cancel every task but the caller's, newest first, each one waited for; none can be made
-        after this.
+        """Cancel every task but the caller's, newest first, each one waited for; one that is made
+        from now on is cancelled before its first step.
         """
         self._stopping = True
         self._end.set()
@@ -114,9 +115,6 @@ class Supervisor:
         failed: Callable[[str, Exception], None],
         name: str,
     ) -> asyncio.Task[None]:
-        if self._stopping:
-            coro.close()
-            raise RuntimeError(f"task {name} made after the process began to stop")
         self._serial += 1
         serial = self._serial
         task = asyncio.create_task(self._guard(coro, failed, name), name=name)
@@ -127,6 +125,8 @@ class Supervisor:
             coro.close()  # a task cancelled before its first step never touched it
 
         task.add_done_callback(done)
+        if self._stopping:
+            task.cancel()
         return task
 
     async def _guard(

@@ -100,11 +100,39 @@ async def test_a_task_may_stop_the_others_without_cancelling_itself() -> None:
     assert done.is_set()
 
 
-async def test_no_task_is_made_after_stop() -> None:
+async def test_what_is_begun_while_the_rest_ends_never_takes_a_step(lines: io.StringIO) -> None:
+    """The tasks end one after the other: an older one may want another begun meanwhile, and isn't
+    struck by that."""
     supervisor = Supervisor()
+    begun: list[str] = []
+    wanted = asyncio.Event()
+
+    async def late() -> None:
+        begun.append("late")
+
+    async def older() -> None:
+        await wanted.wait()
+        supervisor.spawn(late(), "late")
+        begun.append("older goes on")
+        await _for_ever()
+
+    async def newer() -> None:
+        try:
+            await _for_ever()
+        finally:
+            wanted.set()
+            await asyncio.sleep(0)
+
+    supervisor.spawn(older(), "older")
+    supervisor.spawn(newer(), "newer")
+    await asyncio.sleep(0)
     await supervisor.stop()
-    with pytest.raises(RuntimeError, match="task late"):
-        supervisor.spawn(_for_ever(), "late")
+    task = supervisor.spawn(late(), "later")
+    await asyncio.wait((task,))
+    assert begun == ["older goes on"]
+    assert supervisor.names() == ()
+    assert supervisor.crash is None
+    assert lines.getvalue() == ""
 
 
 async def test_a_task_cancelled_before_its_first_step_leaves_no_warning(
