@@ -207,11 +207,14 @@ class Cluster:
     # -- processes ------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start etcd and every gateway, and wait until all shards are where they belong."""
+        """Start etcd and every gateway, and wait until all shards are where they belong, and have
+        been recorded there: what a test counts from here on is the test's own.
+        """
         await self.etcd.start()
         for gateway in self.gateways.values():
             gateway.child.start()
         await until(self._balanced, "every shard with the member that should own it")
+        await until(self._told, "every gateway says so, too")
 
     async def settled(self, *names: str) -> dict[str, int]:
         """Wait until these members (all by default) own all shards; how many each."""
@@ -234,6 +237,15 @@ class Cluster:
         return [shards[s].owner for s in sorted(shards)] == [
             rank(shard, names)[0] for shard in range(SHARDS)
         ]
+
+    async def _told(self) -> bool:
+        counts = await self.shard_counts()
+        return all(
+            sum(event["count"] for event in gateway.recorded("shards_gained"))
+            - sum(event["count"] for event in gateway.recorded("shards_lost"))
+            == counts.get(name, 0)
+            for name, gateway in self.gateways.items()
+        )
 
     async def stop(self) -> None:
         """End everything, by force."""
