@@ -309,4 +309,4 @@ class Flush:
         if lost:
             self._written_of_lost[row.claim.chain, row.claim.op_id] = None
         else:
-            self._parts.gate.written(row)
+            self._parts.gate.written(row, fate is not Fate.LOST)

@@ -11,7 +11,10 @@ Rules:
 - The home is the first of the frozen roster by rank that is heard. While one of the roster isn't
   heard, tickets are refused or accepted by policy: with it lost, two members may take another for
   the home. What it missed is told to it as soon as it is heard again.
-- An operation ends here, or goes back to the journal when the gate closes before it was decided.
+- An operation ends here. When the gate closes before it was decided, it goes back to the journal;
+  but one that others may keep by then is written with all that was done (`cluster.failsafe.flush`)
+  and ends with that: the chain it moves on may be one that only its former owner's row tells of,
+  and that row is overtaken.
 """
 
 import asyncio
@@ -96,6 +99,8 @@ class Gate:
         """Whether operations are carried out here."""
         self._ledger: Ledger | None = None
         self._works: dict[bytes, _Work] = {}
+        self._closing: dict[bytes, _Work] = {}
+        """Not decided as the gate closed; the flush ends them."""
         self._owed: dict[str, dict[bytes, Hold]] = {}
         self._number = 0
         self.bound: Callable[[str], bool] = lambda _name: False
@@ -143,15 +148,19 @@ class Gate:
         rows = [ledger.rows[chain] for chain in ledger.unwritten]
         return [row for row in rows if row.claim.incarnation == me.incarnation]
 
-    def written(self, row: Row) -> None:
-        """The store has `row`."""
-        if self._ledger is not None and self._ledger.rows.get(row.claim.chain) is row:
-            self._ledger.unwritten.pop(row.claim.chain, None)
+    def written(self, row: Row, stands: bool) -> None:
+        """The store has `row`; or (not `stands`) something newer, and `row` is void."""
+        newest = self._ledger is not None and self._ledger.rows.get(row.claim.chain) is row
+        if newest:
+            self.ledger.unwritten.pop(row.claim.chain, None)
+        work = self._closing.get(row.claim.op_id) or self._works.get(row.claim.op_id)
+        if work is not None:
+            self._end(work, Outcome.COMMITTED if stands and newest else Outcome.SUPERSEDED)
 
     @property
     def waiting(self) -> int:
         """Operations that are neither answered nor given back."""
-        return len(self._works)
+        return len(self._works) + len(self._closing)
 
     def lost(self) -> tuple[str, ...]:
         """Members of the frozen roster that aren't heard."""
@@ -171,17 +180,28 @@ class Gate:
         """In failsafe, with the others of `roster`: carry operations out from now on."""
         self._roster = tuple(roster)
         self.open = True
+        self._works.update(self._closing)
+        self._closing.clear()
 
     def stop(self) -> None:
-        """Carry nothing out any more; what isn't decided goes back to the journal."""
+        """Carry nothing out any more. What isn't decided is written by the flush if others were
+        told of it, and goes back to the journal if not."""
         self.open = False
         works, self._works = self._works, {}
-        for work in works.values():
-            work.end(work.pending, None)
+        for op_id, work in works.items():
+            if not work.begun:
+                work.end(work.pending, None)
+            elif self.ledger.answered(work.claim):
+                self._closing[op_id] = work
+            else:
+                work.end(work.pending, Outcome.SUPERSEDED)
 
     def over(self) -> None:
-        """The store has all of it."""
+        """The store has all of it, or nobody waits for what it doesn't have."""
         self.stop()
+        works, self._closing = self._closing, {}
+        for work in works.values():
+            work.end(work.pending, None)
         self._roster = ()
         self._ledger = None
         self._owed.clear()
@@ -263,7 +283,8 @@ class Gate:
         self._end(work, Outcome.COMMITTED)
 
     def _end(self, work: _Work, outcome: Outcome) -> None:
-        if self._works.pop(work.claim.op_id, None) is not None:
+        op_id = work.claim.op_id
+        if (self._works.pop(op_id, None) or self._closing.pop(op_id, None)) is not None:
             work.end(work.pending, outcome)
 
     def _home_answered(self, sender: str, answer: ClaimAnswer) -> None:

@@ -77,11 +77,13 @@ class Ledger:
         self.rows[claim.chain] = Row(newest, tuple(sorted(gone)))
         return True
 
-    def answered(self, claim: Claim) -> None:
-        """`claim` is answered for here: the store is to have it."""
+    def answered(self, claim: Claim) -> bool:
+        """`claim` is answered for here: the store is to have it. False: its chain went on."""
         row = self.rows.get(claim.chain)
-        if row is not None and row.claim.spi == claim.spi:
-            self.unwritten[claim.chain] = None
+        if row is None or row.claim.spi != claim.spi:
+            return False
+        self.unwritten[claim.chain] = None
+        return True
 
     def committed(self, chain: bytes, generation: int, spi: bytes) -> bool:
         """The store has carried out an operation of this member; whether it may be answered: not
