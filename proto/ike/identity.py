@@ -1,13 +1,15 @@
 """Identities as people write them: `kind:text` (RFC 7296 3.5).
 
 Rules: one spelling per identity, for logs, policy and the files of pre-shared keys; what a peer
-sent is shown as hex where it isn't printable.
+sent is shown as hex where it isn't printable, or isn't a distinguished name (`proto.ike.dn`).
 """
 
 import ipaddress
 import re
 
+from proto.ike.dn import decode_name, format_name, parse_name
 from proto.ike.enums import IdType
+from proto.ike.errors import WireError
 
 Identity = tuple[int, bytes]
 """ID type (RFC 7296 3.5) and identification data."""
@@ -17,6 +19,7 @@ ID_TYPES: dict[str, int] = {
     "fqdn": IdType.ID_FQDN,
     "rfc822": IdType.ID_RFC822_ADDR,
     "ipv6": IdType.ID_IPV6_ADDR,
+    "dn": IdType.ID_DER_ASN1_DN,
     "key_id": IdType.ID_KEY_ID,
 }
 _KINDS = {number: kind for kind, number in ID_TYPES.items()}
@@ -24,7 +27,9 @@ IDENTITY_MAX = 512
 """Octets of an identity that a peer may have. Records and tickets hold it twice, once as text."""
 _PRINTABLE = re.compile(rb"[!-~]+")
 
-RIGHT_IDENTITY = "fqdn:NAME, rfc822:USER@DOMAIN, ipv4:ADDRESS, ipv6:ADDRESS or key_id:TEXT"
+RIGHT_IDENTITY = (
+    "fqdn:NAME, rfc822:USER@DOMAIN, ipv4:ADDRESS, ipv6:ADDRESS, dn:CN=NAME,O=NAME or key_id:TEXT"
+)
 
 
 def parse_identity(text: str) -> Identity:
@@ -41,6 +46,11 @@ def parse_identity(text: str) -> Identity:
     if kind == "key_id":
         is_hex = re.fullmatch(r"0x(?:[0-9a-fA-F]{2})+", rest)
         return ID_TYPES[kind], bytes.fromhex(rest[2:]) if is_hex else rest.encode()
+    if kind == "dn":
+        try:
+            return ID_TYPES[kind], parse_name(rest)
+        except ValueError:
+            raise ValueError(RIGHT_IDENTITY) from None
     if not re.fullmatch(r"[!-~]+", rest) or (kind == "rfc822") != ("@" in rest):
         raise ValueError(RIGHT_IDENTITY)
     return ID_TYPES[kind], rest.encode()
@@ -52,5 +62,10 @@ def format_identity(identity: Identity) -> str:
     kind = _KINDS.get(id_type, f"type{int(id_type)}")
     if (kind, len(data)) in (("ipv4", 4), ("ipv6", 16)):
         return f"{kind}:{ipaddress.ip_address(data)}"
+    if kind == "dn":
+        try:
+            return f"{kind}:{format_name(decode_name(data))}"
+        except WireError:
+            return f"{kind}:0x{data.hex()}"
     printable = _PRINTABLE.fullmatch(data) and not data.startswith(b"0x")
     return f"{kind}:{data.decode() if printable else '0x' + data.hex()}"

@@ -7,7 +7,7 @@ something.
 import hashlib
 from pathlib import Path
 
-from tests.fuzz import endpoint, members, sealed, wire
+from tests.fuzz import endpoint, members, sealed, trust, wire
 from tests.fuzz.target import Target
 
 HERE = Path(__file__).parent
@@ -17,7 +17,13 @@ SEEDS_MAX = 16
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (*wire.TARGETS, *sealed.TARGETS, *members.TARGETS, *endpoint.TARGETS)
+    for target in (
+        *wire.TARGETS,
+        *trust.TARGETS,
+        *sealed.TARGETS,
+        *members.TARGETS,
+        *endpoint.TARGETS,
+    )
 }
 
 

@@ -443,7 +443,8 @@ def test_what_is_no_identity(text: str) -> None:
 
 def test_an_identity_from_a_peer_can_always_be_shown() -> None:
     assert format_identity((2, b"\x00\n")) == "fqdn:0x000a"
-    assert format_identity((9, b"der")) == "type9:der"
+    assert format_identity((8, b"rng")) == "type8:rng"
+    assert format_identity((9, b"der")) == "dn:0x646572"
     assert format_identity((1, b"abc")) == "ipv4:abc"
     assert format_identity((11, b"0x41")) == "key_id:0x30783431"
 
