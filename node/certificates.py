@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from cluster.identity import MEMBER, OPERATOR, Identity, parse_uri
-from node.config import GatewayConfig, MemberConfig, OperatorConfig, StoreConfig
+from node.sections import GatewayConfig, MemberConfig, OperatorConfig, StoreConfig
 from node.toml_strict import Problems
 from proto.ike.signature import key_problem
 

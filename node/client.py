@@ -11,7 +11,6 @@ from collections.abc import Callable
 import structlog
 
 from cluster.seams import Clock, Rng
-from node.config import ClientConfig, ClientSection
 from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks, parse_address
@@ -20,6 +19,7 @@ from node.key_log import lane_class
 from node.lane import Lane, NoCommits
 from node.observe import EventLog
 from node.seams import OsClock, OsRng
+from node.sections import ClientConfig, ClientSection
 from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
 from node.shell import Shell
 from node.spis import ClientSpis

@@ -17,7 +17,8 @@ from cluster.schedule import Schedule, ScheduleHooks, seals_for_s
 from cluster.seams import Clock, Rng, Spawn
 from cluster.store import Store
 from cluster.vault import Keks
-from node.config import GatewayConfig, ring_policy
+from node.config import ring_policy
+from node.sections import GatewayConfig
 
 
 class KeySeams(msgspec.Struct, frozen=True):

@@ -22,7 +22,6 @@ from cluster.store_etcd3 import Etcd3Files, Etcd3Store
 from cluster.store_memory import MemoryStore
 from cluster.vault import Keks
 from node.collector import settle_collector
-from node.config import GatewayConfig, StoreConfig
 from node.data_dir import DataDir
 from node.errands import Errands
 from node.identity import parse_address
@@ -31,6 +30,7 @@ from node.kernel import NullKernel
 from node.metrics import MetricsServer
 from node.rpc import NoLink, RpcServer
 from node.seams import OsClock, OsRng
+from node.sections import GatewayConfig, StoreConfig
 from node.supervisor import Supervisor
 from node.threads import COMPUTING_THREADS, OsThreads
 from node.udp import Receiver, Sockets, UdpSockets

@@ -21,7 +21,7 @@ from cluster.seams import Spawn
 from node.admin import AdminService, add_admin
 from node.admin_client import load_credentials
 from node.admin_view import NodeView
-from node.config import GatewayConfig
+from node.sections import GatewayConfig
 from proto.secret import Secret
 
 if TYPE_CHECKING:

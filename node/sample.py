@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from cluster.seams import Rng
-from node.config import NAME, RIGHT_NAME
 from node.pki import Authority, Issued
+from node.sections import NAME, RIGHT_NAME
 
 GATEWAYS_MAX = 16
 PORTS_PER_CLUSTER = 100

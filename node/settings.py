@@ -4,7 +4,8 @@ Rules: pure functions; a value that a file may hold has been checked by `node.co
 """
 
 from cluster.member import MemberSettings
-from node.config import GatewayConfig, IkeConfig, keep_alive_timeout_s
+from node.config import keep_alive_timeout_s
+from node.sections import GatewayConfig, IkeConfig
 from proto.ike.auth import ResumeForm
 from proto.ike.core import Settings
 from proto.ike.enums import PayloadType

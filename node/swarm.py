@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from node.client import Client, LocalSocket, local_host, peer_with
-from node.config import ClientSection
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.observe import EventLog
 from node.seams import OsClock, OsRng
+from node.sections import ClientSection
 from node.session import MemoryTicket, SessionSettings
 from node.supervisor import Supervisor
 from proto.ike.core import Peer

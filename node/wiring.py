@@ -33,7 +33,6 @@ from cluster.store import Store
 from cluster.vault import Keks
 from node.adoption import Adopter
 from node.audit import Audit
-from node.config import GatewayConfig
 from node.counters import EndpointCounters
 from node.credentials import PskTable
 from node.errands import Errands
@@ -49,6 +48,7 @@ from node.observe import EventLog, SparseLog
 from node.outage import Standby
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
+from node.sections import GatewayConfig
 from node.settings import endpoint_settings, member_settings
 from node.spis import ShardSpis
 from node.store_way import StoreWay, WaySeams

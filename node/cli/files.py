@@ -7,16 +7,11 @@ from cluster.drill.plan import decode_drill
 from node.certificates import gateway_problems, operator_problems
 from node.cli.failure import ExitCode, Failed
 from node.cli.output import Output, print_json
-from node.config import (
-    GatewayConfig,
-    OperatorConfig,
-    load_client,
-    load_gateway,
-    load_operator,
-)
+from node.config import load_client, load_gateway, load_operator
 from node.identity import load_psks
 from node.sample import InitError, Ports, Sample, ports_from, write_sample
 from node.seams import OsClock, OsRng
+from node.sections import GatewayConfig, OperatorConfig
 from node.toml_strict import ConfigError, read_file, read_toml
 
 KINDS = {

@@ -11,8 +11,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 from cluster.errors import ClusterError
 from node.cli.failure import ExitCode, Failed
 from node.cli.files import gateway_config
-from node.config import LogConfig, load_client
+from node.config import load_client
 from node.observe import configure_logging
+from node.sections import LogConfig
 from node.toml_strict import ConfigError
 
 

@@ -18,7 +18,11 @@ from cluster.failsafe.outage import MemoryBook
 from cluster.rewind import Memory
 from cluster.vault import Kek, Keks
 from node.client import Client, peer_of, session_settings
-from node.config import (
+from node.credentials import PskTable
+from node.errands import Errands
+from node.identity import load_psks, parse_address
+from node.kernel import NullKernel
+from node.sections import (
     ClientSection,
     ClusterConfig,
     EventsConfig,
@@ -27,10 +31,6 @@ from node.config import (
     MemberConfig,
     StoreConfig,
 )
-from node.credentials import PskTable
-from node.errands import Errands
-from node.identity import load_psks, parse_address
-from node.kernel import NullKernel
 from node.session import MemoryTicket
 from node.supervisor import Supervisor
 from node.udp import Receiver, Sockets

@@ -9,7 +9,8 @@ import random
 
 from cluster.drill.plan import Scalar, Sections
 from cluster.schedule import check_policy
-from node.config import IkeConfig, KeysConfig, ring_policy
+from node.config import ring_policy
+from node.sections import IkeConfig, KeysConfig
 from tests.sim.world import Size
 
 TICKETS: tuple[Scalar, ...] = ("auto", "by-value", "by-reference")

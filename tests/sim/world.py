@@ -13,7 +13,7 @@ import msgspec
 from cluster.drill.plan import Sections
 from cluster.layout import Keys
 from cluster.store_memory import MemoryStore
-from node.config import ClientSection, GatewayConfig
+from node.sections import ClientSection, GatewayConfig
 from proto.ike.effects import Address
 from tests.sim.checkers import TicketChecker, WireChecker
 from tests.sim.findings import Findings

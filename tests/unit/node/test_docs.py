@@ -8,8 +8,8 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from node.config import ClientConfig, GatewayConfig, OperatorFile
 from node.metrics import Metrics, MetricsServer
+from node.sections import ClientConfig, GatewayConfig, OperatorFile
 from node.toml_strict import show
 from proto.ike.errors import TicketReason
 

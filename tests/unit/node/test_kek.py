@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from cluster.vault import Kek
-from node.config import ClusterConfig
 from node.kek import CREDENTIALS, check_keks, read_keks
+from node.sections import ClusterConfig
 from node.toml_strict import ConfigError, Problems
 from proto.secret import Secret
 
