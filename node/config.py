@@ -7,6 +7,7 @@ is one. (What may be set: `node.sections`.)
 
 import importlib.util
 import ipaddress
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,13 +15,14 @@ import msgspec
 from cluster.keyring import RingPolicy
 from cluster.member import usable_s
 from cluster.schedule import check_policy
-from node.identity import load_psks, parse_address
+from node.identity import load_psks, normal_pattern, parse_address
 from node.kek import check_keks
 from node.sections import (
     SHARDS_MAX,
     ClientConfig,
     ClientSection,
     ClusterConfig,
+    ConnectionConfig,
     GatewayConfig,
     IkeConfig,
     KeysConfig,
@@ -35,6 +37,7 @@ from proto.ike.suite import parse_child, parse_suite
 
 TICKET_LIFETIME_S_MAX = 604_800
 """Seven days, as in TLS 1.3 (RFC 8446 4.6.1): a stolen ticket's session must end some day."""
+CONNECTIONS_MAX = 256
 DRIFT = 0.01
 MARGIN_S = 0.5
 """What a lease's deadline leaves for clocks that differ and for scheduling (`cluster.member`)."""
@@ -54,6 +57,7 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     _check_store(config.store, problems)
     _check_member(config, problems)
     _check_ike(config.ike, problems)
+    _check_connections(config.connection, problems)
     _check_keys(config, problems)
     _check_address("metrics.listen", config.metrics.listen, problems, optional=True)
     problems.settle()
@@ -180,6 +184,24 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)
 
 
+def _check_connections(connections: tuple[ConnectionConfig, ...], problems: Problems) -> None:
+    if len(connections) > CONNECTIONS_MAX:
+        given = f"{len(connections)} tables"
+        problems.add("connection", given, f"at most {CONNECTIONS_MAX} [[connection]]")
+    names: set[str] = set()
+    for number, connection in enumerate(connections, 1):
+        where = f"connection[{number}]"
+        if connection.name in names:
+            problems.add(f"{where}.name", show(connection.name), "a name once")
+        names.add(connection.name)
+        for pattern in connection.identity:
+            if pattern != "*":
+                _check(f"{where}.identity", pattern, normal_pattern, problems)
+        if connection.local_identity:
+            _check_identity(f"{where}.local_identity", connection.local_identity, problems)
+        _check_traffic(where, connection, problems)
+
+
 def _check_keys(config: GatewayConfig, problems: Problems) -> None:
     """RFC 5723 6.2: what opens a ticket outlives it."""
     ike, keys = config.ike, config.keys
@@ -216,7 +238,9 @@ def _check_proposals(where: str, section: IkeConfig | ClientSection, problems: P
                 problems.add(f"{where}.{key}", show(text), right)
 
 
-def _check_traffic(where: str, section: IkeConfig | ClientSection, problems: Problems) -> None:
+def _check_traffic(
+    where: str, section: IkeConfig | ClientSection | ConnectionConfig, problems: Problems
+) -> None:
     for key in ("local_ts", "remote_ts"):
         for prefix in getattr(section, key):
             try:
@@ -234,19 +258,20 @@ def _check_loads(key: str, psk_file: str, problems: Problems) -> None:
 
 
 def _check_identity(key: str, text: str, problems: Problems) -> None:
+    _check(key, text, parse_identity, problems)
+
+
+def _check(key: str, text: str, parse: Callable[[str], object], problems: Problems) -> None:
+    """`parse` raises ValueError saying what would be right."""
     try:
-        parse_identity(text)
+        parse(text)
     except ValueError as error:
         problems.add(key, show(text), str(error))
 
 
 def _check_address(key: str, text: str, problems: Problems, *, optional: bool = False) -> None:
-    if optional and not text:
-        return
-    try:
-        parse_address(text)
-    except ValueError as error:
-        problems.add(key, show(text), str(error))
+    if text or not optional:
+        _check(key, text, parse_address, problems)
 
 
 def _check_certificates(

@@ -4,7 +4,6 @@ Rules: a pattern of identities (`proto.ike.identity`) may hold `*` in place of a
 material leaves this file only as `Secret`.
 """
 
-import fnmatch
 import ipaddress
 import re
 from pathlib import Path
@@ -21,6 +20,7 @@ from node.toml_strict import (
     read_toml,
     show,
 )
+from proto.ike.connection import is_like
 from proto.ike.identity import ID_TYPES, RIGHT_IDENTITY, format_identity, parse_identity
 from proto.secret import Secret
 
@@ -86,7 +86,7 @@ def load_psks(path: str) -> PskTable:
 def _one_psk(entry: _Psk, where: str, problems: Problems, found: list[tuple[str, Secret]]) -> None:
     pattern = ""
     try:
-        pattern = _normal(entry.identity)
+        pattern = normal_pattern(entry.identity)
     except ValueError:
         problems.add(f"{where}.identity", show(entry.identity), RIGHT_IDENTITY)
     if bool(entry.secret) == bool(entry.secret_hex):
@@ -101,8 +101,10 @@ def _one_psk(entry: _Psk, where: str, problems: Problems, found: list[tuple[str,
     found.append((pattern, Secret(octets)))
 
 
-def _normal(text: str) -> str:
-    """A pattern as it is; an identity as `format_identity` spells what a peer sends."""
+def normal_pattern(text: str) -> str:
+    """A pattern as it is; an identity as `format_identity` spells what a peer sends. Raises
+    ValueError saying what would be right.
+    """
     if "*" not in text:
         return format_identity(parse_identity(text))
     kind, _, rest = text.partition(":")
@@ -120,13 +122,9 @@ def find_psk(psks: PskTable, identity: str) -> Secret | None:
         if pattern == identity:
             return secret
     for pattern, secret in psks:
-        if "*" in pattern and fnmatch.fnmatchcase(identity, _only_stars(pattern)):
+        if "*" in pattern and is_like(identity, pattern):
             return secret
     return None
-
-
-def _only_stars(pattern: str) -> str:
-    return re.sub(r"([?\[])", r"[\1]", pattern)
 
 
 def load_kek(path: str) -> Secret:

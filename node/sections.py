@@ -44,6 +44,14 @@ Prefixes = Annotated[
     tuple[str, ...], Meta(min_length=1, description='a list of networks such as ["10.0.0.0/8"]')
 ]
 
+OptionalPrefixes = Annotated[
+    tuple[str, ...], Meta(description='a list of networks such as ["10.0.0.0/8"], or []')
+]
+LocalAuth = Annotated[Literal["psk"], Meta(description='"psk"')]
+RemoteAuth = Annotated[
+    tuple[Literal["psk"], ...],
+    Meta(min_length=1, max_length=1, description='["psk"]'),
+]
 Command = Annotated[
     tuple[str, ...], Meta(description='a program with its arguments, such as ["/bin/kek", "-x"]')
 ]
@@ -144,6 +152,27 @@ class IkeConfig(msgspec.Struct, frozen=True):
     ] = 1000
 
 
+class ConnectionConfig(msgspec.Struct, frozen=True):
+    """One kind of peer: whom it is for, what is proven, and what it gets. What is left out is as in
+    `[ike]`.
+    """
+
+    name: Name
+    identity: Annotated[
+        tuple[str, ...],
+        Meta(min_length=1, description='a list of identities, such as ["rfc822:*@example.com"]'),
+    ]
+    local_identity: Text = ""
+    local_auth: LocalAuth = "psk"
+    remote_auth: RemoteAuth = ("psk",)
+    resume_auth: Annotated[
+        Literal["", "both", "rfc", "first-message"],
+        Meta(description='"both", "rfc" or "first-message"'),
+    ] = ""
+    local_ts: OptionalPrefixes = ()
+    remote_ts: OptionalPrefixes = ()
+
+
 class KeysConfig(msgspec.Struct, frozen=True):
     """How the ring's keys are replaced; the same in every gateway's file."""
 
@@ -193,6 +222,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     log: LogConfig = LogConfig()
     events: EventsConfig = EventsConfig()
     keys: KeysConfig = KeysConfig()
+    connection: tuple[ConnectionConfig, ...] = ()
 
 
 class ClientSection(msgspec.Struct, frozen=True):

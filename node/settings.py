@@ -3,10 +3,14 @@
 Rules: pure functions; a value that a file may hold has been checked by `node.config`.
 """
 
+import msgspec
+
 from cluster.member import MemberSettings
 from node.config import keep_alive_timeout_s
-from node.sections import GatewayConfig, IkeConfig
+from node.identity import normal_pattern
+from node.sections import ConnectionConfig, GatewayConfig, IkeConfig
 from proto.ike.auth import ResumeForm
+from proto.ike.connection import ANYBODY, BOTH_FORMS, DEFAULT, Connection, Method
 from proto.ike.core import Settings
 from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
@@ -15,21 +19,25 @@ from proto.ike.selectors import parse_selector
 from proto.ike.suite import parse_child, parse_suite
 from proto.ike.ticket import TicketForm
 
+FORMS = {
+    "both": BOTH_FORMS,
+    "rfc": (ResumeForm.RFC,),
+    "first-message": (ResumeForm.FIRST_MESSAGE,),
+}
 
-def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
+
+def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
     """The core's settings from the configuration file."""
-    forms = {
-        "both": (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE),
-        "rfc": (ResumeForm.RFC,),
-        "first-message": (ResumeForm.FIRST_MESSAGE,),
-    }
+    ike = config.ike
+    everybody = _connection(DEFAULT, ANYBODY, ike.identity, ike)
     return Settings(
-        local_id=IdPayload(PayloadType.IDr, *parse_identity(ike.identity)),
-        realm=cluster.encode(),
+        local_id=everybody.local_id,
+        realm=config.cluster.name.encode(),
         suites=tuple(parse_suite(text) for text in ike.proposals),
         child_suites=tuple(parse_child(text) for text in ike.child_proposals),
-        local_ts=tuple(parse_selector(text) for text in ike.local_ts),
-        remote_ts=tuple(parse_selector(text) for text in ike.remote_ts),
+        local_ts=everybody.local_ts,
+        remote_ts=everybody.remote_ts,
+        connections=(*[_of_table(table, ike) for table in config.connection], everybody),
         ike_sa_lifetime_s=ike.ike_sa_lifetime_s,
         ike_rekey_s=ike.ike_rekey_s,
         child_rekey_s=ike.child_rekey_s,
@@ -38,11 +46,38 @@ def endpoint_settings(cluster: str, ike: IkeConfig, epoch: int) -> Settings:
         half_open_max=ike.half_open_max,
         half_open_timeout_s=ike.half_open_timeout_s,
         cookie_threshold=ike.cookie_threshold,
-        resume_forms=forms[ike.resume_auth],
+        resume_forms=everybody.resume_forms,
         revoke_on_delete=ike.revoke_on_delete,
         ticket_form=TicketForm(ike.tickets),
         ticket_octets_max=ike.ticket_octets_max,
         epoch=epoch,
+    )
+
+
+def _of_table(table: ConnectionConfig, ike: IkeConfig) -> Connection:
+    """A [[connection]] table; what it leaves out is as in [ike]."""
+    merged = msgspec.structs.replace(
+        ike,
+        resume_auth=table.resume_auth or ike.resume_auth,
+        local_ts=table.local_ts or ike.local_ts,
+        remote_ts=table.remote_ts or ike.remote_ts,
+    )
+    patterns = tuple(p if p == "*" else normal_pattern(p) for p in table.identity)
+    made = _connection(table.name, patterns, table.local_identity or ike.identity, merged)
+    remote = tuple(Method(text) for text in table.remote_auth)
+    return msgspec.structs.replace(made, local_auth=Method(table.local_auth), remote_auth=remote)
+
+
+def _connection(
+    name: str, identities: tuple[str, ...], local_identity: str, ike: IkeConfig
+) -> Connection:
+    return Connection(
+        name,
+        IdPayload(PayloadType.IDr, *parse_identity(local_identity)),
+        local_ts=tuple(parse_selector(text) for text in ike.local_ts),
+        remote_ts=tuple(parse_selector(text) for text in ike.remote_ts),
+        identities=identities,
+        resume_forms=FORMS[ike.resume_auth],
     )
 
 

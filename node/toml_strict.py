@@ -2,7 +2,8 @@
 
 Rules: a problem reads `file: key: given → what would be right`. All problems of a file are found in
 one go. What would be right is the `description` of the field's type; a field whose type is marked
-`extra={"path": True}` is made absolute, relative to the folder of the file.
+`extra={"path": True}` is made absolute, relative to the folder of the file. A field that is a tuple
+of structs is an array of tables, whose rows are counted from 1.
 """
 
 import difflib
@@ -127,6 +128,12 @@ def _value(hint: object, given: object, problems: Problems, key: str) -> object:
             problems.add(key, show(given), f"a table, [{key}]")
             return None
         return convert(hint, given, problems, key + ".")
+    row = _table_of(hint)
+    if row is not None:
+        if not isinstance(given, list):
+            problems.add(key, show(given), f"tables, [[{key}]]")
+            return None
+        return tuple([_value(row, one, problems, f"{key}[{n}]") for n, one in enumerate(given, 1)])
     try:
         value: object = msgspec.convert(given, typing.cast(type[object], hint), strict=True)
     except msgspec.ValidationError:
@@ -136,6 +143,14 @@ def _value(hint: object, given: object, problems: Problems, key: str) -> object:
     if meta is not None and (meta.extra or {}).get("path") and isinstance(value, str) and value:
         return os.path.normpath(problems.path.parent.absolute() / value)
     return value
+
+
+def _table_of(hint: object) -> type[msgspec.Struct] | None:
+    """The struct of each table in an array of tables; None: the hint is something else."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) is tuple else ()
+    if kinds and isinstance(kinds[0], type) and issubclass(kinds[0], msgspec.Struct):
+        return kinds[0]
+    return None
 
 
 def _unknown(key: str, name: str, known: list[str], problems: Problems) -> None:

@@ -169,9 +169,7 @@ class Node:
                 shards=self.config.cluster.shards, the_clusters=self.state.state.shards,
             )  # fmt: skip
         self.codec = SpiCodec(spi_key, self.state.state.shards)
-        self._core_settings = endpoint_settings(
-            self.config.cluster.name, self.config.ike, self.state.state.epoch
-        )
+        self._core_settings = endpoint_settings(self.config, self.state.state.epoch)
         self.refusals = ClusterRefusals(self, spi_key, self._core_settings)
         await self._patiently(self.refusals.rules.refresh)
         self._build_cluster()

@@ -102,6 +102,7 @@ def core_of(record: Record) -> SaCore:
         idi=IdPayload(PayloadType.IDi, record.idi_type, record.idi),
         idr=IdPayload(PayloadType.IDr, record.idr_type, record.idr),
         identity=record.identity,
+        connection=record.connection,
         auth_method=record.auth_method,
         chain=record.chain,
         generation=record.generation,

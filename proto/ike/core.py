@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from proto.ike.auth import ResumeForm
+from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections
 from proto.ike.cookie import CookieSecrets
 from proto.ike.dh import KeyExchange
 from proto.ike.effects import KernelOp, Now, Path, PersistKind
@@ -168,6 +169,8 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     children: tuple[Child, ...] = ()
     client: bool = False
     """Did we begin the session? An IKE rekey may make either end the original initiator."""
+    connection: str = DEFAULT
+    """The name of the connection that admitted the peer (`proto.ike.connection`)."""
     asking: Asking | None = None
     """Our outstanding request, where it is for more than a sign of life."""
 
@@ -260,7 +263,7 @@ class Settings(msgspec.Struct, frozen=True):
     """What an endpoint is configured with; every limit and period has its unit in its name."""
 
     local_id: IdPayload
-    """The cluster's one identity, of kind IDr."""
+    """The cluster's identity, of kind IDr, where a connection has no other."""
     realm: bytes
     """Bound into every ticket: the cluster's name."""
     suites: tuple[Suite, ...]
@@ -286,12 +289,28 @@ class Settings(msgspec.Struct, frozen=True):
     """The same for a Child SA."""
     child_pfs: bool = True
     """A Child SA that we ask for has a key exchange of its own, where the peer agrees."""
-    resume_forms: tuple[ResumeForm, ...] = (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE)
+    resume_forms: tuple[ResumeForm, ...] = BOTH_FORMS
+    connections: tuple[Connection, ...] = ()
+    """In the order in which they are tried; none: one for everybody, made of the above."""
     revoke_on_delete: bool = False
     slow_groups: tuple[int, ...] = (KeMethod.MODP_2048,)
     """Key exchange methods that are computed by errand, and only after a cookie."""
     epoch: int = 0
     retransmit: RetransmitPolicy = RetransmitPolicy()
+
+
+def connections_of(settings: Settings) -> Connections:
+    """Those that there are, or the one for everybody."""
+    if settings.connections:
+        return Connections(settings.connections)
+    everybody = Connection(
+        DEFAULT,
+        settings.local_id,
+        settings.local_ts,
+        settings.remote_ts,
+        resume_forms=settings.resume_forms,
+    )
+    return Connections((everybody,))
 
 
 class Context(msgspec.Struct, gc=False):
@@ -305,6 +324,7 @@ class Context(msgspec.Struct, gc=False):
     spis: SpiSpace
     tickets: TicketKeys
     cookies: CookieSecrets
+    connections: Connections
     raw: bytes = b""
     """The datagram as it came."""
     refusals: Refusals = NO_REFUSALS
@@ -312,6 +332,16 @@ class Context(msgspec.Struct, gc=False):
     """What the errands of this message came to, in order."""
     left: tuple[Result, ...] = ()
     """Those of them that the handler hasn't asked for yet, this time."""
+
+    def connection_of(self, core: SaCore) -> Connection:
+        """What holds for an established SA. Raises PeerError TEMPORARY_FAILURE when its connection
+        isn't configured here (any more): that of another member may be.
+        """
+        connection = self.connections.named(core.connection)
+        if connection is None:
+            why = f"no connection {core.connection!r} is configured here"
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, why=why)
+        return connection
 
     def need(self, errand: Errand, kind: type[R]) -> R:
         """What comes of `errand`. Raises Needed until it is there, PeerError TEMPORARY_FAILURE

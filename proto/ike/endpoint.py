@@ -25,6 +25,7 @@ from proto.ike.core import (
     Step,
     Want,
     Work,
+    connections_of,
 )
 from proto.ike.effects import Datagram, Now, Outcome, Path, Progress, Settlement, ignored
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
@@ -64,7 +65,8 @@ class Endpoint:
         cookies: CookieSecrets,
         refusals: Refusals = NO_REFUSALS,
     ) -> None:
-        self.settings = settings
+        self._settings = settings
+        self._connections = connections_of(settings)
         self.tickets = tickets
         self.cookies = cookies
         self.refusals = refusals
@@ -75,6 +77,16 @@ class Endpoint:
         self._half_open = HalfOpen()
         self._heap: list[tuple[float, bytes]] = []
         self._armed: dict[bytes, float] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """What it is configured with."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connections = connections_of(settings)
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -332,8 +344,8 @@ class Endpoint:
 
     def _context(self, path: Path, now: Now, raw: bytes = b"") -> Context:
         return Context(
-            now, path, self._rng, self.settings, self._credentials, self._spis,
-            self.tickets, self.cookies, raw, self.refusals,
+            now, path, self._rng, self._settings, self._credentials, self._spis,
+            self.tickets, self.cookies, self._connections, raw, self.refusals,
         )  # fmt: skip
 
     def _on_sa(

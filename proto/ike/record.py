@@ -8,6 +8,7 @@ request.
 
 import msgspec
 
+from proto.ike.connection import DEFAULT
 from proto.ike.core import Child, SaCore
 from proto.ike.effects import Address, Path
 from proto.ike.errors import Misuse, WireError
@@ -68,6 +69,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Are we the original initiator, by a rekey that we began? Then our SPI is `spi_i`."""
     former: bytes = b""
     """The record of the SA that was rekeyed into this one: its peer may want the answer again."""
+    connection: str = DEFAULT
+    """The name of the connection that admitted the peer."""
 
     @property
     def spi(self) -> bytes:
@@ -128,6 +131,7 @@ def encode(
             last_reply,
             core.initiator,
             former,
+            core.connection,
         )
     )
 

@@ -13,6 +13,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from proto.ike.connection import DEFAULT
 from proto.ike.errors import TicketReason, TicketRejected
 from proto.ike.seams import Rng
 from proto.ike.wire import UNREADABLE
@@ -109,6 +110,8 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     sk_d: bytes
     flags: int = 0
     """`BY_REFERENCE`, or nothing."""
+    connection: str = DEFAULT
+    """The name of the connection that admitted the peer: what policy is looked up by."""
 
     def __repr__(self) -> str:
         return f"<TicketBody {self.id.hex()} chain {self.chain.hex()}/{self.generation}>"

@@ -93,11 +93,11 @@ def test_a_forged_refusal_does_not_stop_a_handshake_that_goes_on() -> None:
         (replace(PEER, local_id=BOB_ID), "no shared key"),
         (
             replace(PEER, remote_id=IdPayload(PayloadType.IDr, IdType.ID_FQDN, b"other.example")),
-            "asked for",
+            "asks for",
         ),
         (
             replace(PEER, remote_id=IdPayload(PayloadType.IDr, IdType.ID_KEY_ID, GATEWAY_ID.data)),
-            "asked for",
+            "asks for",
         ),
     ],
     ids=["wrong-psk", "unknown-identity", "wrong-idr", "idr-of-another-type"],

@@ -34,8 +34,9 @@ def respond_child(
     choice = select_child(offer, ctx.settings.child_suites)
     if choice is None:
         return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
-    remote = selectors.narrow(ts_i.selectors, ctx.settings.remote_ts)
-    local = selectors.narrow(ts_r.selectors, ctx.settings.local_ts)
+    connection = ctx.connection_of(core)
+    remote = selectors.narrow(ts_i.selectors, connection.remote_ts)
+    local = selectors.narrow(ts_r.selectors, connection.local_ts)
     if not remote or not local:
         return None, (NotifyPayload(NotifyType.TS_UNACCEPTABLE),)
     spi_in = ctx.spis.esp_spi(core.spi)

@@ -89,8 +89,9 @@ def _choose(
         exchange = make_key(choice.group, ctx)
         shared, public = agree(exchange, ke.data, ctx), exchange.public
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
-    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, settings.remote_ts)
-    local = () if ts_r is None else selectors.narrow(ts_r.selectors, settings.local_ts)
+    connection = ctx.connection_of(core)
+    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, connection.remote_ts)
+    local = () if ts_r is None else selectors.narrow(ts_r.selectors, connection.local_ts)
     if not remote or not local:
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="no selectors in common")
     spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
@@ -105,17 +106,17 @@ def _choose(
 
 def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]] | None:
     """[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed is gone or replaced, or
-    there is no SPI left for another. Raises Needed.
+    there is no SPI left for another, or nothing that we would ask for. Raises Needed.
     """
     former = _child(core, want.child)
     if want.work is Work.REKEY_CHILD and (former is None or former.rekeyed):
         return None
     try:
         spi, nonce = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
+        local, remote = _wanted(core, former, ctx)
     except PeerError:
         return None
     groups = _groups(core, want, ctx)
-    local, remote = _wanted(former, ctx)
     head: tuple[Payload, ...] = ()
     if former is not None:
         head = (NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, former.spi_in),)
@@ -181,7 +182,7 @@ def _accept(
             raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="KE of another group")
         shared = agree(asking.exchange, ke.data, ctx)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
-    offered_local, offered_remote = _wanted(former, ctx)
+    offered_local, offered_remote = _wanted(core, former, ctx)
     local = () if ts_i is None else selectors.narrow(ts_i.selectors, offered_local)
     remote = () if ts_r is None else selectors.narrow(ts_r.selectors, offered_remote)
     if ts_i is None or ts_r is None or (local, remote) != (ts_i.selectors, ts_r.selectors):
@@ -243,11 +244,14 @@ def _suites(former: Child | None, ctx: Context) -> tuple[ChildSuite, ...]:
     return (former.suite, *[other for other in suites if other != former.suite])
 
 
-def _wanted(former: Child | None, ctx: Context) -> tuple[Selectors, Selectors]:
-    """Local and remote selectors to ask for: a rekey keeps what there was (RFC 7296 2.9.2)."""
+def _wanted(core: SaCore, former: Child | None, ctx: Context) -> tuple[Selectors, Selectors]:
+    """Local and remote selectors to ask for: a rekey keeps what there was (RFC 7296 2.9.2). Raises
+    PeerError.
+    """
     if former is not None:
         return former.local_ts, former.remote_ts
-    return ctx.settings.local_ts, ctx.settings.remote_ts
+    connection = ctx.connection_of(core)
+    return connection.local_ts, connection.remote_ts
 
 
 def _child(core: SaCore, spi_in: bytes) -> Child | None:

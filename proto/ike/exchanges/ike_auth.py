@@ -41,7 +41,12 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     Raises PeerError(AUTHENTICATION_FAILED).
     """
     handshake, suite, keys = _halves(core)
-    idi, proof = _claim(message, ctx.settings.local_id)
+    idi, idr, proof = _claim(message)
+    connection = ctx.connections.choose(idi, idr)
+    if connection is None:
+        asked = "" if idr is None else f" that asks for {text(idr)}"
+        why = f"no connection for {text(idi)}{asked}"
+        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=why)
     psk = ctx.credentials.psk(idi)
     octets = auth.signed_octets(
         handshake.message_1, handshake.nonce_r, suite.prf, keys.pi, idi.body
@@ -50,7 +55,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"no shared key for {text(idi)}")
     if not hmac.compare_digest(proof.data, auth.psk_auth(suite.prf, psk, octets)):
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"wrong shared key: {text(idi)}")
-    idr, wall_s = ctx.settings.local_id, ctx.now.wall_s
+    idr, wall_s = connection.local_id, ctx.now.wall_s
     octets = auth.signed_octets(
         handshake.message_2, handshake.nonce_i, suite.prf, keys.pr, idr.body
     )
@@ -60,6 +65,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         idi=idi,
         idr=idr,
         identity=text(idi),
+        connection=connection.name,
         auth_method=PSK,
         chain=ctx.rng.bytes(CHAIN_OCTETS),
         generation=FIRST_GENERATION,
@@ -83,7 +89,12 @@ def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
     if body is None:
         raise Misuse("a resumption without its ticket")
     idr = IdPayload(_IDR, body.idr_type, body.idr)
-    idi, proof = _claim(message, idr)
+    connection = ctx.connections.named(body.connection)
+    if connection is None:
+        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="the ticket's connection is gone")
+    idi, asked, proof = _claim(message)
+    if asked is not None and (asked.id_type, asked.data) != (body.idr_type, body.idr):
+        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="asked for another IDr than ours")
     if (idi.id_type, idi.data) != (body.idi_type, body.idi):
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IDi isn't the ticket's")
     form = None
@@ -95,7 +106,7 @@ def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
             handshake.message_1,
             handshake.nonce_r,
             idi.body,
-            ctx.settings.resume_forms,
+            connection.resume_forms,
         )
     if form is None:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="AUTH of no accepted form")
@@ -105,6 +116,7 @@ def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
         idi=idi,
         idr=idr,
         identity=body.identity,
+        connection=body.connection,
         auth_method=body.auth_method,
         chain=body.chain,
         generation=body.generation + 1,
@@ -252,17 +264,15 @@ def _halves(core: SaCore) -> tuple[Handshake, Suite, SaKeys]:
     return core.handshake, core.suite, core.keys
 
 
-def _claim(message: Message, local_id: IdPayload) -> tuple[IdPayload, AuthPayload]:
-    """IDi and AUTH of a request; an IDr in it must be ours. A CERT in it is ignored (R34)."""
+def _claim(message: Message) -> tuple[IdPayload, IdPayload | None, AuthPayload]:
+    """IDi, IDr if there is one, and AUTH of a request. A CERT in it is ignored (R34)."""
     idi, idr = message.identity(_IDI), message.identity(_IDR)
     proof = message.find(AuthPayload)
     if idi is None or proof is None:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IKE_AUTH without IDi or AUTH")
     if len(idi.data) > IDENTITY_MAX:
         raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"IDi of {len(idi.data)} octets")
-    if idr is not None and (idr.id_type, idr.data) != (local_id.id_type, local_id.data):
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="asked for another IDr than ours")
-    return idi, proof
+    return idi, idr, proof
 
 
 def _established(core: SaCore, made: Child | None) -> SaCore:

@@ -52,9 +52,12 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
     if isinstance(opened, Reference) and state is None:
         return opened
     body = reference.resolve(opened, state or b"") if isinstance(opened, Reference) else opened
-    if (body.idr_type, body.idr) != (settings.local_id.id_type, settings.local_id.data):
+    connection = ctx.connections.admitting(body.connection, body.idi_type, body.idi)
+    if connection is None:
         raise TicketRejected(TicketReason.POLICY)
-    idi = IdPayload(_IDI, body.idi_type, body.idi)
+    idi, ours = IdPayload(_IDI, body.idi_type, body.idi), connection.local_id
+    if (body.idr_type, body.idr) != (ours.id_type, ours.data):
+        raise TicketRejected(TicketReason.POLICY)
     if ctx.credentials.psk(idi) is None or Suite(*body.suite) not in settings.suites:
         raise TicketRejected(TicketReason.POLICY)
     if ctx.refusals.revoked(body):

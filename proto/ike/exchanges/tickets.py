@@ -84,6 +84,7 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
         auth_method=core.auth_method,
         suite=(suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
         sk_d=keys.d.octets,
+        connection=core.connection,
     )
 
 

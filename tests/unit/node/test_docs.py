@@ -34,7 +34,8 @@ def settings() -> dict[str, msgspec.structs.FieldInfo]:
     """`section.key` → the field of the configuration's structs."""
     found: dict[str, msgspec.structs.FieldInfo] = {}
     for file in (GatewayConfig, ClientConfig, OperatorFile):
-        for section, struct in typing.get_type_hints(file).items():
+        for section, hint in typing.get_type_hints(file).items():
+            struct = typing.get_args(hint)[0] if typing.get_args(hint) else hint
             for field in msgspec.structs.fields(struct):
                 found[f"{section}.{field.name}"] = field
     return found
