@@ -29,6 +29,7 @@ FOUND_BY_FOLDER = (
     "tests/sim/plays/",
     "tests/sim/faults/",
     "tests/interop/plays/",
+    "tests/interop/script_",
 )
 """Files that are run by name, or that a package finds by looking into its own folder."""
 
@@ -41,6 +42,7 @@ MAY_PRINT = (
     "tests/mutants/__main__.py",
     "tests/sim/__main__.py",
     "tests/sim/script_",
+    "tests/interop/script_",
 )
 
 Words = dict[str, str]

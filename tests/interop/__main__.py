@@ -12,10 +12,11 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.interop import play, plays, roots
+from tests.interop import decoders, play, plays, roots
 from tests.interop.play import REGISTERED, Play
 from tests.interop.result import OK, Results
 
@@ -43,6 +44,7 @@ def main() -> int:
         roots.check_machine()
         if INSIDE not in os.environ:
             roots.prepare(say)
+            decoders.bring_scapy()
             etcd = roots.run(sys.executable, str(roots.ROOT / "tools" / "get_etcd.py")).strip()
             os.environ[INSIDE] = etcd
             again = (*NAMESPACES, sys.executable, "-m", "tests.interop", *sys.argv[1:])
@@ -88,11 +90,14 @@ def run(only: str, jobs: int, keep: bool) -> int:
     etcd = Path(os.environ[INSIDE])
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [
-            (folder, pool.submit(play.perform, known, peer, folder, etcd, results))
+            (known, peer, folder, pool.submit(play.perform, known, peer, folder, etcd, results))
             for known, peer, folder in wanted
         ]
-        for folder, done in waiting:
-            done.result()
+        for known, peer, folder, done in waiting:
+            if (error := done.exception()) is not None:
+                traceback.print_exception(error)
+                why = f"{type(error).__name__}: {error}"
+                results.could_not_run(known.part, known.all_rows, play.peer_name(peer), why)
             say(folder.name)
     print(results.matrix())
     results.write(RUNS / "matrix.json")

@@ -64,7 +64,7 @@ class Play(NamedTuple):
     @property
     def last_row(self) -> str:
         """The row of what holds at the end of every play."""
-        return f"{self.name}: keys of Child SAs agree"
+        return f"{self.name}: keys agree; tshark and scapy read us"
 
     @property
     def all_rows(self) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 Rules: what every case has in common is here, so that a case says only what it is about: the network
 (our side 192.0.2.1 and 2001:db8::1, the peer's .100 and ::100), the first programs, and the checks
-that hold whatever was done: keys of Child SAs agree, nothing of ours logged a traceback.
+that hold whatever was done: keys of Child SAs agree, nothing of ours logged a traceback,
+independent decoders read every datagram of ours.
 """
 
 from pathlib import Path
 
+from tests.interop import decoders
 from tests.interop.ours import Client, Cluster, Gateway, Tables
 from tests.interop.roots import TRIXIE, Debian
 from tests.interop.strongswan import FAKED, Charon
@@ -28,6 +30,10 @@ class Stage:
         self.charons: list[Charon] = []
         self.gateways: list[Gateway] = []
         self.clients: list[Client] = []
+        self.captures: list[tuple[Path, tuple[str, ...]]] = []
+        """Each with the addresses that we send from."""
+        self.messages = 0
+        """Of ours, that were read by decoders which aren't."""
         self.left: Net
         self.right: Net
 
@@ -39,7 +45,7 @@ class Stage:
         self.world.address(self.right, f"{THEIR_IP}/24", f"{THEIR_IP6}/64")
         self.left.ip("addr add 10.1.0.1/32 dev lo")
         self.right.ip("addr add 10.2.0.1/32 dev lo")
-        self.world.capture(self.left)
+        self.captures.append((self.world.capture(self.left), (*MEMBERS, OUR_IP6)))
 
     # -- programs -------------------------------------------------------------------------------
 
@@ -79,6 +85,9 @@ class Stage:
         """What holds at the end of every case. Raises CaseFailed."""
         for charon in self.charons:
             self.check_keys(charon.esp_keys())
+        for capture, addresses in self.captures:
+            logs = [program.keys_folder for program in (*self.clients, *self.gateways)]
+            self.messages += decoders.check(capture, logs, addresses)
         for ours in (*self.clients, *self.gateways):
             expect("Traceback" not in ours.running.output, f"a traceback at {ours.name}")
 
