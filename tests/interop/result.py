@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 OK, FAILED, COULD_NOT_RUN = "ok", "FAILED", "COULD NOT RUN"
-NAME_WIDTH = 58
+NAME_WIDTH = 66
 REASON_MAX = 900
 
 

@@ -63,10 +63,12 @@ class Stage:
         self.gateways += made
         return made
 
-    def client(self, *gateways: str, net: Net | None = None, **tables: Tables) -> Client:
+    def client(
+        self, *gateways: str, net: Net | None = None, name: str = "client", **tables: Tables
+    ) -> Client:
         """Our client, started; by default it knows the peer's address alone."""
         at = list(gateways) or [f"{THEIR_IP}:500"]
-        made = Client(self.world, net or self.left, at, tables)
+        made = Client(self.world, net or self.left, at, tables, name)
         self.clients.append(made)
         made.start()
         return made

@@ -6,6 +6,7 @@ repeat from case to case: namespaces of different cases never meet.
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests.interop.roots import Debian
+from tests.interop.roots import BOOKWORM, Debian
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ DEADLINE_S = 20.0
 """Generous: it decides only how long a case that fails takes."""
 START_S = 30.0
 END_S = 5.0
+IS_RESPONSE = ("@th,216,8 & 0x20 == 0x20", "@th,248,8 & 0x20 == 0x20")
+"""IKE's flag of responses, behind a UDP header, on port 4500 behind the non-ESP marker too."""
 
 
 class CaseFailed(Exception):
@@ -161,6 +164,27 @@ class Net:
         """Commands of `ip`, a text each."""
         for line in lines:
             self.run("chroot", str(self._ip.path), "ip", *line.split())
+
+    def cut(self, responses_only: bool = False) -> None:
+        """From now on no IKE arrives here, or no answers do."""
+        wanted = ["", ""] if not responses_only else list(IS_RESPONSE)
+        rules = "".join(
+            f" add rule inet cut in udp dport {port} {which} counter drop;"
+            for port, which in zip((500, 4500), wanted, strict=True)
+        )
+        chain = "add chain inet cut in { type filter hook input priority 0; };"
+        self._nft(f"add table inet cut; flush table inet cut; {chain}{rules}")
+
+    def missed(self) -> int:
+        """How many datagrams didn't arrive since the cut."""
+        return sum(map(int, re.findall(r"packets (\d+)", self._nft("list table inet cut;"))))
+
+    def mend(self) -> None:
+        """IKE arrives again."""
+        self._nft("delete table inet cut;")
+
+    def _nft(self, script: str) -> str:
+        return self.run("chroot", str(BOOKWORM.path), "nft", script)
 
     def close(self) -> None:
         """Let it go: with the last process in it, its interfaces go too."""

@@ -1,0 +1,139 @@
+"""strongSwan and one of ours, in either role, as most plays want them.
+
+Rules: `up` brings one IKE SA and one Child SA up, and `down` ends them from the client's side, so
+that a Delete and its answer show that both are still in step.
+"""
+
+from collections.abc import Mapping
+
+from tests.interop import ours, stage
+from tests.interop.ours import Client, Gateway, Ours, Tables
+from tests.interop.play import CHARON_CLIENT, Trial
+from tests.interop.strongswan import FAKED
+from tests.interop.vici import Value
+from tests.interop.world import CaseFailed, expect, until
+
+CLIENT_ID, GATEWAY_ID = "client.example.com", "gw.example.com"
+IKE, ESP = "aes256gcm16-prfsha256-x25519", "aes256gcm16"
+FAST = "retransmit_timeout = 0.7\nretransmit_base = 1.3"
+"""strongSwan's usual 4 s before it says something again are too long for a case."""
+Settings = Mapping[str, Value]
+
+
+class Pair:
+    """See the module. `name` is charon's of the connection; its child is `<name>-net`."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        part: str,
+        *,
+        settings: str = FAST,
+        esp: str = FAKED,
+        tables: Tables | None = None,
+    ) -> None:
+        """`settings`: of strongswan.conf; `tables`: sections of our side's file. A gateway of ours
+        is started here, a client by `up`.
+        """
+        self.stage = trial.stage
+        self.charon_is_client = part == CHARON_CLIENT
+        self.tables = tables or {}
+        if not hasattr(self.stage, "left"):
+            self.stage.flat()
+        self.charon = self.stage.charon(settings=settings, esp=esp)
+        self.charon.secret("IKE", ours.PSK)
+        self.name = ""
+        self.client: Client | None = None
+        self.gateway: Gateway | None = None
+        if self.charon_is_client:
+            self.gateway = self.stage.gateway(**self.tables)
+
+    @property
+    def ours(self) -> Ours:
+        """Our side. Raises CaseFailed before there is one."""
+        found = self.gateway or self.client
+        if found is None:
+            raise CaseFailed("our client was not started")
+        return found
+
+    def connection(
+        self, name: str = "c", ike: str = IKE, esp: str = ESP, child: Settings | None = None,
+        more: Mapping[str, Settings] | None = None,
+        **settings: Value,
+    ) -> None:  # fmt: skip
+        """Load a connection of charon's; its `settings`, its `child`, `more` children."""
+        self.name = name
+        if self.charon_is_client:
+            me, peer, my_ts, peer_ts = CLIENT_ID, GATEWAY_ID, "10.2.0.0/16", "10.1.0.0/16"
+            addresses: dict[str, Value] = {
+                "local_addrs": [stage.THEIR_IP],
+                "remote_addrs": [stage.OUR_IP],
+            }
+        else:
+            me, peer, my_ts, peer_ts = GATEWAY_ID, CLIENT_ID, "10.1.0.0/16", "10.2.0.0/16"
+            addresses = {"local_addrs": [stage.THEIR_IP, stage.THEIR_IP6], "remote_addrs": ["%any"]}
+        defaults: dict[str, Value] = {
+            **addresses,
+            "version": "2",
+            "proposals": [ike],
+            "mobike": "no",
+            "unique": "never",
+            "rekey_time": "0",
+            "local": {"auth": "psk", "id": me},
+            "remote": {"auth": "psk", "id": peer},
+            "children": {
+                called: {
+                    "local_ts": [my_ts],
+                    "remote_ts": [peer_ts],
+                    "esp_proposals": [esp],
+                    "rekey_time": "0",
+                    **special,
+                }
+                for called, special in {f"{name}-net": child or {}, **(more or {})}.items()
+            },
+        }
+        self.charon.connection(name, **{**defaults, **settings})
+
+    def up(self, *gateways: str, **tables: Tables) -> str:
+        """Connect; the unique id of charon's only IKE SA, which has one Child SA."""
+        if self.charon_is_client:
+            self.charon.initiate(f"{self.name}-net")
+        else:
+            number = len(self.stage.clients)
+            both = ours.merged(self.tables, tables)
+            self.client = self.stage.client(*gateways, name=f"client{number}", **both)
+            self.client.up()
+        sa = self.charon.one_sa()
+        expect(sa["name"] == self.name, f"the IKE SA is of {sa['name']}")
+        self.charon.one_child()
+        return str(sa["uniqueid"])
+
+    def down(self) -> None:
+        """The client's side ends it with a Delete, which is answered."""
+        if self.charon_is_client:
+            self.charon.terminate(ike=self.name)
+            expect("giving up after" not in self.charon.log, "our gateway had stopped answering")
+        else:
+            expect(self.ours.running.end() == 0, "our client ended badly")
+        until(lambda: not self.charon.sas(), "no IKE SA at charon after the Delete")
+
+    def spi(self) -> str:
+        """The inbound SPI of charon's only Child SA."""
+        return str(self.charon.one_child()["spi-in"])
+
+    def another_child(self, former: str) -> str:
+        """The SPI of the only Child SA, once that isn't `former`."""
+        until(
+            lambda: [c["spi-in"] != former for c in self.charon.children()] == [True],
+            f"one Child SA, another than {former}; charon: {self.charon.complaints()}",
+        )
+        return self.spi()
+
+    def another_ike(self, former: str) -> str:
+        """The unique id of the only IKE SA, once that isn't `former`; its Child SA is there."""
+        until(
+            lambda: former not in self.charon.sas() and len(self.charon.sas()) == 1,
+            f"one IKE SA, another than {former}; charon: {self.charon.complaints()}",
+        )
+        self.charon.one_child()
+        return str(self.charon.one_sa()["uniqueid"])
