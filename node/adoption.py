@@ -16,6 +16,7 @@ import msgspec
 
 from cluster.adoption import Adoption, Opened
 from cluster.link import Counters, HandedOver
+from node.identity import format_address
 from proto.ike import record
 from proto.ike.effects import Path, Progress
 from proto.ike.errors import WireError
@@ -176,14 +177,13 @@ class Adopter:
         gateway.rearm()
 
     def _is_mine(self, row: Counters) -> bool:
-        me = self._node.config
-        return f"{row.local[0]}:{row.local[1]}" in me.ike.listen
+        return self._node.sockets.has(row.local)
 
     def _progress(self, row: Counters, sender: str) -> Progress:
         """As the core wants it: with the member whose address the peer talks to."""
         via = ""
         if sender and not self._is_mine(row):
-            address = f"{row.local[0]}:{row.local[1]}"
+            address = format_address(row.local)
             members = self._node.membership.members
             at = [name for name, member in members.items() if address in member.ike_addresses]
             via = at[0] if at else sender

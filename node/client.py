@@ -13,11 +13,13 @@ import structlog
 from cluster.seams import Clock, Rng
 from node.credentials import PskTable
 from node.errands import Errands
-from node.identity import load_psks, parse_address
+from node.identity import load_psks
 from node.kernel import NullKernel
 from node.key_log import lane_class
 from node.lane import Lane, NoCommits
 from node.observe import EventLog
+from node.origins import LocalSocket, Origins
+from node.ports import gateways
 from node.seams import OsClock, OsRng
 from node.sections import ClientConfig, ClientSection
 from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
@@ -27,10 +29,10 @@ from node.supervisor import Supervisor
 from node.threads import COMPUTING_THREADS, OsThreads
 from node.tickets import TicketFile
 from node.toml_strict import ConfigError
-from node.udp import Receiver, Sockets, UdpSockets
+from node.udp import Receiver, Sockets
 from proto.ike.auth import ResumeForm
 from proto.ike.core import Peer, RetransmitPolicy, Settings
-from proto.ike.effects import Address, Path
+from proto.ike.effects import Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import PayloadType
 from proto.ike.events import Event
@@ -102,12 +104,16 @@ def peer_with(
 
 def session_settings(section: ClientSection) -> SessionSettings:
     """Where this client's gateways are, and when it asks for what, from its configuration."""
+    addresses, nat_addresses = gateways(section)
     return SessionSettings(
-        gateways=tuple(parse_address(text) for text in section.gateways),
+        gateways=addresses,
+        nat_gateways=nat_addresses,
         liveness_interval_s=section.liveness_interval_s,
         ike_rekey_s=section.ike_rekey_s,
         child_rekey_s=section.child_rekey_s,
         child_pfs=section.child_pfs,
+        encapsulate_always=section.udp_encapsulation == "always",
+        nat_keepalive_s=section.nat_keepalive_s,
     )
 
 
@@ -123,14 +129,14 @@ class Client:
         report: Report,
         clock: Clock,
         rng: Rng,
-        open_sockets: Callable[[Receiver], tuple[Sockets, Address]],
+        open_sockets: Callable[[Receiver], tuple[Sockets, Origins]],
         errands: Errands | None = None,
         lanes: type[Lane] = Lane,
     ) -> None:
-        """`open_sockets(receiver)`: the socket to be used, and the address it is bound to.
+        """`open_sockets(receiver)`: the sockets to be used, and from where they send.
         `errands`: None for one that is to need none.
         """
-        sockets, local = open_sockets(self._receive)
+        sockets, origins = open_sockets(self._receive)
         own = Settings(
             local_id=peer.local_id,
             realm=b"",
@@ -143,6 +149,8 @@ class Client:
             ike_rekey_s=settings.ike_rekey_s,
             child_rekey_s=settings.child_rekey_s,
             child_pfs=settings.child_pfs,
+            encapsulate_always=settings.encapsulate_always,
+            nat_keepalive_s=settings.nat_keepalive_s,
             retransmit=peer.retransmit,
         )
         endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())
@@ -150,7 +158,7 @@ class Client:
             endpoint, NoCommits(), NullKernel(), sockets, clock, self._observe, errands=errands
         )
         self._shell = Shell(endpoint, lane, clock)
-        self.session = Session(self._shell, peer, local, settings, tickets, report)
+        self.session = Session(self._shell, peer, origins, settings, tickets, report)
 
     def stop(self) -> None:
         """No more timers; the sockets are whoever's opened them."""
@@ -162,25 +170,6 @@ class Client:
 
     def _observe(self, event: Event) -> None:
         self.session.observe(event)
-
-
-class LocalSocket:
-    """A UDP socket of this machine's, on a free port."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self.udp: UdpSockets | None = None
-
-    def open(self, receiver: Receiver) -> tuple[Sockets, Address]:
-        """Bind and begin to receive. Raises OSError."""
-        self.udp = UdpSockets(((self._host, 0),), receiver)
-        self.udp.start()
-        return self.udp, self.udp.addresses[0]
-
-    def close(self) -> None:
-        """Give the port back."""
-        if self.udp is not None:
-            self.udp.close()
 
 
 async def run_client(config: ClientConfig) -> int:
@@ -198,12 +187,12 @@ async def run_client(config: ClientConfig) -> int:
         if kind != "answered":
             log.info(kind, **{k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()})
 
-    gateways = tuple(parse_address(text) for text in section.gateways)
-    socket = LocalSocket(local_host(gateways[0]))
+    settings = session_settings(section)
+    socket = LocalSocket(settings.gateways, nat=any(settings.nat_gateways))
     peer = peer_of(section, PskTable(load_psks(section.psk_file)))
     client = Client(
         peer,
-        session_settings(section),
+        settings,
         tickets=TicketFile(section.ticket_file) if section.ticket_file else MemoryTicket(),
         report=report,
         clock=clock,
@@ -224,11 +213,3 @@ async def run_client(config: ClientConfig) -> int:
     socket.close()
     events.close()
     return 0
-
-
-def local_host(gateway: Address) -> str:
-    """The address to bind to: loopback for a gateway on loopback, any otherwise."""
-    host = gateway[0]
-    if host.startswith("127."):
-        return "127.0.0.1"
-    return "::" if ":" in host else "0.0.0.0"  # noqa: S104  a client answers nobody it didn't ask

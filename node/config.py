@@ -76,6 +76,11 @@ def load_client(path: str | Path) -> ClientConfig:
         _check_identity(f"client.{key}", getattr(client, key), problems)
     for address in client.gateways:
         _check_address("client.gateways", address, problems)
+    for address in client.gateways_nat:
+        _check_address("client.gateways_nat", address, problems)
+    if client.gateways_nat and len(client.gateways_nat) != len(client.gateways):
+        right = f"as many as client.gateways ({len(client.gateways)}), or none"
+        problems.add("client.gateways_nat", show(client.gateways_nat), right)
     _check_proposals("client", client, problems)
     _check_traffic("client", client, problems)
     _check_loads("client.psk_file", client.psk_file, problems)
@@ -171,6 +176,10 @@ def keep_alive_timeout_s(store: StoreConfig) -> float:
 def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     for address in ike.listen:
         _check_address("ike.listen", address, problems)
+    for address in ike.listen_nat:
+        _check_address("ike.listen_nat", address, problems)
+        if address in ike.listen:
+            problems.add("ike.listen_nat", show(address), "a port of its own, not one of listen")
     _check_identity("ike.identity", ike.identity, problems)
     _check_proposals("ike", ike, problems)
     _check_traffic("ike", ike, problems)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cluster.seams import Rng
 from cluster.shards import SpiCodec
 from node.kernel import Kernel
-from proto.ike.effects import InstallChild, KernelOp
+from proto.ike.effects import InstallChild, KernelOp, RemoveChild
 from proto.ike.enums import NotifyType
 from proto.ike.errors import PeerError
 
@@ -38,10 +38,11 @@ class EspSpis:
 
     def apply(self, operation: KernelOp) -> None:
         """See `Kernel.apply`."""
-        self._handed_out.pop(operation.spi_in, None)
         if isinstance(operation, InstallChild):
+            self._handed_out.pop(operation.spi_in, None)
             self._installed[operation.spi_in] = None
-        else:
+        elif isinstance(operation, RemoveChild):
+            self._handed_out.pop(operation.spi_in, None)
             self._installed.pop(operation.spi_in, None)
         self._kernel.apply(operation)
 

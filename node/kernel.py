@@ -6,14 +6,14 @@ data plane comes with its own.
 
 from typing import Protocol
 
-from proto.ike.effects import InstallChild, KernelOp
+from proto.ike.effects import InstallChild, KernelOp, RemoveChild
 
 
 class Kernel(Protocol):
     """Takes the ESP SAs of this gateway."""
 
     def apply(self, operation: KernelOp) -> None:
-        """Install or remove one pair of ESP SAs."""
+        """Install, update or remove one pair of ESP SAs."""
         ...
 
 
@@ -29,5 +29,5 @@ class NullKernel:
         if isinstance(operation, InstallChild):
             may_send = not operation.inbound_only
             self.spis[operation.spi_in] = operation.spi_out if may_send else b""
-        else:
+        elif isinstance(operation, RemoveChild):
             self.spis.pop(operation.spi_in, None)

@@ -28,6 +28,7 @@ from node.identity import parse_address
 from node.kek import read_keks
 from node.kernel import NullKernel
 from node.metrics import MetricsServer
+from node.ports import listen
 from node.rpc import NoLink, RpcServer
 from node.seams import OsClock, OsRng
 from node.sections import GatewayConfig, StoreConfig
@@ -91,9 +92,9 @@ async def _live(
     rpc = RpcServer(config, supervisor.spawn) if config.member.rpc_listen else None
     link: PeerLink = NoLink() if rpc is None else rpc.link
 
-    def open_sockets(receiver: Receiver) -> Sockets:
+    def open_sockets(receiver: Receiver, esp: Receiver) -> Sockets:
         with _naming("ike.listen: "):
-            sockets = UdpSockets(tuple(parse_address(a) for a in config.ike.listen), receiver)
+            sockets = UdpSockets(listen(config.ike), receiver, esp)
         sockets.start()
         return sockets
 

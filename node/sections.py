@@ -44,6 +44,8 @@ Prefixes = Annotated[
     tuple[str, ...], Meta(min_length=1, description='a list of networks such as ["10.0.0.0/8"]')
 ]
 
+OptionalAddresses = Annotated[tuple[Address, ...], Meta(description="a list of ADDRESS:PORT")]
+Encapsulation = Annotated[Literal["auto", "always"], Meta(description='"auto" or "always"')]
 OptionalPrefixes = Annotated[
     tuple[str, ...], Meta(description='a list of networks such as ["10.0.0.0/8"], or []')
 ]
@@ -123,6 +125,11 @@ class IkeConfig(msgspec.Struct, frozen=True):
     listen: Addresses
     identity: Text
     psk_file: File
+    listen_nat: OptionalAddresses = ()
+    """Where NATs let pass (`node.ports`)."""
+    udp_encapsulation: Encapsulation = "auto"
+    nat_keepalive_s: SecondsOrNever = 20.0
+    resume_undetected_nat: Annotated[bool, Meta(description="true or false")] = False
     key_log_dir: OptionalFolder = ""
     proposals: Proposals = PROPOSALS
     child_proposals: Proposals = CHILD_PROPOSALS
@@ -232,6 +239,10 @@ class ClientSection(msgspec.Struct, frozen=True):
     remote_identity: Text
     psk_file: File
     gateways: Addresses
+    gateways_nat: OptionalAddresses = ()
+    """The same gateways where NATs let pass (`node.ports`)."""
+    udp_encapsulation: Encapsulation = "auto"
+    nat_keepalive_s: SecondsOrNever = 20.0
     ticket_file: OptionalFile = ""
     key_log_dir: OptionalFolder = ""
     resume_auth: Annotated[

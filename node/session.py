@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from node.origins import Origins
 from node.shell import Shell
 from proto.ike.core import Peer
 from proto.ike.effects import Address, Outcome, Path
@@ -76,6 +77,10 @@ class SessionSettings(msgspec.Struct, frozen=True):
     """See `proto.ike.core.Settings`, of this and the next two."""
     child_rekey_s: float = 0.0
     child_pfs: bool = True
+    encapsulate_always: bool = False
+    nat_keepalive_s: float = 20.0
+    nat_gateways: tuple[Address | None, ...] = ()
+    """The same gateways where NATs let pass; empty: nowhere."""
 
 
 Report = Callable[..., None]
@@ -89,14 +94,14 @@ class Session:
         self,
         shell: Shell,
         peer: Peer,
-        local: Address,
+        origins: Origins,
         settings: SessionSettings,
         tickets: Tickets,
         report: Report,
     ) -> None:
         self._shell = shell
         self._peer = peer
-        self._local = local
+        self._origins = origins
         self._settings = settings
         self._tickets = tickets
         self._report = report
@@ -169,7 +174,12 @@ class Session:
 
     def _connect(self) -> None:
         now = self._shell.now()
-        path = Path(self._local, self._settings.gateways[self._at])
+        try:
+            path, nat_path = self._paths()
+        except OSError as error:
+            self._report("no_route", gateway=self.gateway, why=str(error))
+            self._next()
+            return
         ticket = self._tickets.load()
         if ticket is not None and ticket.expires_wall_s <= now.wall_s:
             self._tickets.drop()
@@ -178,12 +188,22 @@ class Session:
         self._report("connecting", gateway=self.gateway, how=how)
         endpoint = self._shell.endpoint
         if ticket is None:
-            outcome = endpoint.connect(self._peer, path, now)
+            outcome = endpoint.connect(self._peer, path, now, nat_path)
         else:
-            outcome = endpoint.resume(ticket, self._peer, path, now)
+            outcome = endpoint.resume(ticket, self._peer, path, now, nat_path)
         self.spi = outcome.spi
         self._refused = False
         self._carry_out(outcome)
+
+    def _paths(self) -> tuple[Path, Path | None]:
+        """The way to the gateway, and the one that NATs let pass, if any. Raises OSError."""
+        gateway, nat_gateways = self._settings.gateways[self._at], self._settings.nat_gateways
+        path = Path(self._origins.ike(gateway), gateway)
+        nat_gateway = nat_gateways[self._at] if nat_gateways else None
+        if nat_gateway is None:
+            return path, None
+        nat_local = self._origins.nat(nat_gateway)
+        return path, None if nat_local is None else Path(nat_local, nat_gateway)
 
     def _up(self, event: Established) -> None:
         if event.resumed:

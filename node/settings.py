@@ -7,7 +7,8 @@ import msgspec
 
 from cluster.member import MemberSettings
 from node.config import keep_alive_timeout_s
-from node.identity import normal_pattern
+from node.identity import format_address, normal_pattern
+from node.ports import listen
 from node.sections import ConnectionConfig, GatewayConfig, IkeConfig
 from proto.ike.auth import ResumeForm
 from proto.ike.connection import ANYBODY, BOTH_FORMS, DEFAULT, Connection, Method
@@ -43,6 +44,10 @@ def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
         child_rekey_s=ike.child_rekey_s,
         child_pfs=ike.child_pfs,
         ticket_lifetime_s=ike.ticket_lifetime_s,
+        nat_traversal=bool(listen(ike).nat),
+        encapsulate_always=ike.udp_encapsulation == "always",
+        nat_keepalive_s=ike.nat_keepalive_s,
+        resume_undetected=ike.resume_undetected_nat,
         half_open_max=ike.half_open_max,
         half_open_timeout_s=ike.half_open_timeout_s,
         cookie_threshold=ike.cookie_threshold,
@@ -83,13 +88,13 @@ def _connection(
 
 def member_settings(config: GatewayConfig, data_dir_id: str, release: str) -> MemberSettings:
     """What the cluster is told of this member."""
-    member = config.member
+    member, listens = config.member, listen(config.ike)
     return MemberSettings(
         name=member.name,
         data_dir_id=data_dir_id,
         host=member.host,
         rpc_address=member.rpc_listen,
-        ike_addresses=config.ike.listen,
+        ike_addresses=tuple(format_address(a) for a in (*listens.ike, *listens.nat)),
         release=release,
         lease_ttl_s=member.lease_ttl_s,
         keep_alive_s=member.keep_alive_s,

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from node.client import Client, LocalSocket, local_host, peer_with
+from node.client import Client, peer_with
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.observe import EventLog
+from node.origins import LocalSocket
 from node.seams import OsClock, OsRng
 from node.sections import ClientSection
 from node.session import MemoryTicket, SessionSettings
@@ -76,7 +77,7 @@ class Swarm:
     def make(self) -> None:
         """Open every socket; nothing is sent yet. Raises OSError, ValueError."""
         for number in range(self._config.clients):
-            socket = LocalSocket(local_host(self._gateways[0]))
+            socket = LocalSocket(self._gateways)
             settings = SessionSettings(
                 in_turn(self._gateways, number), self._config.liveness_interval_s
             )

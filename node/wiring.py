@@ -76,7 +76,8 @@ class Seams(msgspec.Struct, frozen=True):
     spawn: Spawn
     store: Store
     link: PeerLink
-    open_sockets: Callable[[Receiver], Sockets]
+    open_sockets: Callable[[Receiver, Receiver], Sockets]
+    """For IKE, and for ESP that came to a port of IKE's."""
     kernel: Kernel
     log: Any
     pledges: PledgeBook
@@ -251,7 +252,7 @@ class Node:
         seams, config = self.seams, self.config
         self._census: dict[int, int] = {}
         self._census_s = float("-inf")
-        self.sockets = seams.open_sockets(self._receive)
+        self.sockets = seams.open_sockets(self._receive, lambda *_: self.metrics.dropped.add("esp"))
         ring = self.rings.ring
         esp = EspSpis(seams.kernel, self.codec, seams.rng)
         self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch, esp)

@@ -79,7 +79,7 @@ def taken_over(core: SaCore, path: Path) -> Outcome:
     kernel = tuple(
         InstallChild(
             child.spi_in, child.spi_out, child.suite, child.keymat, child.initiator,
-            child.local_ts, child.remote_ts, path, inbound_only=True,
+            child.local_ts, child.remote_ts, path, core.encapsulated, inbound_only=True,
         )
         for child in core.children
     )  # fmt: skip
@@ -111,6 +111,7 @@ def core_of(record: Record) -> SaCore:
         expires_wall_s=record.expires_wall_s,
         auth_deadline_wall_s=record.auth_deadline_wall_s,
         fragmentation=record.fragmentation,
+        nat=record.nat,
         children=tuple([_child(row) for row in record.children]),
     )
 
@@ -127,6 +128,7 @@ class AdoptedSa(IkeSa):
         self.asks = False
         """May we ask something by ourselves? Only with the message ID that the peer expects."""
         self._schedule(ctx)
+        self._keep_nat(ctx)
 
     def on_request(self, header: Header, ctx: Context) -> Outcome:
         """As every SA; a request ahead of the one expected is taken too, if it is authentic."""

@@ -20,7 +20,8 @@ from proto.ike.errands import Errand, Needed, Result, Undone
 from proto.ike.errors import PeerError
 from proto.ike.events import Event
 from proto.ike.kdf import SaKeys
-from proto.ike.payloads import IdPayload, Payload, TrafficSelector
+from proto.ike.nat import BETWEEN
+from proto.ike.payloads import IdPayload, NotifyPayload, Payload, TrafficSelector
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, Suite
@@ -131,6 +132,10 @@ class Handshake(msgspec.Struct, frozen=True):
     peer: "Peer | None" = None
     """Initiator: whom we talk to."""
     child_spi: bytes = b""
+    nat_path: Path | None = None
+    """Initiator: the way to the peer through the ports that NATs let pass; None: there is none."""
+    shown: tuple[NotifyPayload, ...] = ()
+    """Initiator: NAT_DETECTION of the first request."""
     cookie: bytes = b""
     """Initiator: what the responder asked us to bring."""
     retries: int = 0
@@ -166,6 +171,8 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """When the original authentication ends; no resumption moves it: a chain can't outlive it."""
     fragmentation: bool = False
     """Both sides announced IKEV2_FRAGMENTATION_SUPPORTED in the first exchange (RFC 7383)."""
+    nat: int = 0
+    """What was found of NATs: a sum of the flags in `proto.ike.nat`."""
     children: tuple[Child, ...] = ()
     client: bool = False
     """Did we begin the session? An IKE rekey may make either end the original initiator."""
@@ -183,6 +190,11 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     def peer_spi(self) -> bytes:
         """The peer's SPI."""
         return self.spi_r if self.initiator else self.spi_i
+
+    @property
+    def encapsulated(self) -> bool:
+        """Does ESP travel in UDP?"""
+        return self.nat & BETWEEN != 0
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -281,6 +293,14 @@ class Settings(msgspec.Struct, frozen=True):
     """Of full handshakes, and as many of resumptions."""
     half_open_timeout_s: float = 30.0
     cookie_threshold: int = 1024
+    nat_traversal: bool = False
+    """Responder: we listen at ports that NATs let pass, and look for NATs (RFC 7296 2.23)."""
+    encapsulate_always: bool = False
+    """The peer is to believe in a NAT: ESP travels in UDP in any case."""
+    nat_keepalive_s: float = 20.0
+    """A NAT that we are behind has its mapping kept after so long without a word; 0 = never."""
+    resume_undetected: bool = False
+    """A session that was behind a NAT may be resumed by a client that looks for none."""
     liveness_interval_s: float = 60.0
     """After this silence of an established peer we ask whether it lives; 0 = never."""
     ike_rekey_s: float = 0.0
@@ -318,6 +338,7 @@ class Context(msgspec.Struct, gc=False):
 
     now: Now
     path: Path
+    """Of the SA."""
     rng: Rng
     settings: Settings
     credentials: Credentials
@@ -328,6 +349,10 @@ class Context(msgspec.Struct, gc=False):
     raw: bytes = b""
     """The datagram as it came."""
     refusals: Refusals = NO_REFUSALS
+    came: Path | None = None
+    """How it came, where the SA itself uses another path; the answer takes it back."""
+    moved: tuple[KernelOp, ...] = ()
+    """What the kernel is to be told of the SA's new path."""
     given: tuple[Result, ...] = ()
     """What the errands of this message came to, in order."""
     left: tuple[Result, ...] = ()

@@ -133,6 +133,8 @@ class InstallChild(msgspec.Struct, frozen=True, gc=False):
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     path: Path
+    encapsulated: bool = False
+    """ESP travels in UDP between the ports of `path` (RFC 3948)."""
     inbound_only: bool = False
     """Inherited from another owner, whose kernel may still count under the outbound key: nothing is
     ever sent under it here."""
@@ -150,13 +152,22 @@ class InstallChild(msgspec.Struct, frozen=True, gc=False):
         return (keys.encr_i, keys.integ_i) if self.initiator else (keys.encr_r, keys.integ_r)
 
 
+class UpdateChild(msgspec.Struct, frozen=True, gc=False):
+    """The pair of ESP SAs with this inbound SPI has other outer addresses or ports from now on."""
+
+    spi_in: bytes
+    path: Path
+    encapsulated: bool
+    """See `InstallChild`."""
+
+
 class RemoveChild(msgspec.Struct, frozen=True, gc=False):
     """Remove the pair of ESP SAs that has this inbound SPI."""
 
     spi_in: bytes
 
 
-KernelOp = InstallChild | RemoveChild
+KernelOp = InstallChild | UpdateChild | RemoveChild
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

@@ -208,20 +208,24 @@ class Endpoint:
 
     # -- what we start --------------------------------------------------------------------------
 
-    def connect(self, peer: Peer, path: Path, now: Now) -> Outcome:
-        """Start a full handshake; the Outcome's `spi` names the SA from here on."""
+    def connect(self, peer: Peer, path: Path, now: Now, nat_path: Path | None = None) -> Outcome:
+        """Start a full handshake; the Outcome's `spi` names the SA from here on. `nat_path`: the
+        way to the same gateway through the ports that NATs let pass, if there is one.
+        """
         ctx, spi = self._context(path, now), self._new_spi()
-        sa = self._sas[spi] = IkeSa(ike_sa_init.unsent(spi, peer), ctx.path, ctx)
+        sa = self._sas[spi] = IkeSa(ike_sa_init.unsent(spi, peer, nat_path), ctx.path, ctx)
         outcome = sa.connect(ctx)
         self._arm(sa)
         return outcome
 
-    def resume(self, ticket: ClientTicket, peer: Peer, path: Path, now: Now) -> Outcome:
-        """Start a resumption. Raises Misuse for a ticket known to be expired (R12)."""
+    def resume(
+        self, ticket: ClientTicket, peer: Peer, path: Path, now: Now, nat_path: Path | None = None
+    ) -> Outcome:
+        """Start a resumption; see `connect`. Raises Misuse: the ticket has expired (R12)."""
         if ticket.expires_wall_s <= now.wall_s:
             raise Misuse("the ticket has expired")
         ctx = self._context(path, now)
-        step = ike_session_resume.initiate(self._new_spi(), ticket, peer, ctx)
+        step = ike_session_resume.initiate(self._new_spi(), ticket, peer, nat_path, ctx)
         sa = self._sas[step.core.spi] = IkeSa(step.core, ctx.path, ctx)
         outcome = sa.start(ExchangeType.IKE_SESSION_RESUME, step.reply, ctx)
         self._arm(sa)

@@ -14,7 +14,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from proto.ike.core import Context
-    from proto.ike.effects import Outcome, Path
+    from proto.ike.effects import KernelOp, Outcome, Path
 
 
 class Errand(msgspec.Struct, frozen=True):
@@ -55,6 +55,8 @@ class Pending(msgspec.Struct, frozen=True):
     """Does once more what asked for it, in a Context that holds the result."""
     raw: bytes
     path: "Path"
-    """Of the datagram that led to it."""
+    """Of the datagram that led to it; this and the next two as they are in `Context`."""
+    came: "Path | None"
+    moved: "tuple[KernelOp, ...]"
     results: tuple[Result, ...]
     """What earlier errands of the same message came to."""

@@ -49,6 +49,8 @@ class TicketReason(enum.Enum):
     """An operator revoked it, its session, or all of its bearer's sessions."""
     REUSED = "reused"
     """Its session chain has moved on: it was redeemed, or made void."""
+    NAT_UNKNOWN = "nat-unknown"
+    """The session was behind a NAT, and its client doesn't look for one again."""
     UNRESOLVED = "unresolved"
     """By reference: what it points to isn't kept any more, or can't be read."""
 

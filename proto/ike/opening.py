@@ -80,11 +80,8 @@ class SaOpening(SaTransport):
 
     def connect(self, ctx: Context) -> Outcome:
         """Send the first request of a full handshake, once its key pair is made."""
-        handshake = self.core.handshake
-        if handshake is None or handshake.peer is None:
-            raise Misuse("a handshake with nobody")
         try:
-            step = ike_sa_init.initiate(self.spi, handshake.peer, ctx)
+            step = ike_sa_init.initiate(self.core, ctx)
         except Needed as needed:
             return self.set_out(needed.errand, self.connect, ctx)
         except PeerError as error:
@@ -109,6 +106,7 @@ class SaOpening(SaTransport):
             return Outcome(self.spi)
         self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
         self.requests.next_id = 1
+        self._float()
         auth = ike_auth.initiate(self.core, ctx)
         self.core = auth.core
         return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)

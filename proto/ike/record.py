@@ -71,6 +71,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The record of the SA that was rekeyed into this one: its peer may want the answer again."""
     connection: str = DEFAULT
     """The name of the connection that admitted the peer."""
+    nat: int = 0
+    """See `SaCore`."""
 
     @property
     def spi(self) -> bytes:
@@ -132,6 +134,7 @@ def encode(
             core.initiator,
             former,
             core.connection,
+            core.nat,
         )
     )
 

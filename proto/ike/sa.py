@@ -9,12 +9,11 @@ integrity check leaves no trace.
 from functools import partial
 
 from proto.ike import record
-from proto.ike.agenda import RETRIES_MAX, Agenda, again
+from proto.ike.agenda import RETRIES_MAX, again
 from proto.ike.core import Context, SaCore, State, Step, Want, replace
 from proto.ike.effects import (
     Datagram,
     Outcome,
-    Path,
     Persist,
     PersistKind,
     RemoveChild,
@@ -34,9 +33,9 @@ from proto.ike.exchanges import (
     rekey_ike,
 )
 from proto.ike.message import Header, Message, decode_clear
-from proto.ike.opening import SaOpening
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
-from proto.ike.requests import Outstanding, Requests
+from proto.ike.requests import Outstanding
+from proto.ike.succession import REKEYED_LINGER_S, SaSuccession
 from proto.ike.transport import Waiting
 from proto.ike.writes import persist, rekeyed
 
@@ -46,27 +45,15 @@ _DURABLE = Settlement.DURABLE
 
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
-REKEYED_LINGER_S = 30.0
-"""How long an SA that was rekeyed waits for its Delete."""
 
 
-class IkeSa(SaOpening):
+class IkeSa(SaSuccession):
     """See the module."""
 
-    __slots__ = ("_deletes", "born", "contested", "heir", "released")
+    __slots__ = ()
 
-    def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
-        super().__init__(core, path, ctx, half_open_key)
-        self.born: IkeSa | None = None
-        """What a rekey has made, for the endpoint to take in."""
-        self.heir: IkeSa | None = None
-        """What the peer's rekey made of us, while our own is unanswered: one of the two loses."""
-        self.released: IkeSa | None = None
-        """A former heir, settled now: the endpoint is to look at its timer."""
-        self.contested = False
-        """We are such an heir: nothing is answered or asked until that is settled."""
-        self._deletes = False
-        """Rekeyed, by us: our Delete is the last request."""
+    def _make(self, core: SaCore, ctx: Context) -> "IkeSa":
+        return IkeSa(core, self.path, ctx)
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -88,6 +75,7 @@ class IkeSa(SaOpening):
             return self._reply(header, self._refuse(error), ctx)
         if message is None:
             return ignored("fragment")
+        self._follow(ctx)
         return self._answer(row, message, ctx)
 
     def _answer(self, row: Row | None, message: Message, ctx: Context) -> Outcome:
@@ -104,7 +92,9 @@ class IkeSa(SaOpening):
         if header.exchange == ExchangeType.CREATE_CHILD_SA and self.core.generation:
             # refused is refused: an adopter that is shown it again must not carry it out (ADR 0014)
             step = replace(step, persist=step.persist or PersistKind.WRITE)
-        self.heard_s, self.path = ctx.now.boot_s, ctx.path
+        if ctx.moved:
+            step = replace(step, kernel=ctx.moved + step.kernel)
+        self.heard_s = ctx.now.boot_s
         reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
         return self._carry_out(step, reply, ctx)
 
@@ -127,6 +117,8 @@ class IkeSa(SaOpening):
             return self._deviates(row, asked, error, ctx)
         if message is None:
             return ignored("fragment")
+        if row.protected:
+            self._follow(ctx)
         return self._process(row, asked, message, ctx)
 
     def _process(self, row: Row, asked: Outstanding, message: Message, ctx: Context) -> Outcome:
@@ -145,6 +137,8 @@ class IkeSa(SaOpening):
             return Outcome(self.spi)
         except PeerError as error:
             return self._deviates(row, asked, error, ctx)
+        if ctx.moved:
+            step = replace(step, kernel=ctx.moved + step.kernel)
         self.heard_s = ctx.now.boot_s
         return self._answered(asked, step, ctx)
 
@@ -223,6 +217,10 @@ class IkeSa(SaOpening):
     def on_timer(self, ctx: Context) -> Outcome | None:
         """Retransmit, give up, expire, ask for life, whichever is due."""
         now = ctx.now.boot_s
+        if now >= self._keepalive_s and self.core.state is _ESTABLISHED:
+            kept = self._keepalive(ctx)
+            if kept is not None:
+                return kept
         if self.requests.outstanding is not None and now >= self.requests.outstanding.deadline_s:
             return self._retransmit(self.requests.outstanding, ctx)
         if now < self._due or self.waiting is not None:
@@ -318,7 +316,7 @@ class IkeSa(SaOpening):
 
     def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
-        send = (Datagram(reply, ctx.path),)
+        send = (Datagram(reply, ctx.came or ctx.path),)
         then = Waiting(step.core, reply, step.successor, step.wants, step.ticket)
         if step.persist is None:
             self._advance(then, ctx)
@@ -357,6 +355,7 @@ class IkeSa(SaOpening):
         elif was_half_open:
             self.agenda.begin(core, ctx.settings, ctx.now.boot_s)
             self._schedule(ctx)
+            self._keep_nat(ctx)
         elif children_changed:
             self.agenda.keep(core, ctx.settings, ctx.now.boot_s)
         if then.wants:
@@ -367,59 +366,6 @@ class IkeSa(SaOpening):
             self._yield_to(self.heir, ctx)
         self._look_at_wants(ctx)
 
-    # -- rekeyed --------------------------------------------------------------------------------
-
-    def _bear(self, core: SaCore, answered: bool, ctx: Context) -> None:
-        """A rekey has made `core`; `answered`: it was the peer's. Its counters begin at 0 (RFC 7296
-        2.2), its Child SAs, wants and end are its predecessor's.
-        """
-        sa = IkeSa(core, self.path, ctx)
-        sa.expected_id = 0
-        sa.requests = Requests(self.requests.policy)
-        sa.heard_s = ctx.now.boot_s
-        self.linger(ctx)
-        if core.state is State.REKEYED:
-            sa._deletes, sa._due = True, ctx.now.boot_s  # it has lost: its maker, we, deletes it
-            self.born = sa
-            return
-        before = self.heir or self
-        sa.agenda, before.agenda = before.agenda, Agenda()
-        sa.wants_end, before.wants_end = before.wants_end, None
-        sa.agenda.begin(core, ctx.settings, ctx.now.boot_s)
-        sa._schedule(ctx)
-        sa._look_at_wants(ctx)
-        self.born = sa
-        if self.heir is not None:
-            # ours has won: what the peer's had taken over goes on here
-            loser, self.heir = self.heir, None
-            loser.core, loser.contested = rekey_ike.old(loser.core), False
-            loser.linger(ctx)
-            self.released = loser
-        if answered and self.core.asking is not None:
-            self.heir, sa.contested = sa, True
-        elif not answered:
-            self._deletes, self._due = True, ctx.now.boot_s
-
-    def linger(self, ctx: Context) -> None:
-        """A rekeyed SA waits for its Delete."""
-        self._due = ctx.now.boot_s + REKEYED_LINGER_S
-
-    def _yield_to(self, heir: "IkeSa", ctx: Context) -> None:
-        """Our own rekey is off, or has lost: the one that the peer made stands."""
-        self.heir, heir.contested = None, False
-        heir._look_at_wants(ctx)
-        self.released = heir
-
-    def _contend(self, new: SaCore) -> SaCore:
-        """`new`, ours, has won: with what the peer's had taken over."""
-        heir = self.heir
-        if heir is None or new.state is not _ESTABLISHED:
-            return new
-        generation = heir.core.generation
-        return replace(
-            new, children=heir.core.children, generation=generation + 1 if generation else 0
-        )
-
     def _answered(self, asked: Outstanding, step: Step, ctx: Context) -> Outcome:
         """An answer was taken: ask again, go on to IKE_AUTH, or be done."""
         if not RESPONSES[self.core.state, asked.exchange].protected:
@@ -428,9 +374,10 @@ class IkeSa(SaOpening):
         if asked.last is not None or step.core.state is _DEAD:
             return self._finish(asked.last or step, ctx)
         if asked.exchange == ExchangeType.IKE_AUTH:
-            self.core, self.path = step.core, ctx.path
+            self.core = step.core
             self.agenda.begin(step.core, ctx.settings, ctx.now.boot_s)
             self._schedule(ctx)
+            self._keep_nat(ctx)
             return Outcome(self.spi, kernel=step.kernel, events=step.events)
         return self._taken(step, ctx)
 

@@ -40,6 +40,8 @@ TICKET_MAX = 2048
 """Octets; a by-value ticket has 150 to 400, and an IKE_SESSION_RESUME can't be fragmented."""
 BY_REFERENCE = 1
 """Flag of a body that is kept in the store, under its chain."""
+BEHIND_NAT = 2
+"""Flag of a session whose client was behind a NAT."""
 
 
 class TicketForm(enum.Enum):
@@ -109,7 +111,7 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The algorithms of the SA, not negotiated again."""
     sk_d: bytes
     flags: int = 0
-    """`BY_REFERENCE`, or nothing."""
+    """A sum of `BY_REFERENCE` and `BEHIND_NAT`."""
     connection: str = DEFAULT
     """The name of the connection that admitted the peer: what policy is looked up by."""
 

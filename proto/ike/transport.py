@@ -2,7 +2,9 @@
 
 Rules: window size 1 both ways (RFC 7296 2.3): one request of ours is outstanding, one of the peer's
 is answered at a time. An authentic repeat of the last request gets the last answer, octet for octet
-(RFC 7296 2.1). What is done with a message is `proto.ike.sa`'s business.
+(RFC 7296 2.1). The peer's address is the one that its newest authentic message came from; who is
+behind a NAT doesn't believe that (RFC 7296 2.23). What is done with a message is `proto.ike.sa`'s
+business.
 """
 
 from collections.abc import Callable
@@ -13,10 +15,11 @@ from proto.ike import fragment
 from proto.ike.agenda import NEVER, Agenda
 from proto.ike.channel import Channel
 from proto.ike.core import Context, SaCore, State, Want
-from proto.ike.effects import Datagram, Outcome, Path, ignored
+from proto.ike.effects import Datagram, Outcome, Path, UpdateChild, ignored
 from proto.ike.errands import Errand, Pending, Result
 from proto.ike.errors import Misuse, WireError
 from proto.ike.message import Header, Message
+from proto.ike.nat import HERE, KEEPALIVE
 from proto.ike.payloads import Payload
 from proto.ike.requests import Requests
 
@@ -38,8 +41,8 @@ class SaTransport:
     """See the module. `core` is replaced as a whole."""
 
     __slots__ = (
-        "_channel", "_due", "agenda", "core", "expected_id", "half_open_key", "heard_s",
-        "last_reply", "path", "pending", "requests", "spi", "waiting", "wants_end",
+        "_channel", "_due", "_keepalive_s", "agenda", "core", "expected_id", "half_open_key",
+        "heard_s", "last_reply", "path", "pending", "requests", "spi", "waiting", "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
@@ -61,6 +64,7 @@ class SaTransport:
         self.wants_end: tuple[bool, str] | None = None
         self.agenda = Agenda()
         self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
+        self._keepalive_s = NEVER
         self._channel: Channel | None = None
         if core.keys is not None:
             self._channel = Channel(core, ctx.spis.iv_prefix(core.spi))
@@ -79,6 +83,8 @@ class SaTransport:
         """When `on_timer` is to be called next."""
         held = self.waiting is not None or (self.pending is not None and not self.half_open)
         due = NEVER if held else self._due
+        if self._keepalive_s < due and self.core.state is State.ESTABLISHED:
+            due = self._keepalive_s
         asked = self.requests.outstanding
         return due if asked is None else min(asked.deadline_s, due)
 
@@ -97,7 +103,7 @@ class SaTransport:
 
     def set_out(self, errand: Errand, again: Callable[[Context], Outcome], ctx: Context) -> Outcome:
         """Have `errand` carried out; `again` is called with the result, and may need more."""
-        self.pending = Pending(errand, again, ctx.raw, ctx.path, ctx.given)
+        self.pending = Pending(errand, again, ctx.raw, ctx.path, ctx.came, ctx.moved, ctx.given)
         return Outcome(self.spi, errand=errand)
 
     def done(self, result: Result, ctx: Context) -> Outcome:
@@ -106,6 +112,7 @@ class SaTransport:
         if pending is None:
             raise Misuse("done, and no errand was out")
         ctx.raw, ctx.path = pending.raw, pending.path
+        ctx.came, ctx.moved = pending.came, pending.moved
         ctx.given = ctx.left = (*pending.results, result)
         return pending.again(ctx)
 
@@ -132,6 +139,47 @@ class SaTransport:
             ask_in_s = self.heard_s + silent_s - ctx.now.boot_s
             wait_s = min(left_s, ask_in_s if ask_in_s > 0 else silent_s)
         self._due = ctx.now.boot_s + max(min(wait_s, wanted_s - ctx.now.boot_s), 1.0)
+
+    # -- addresses ------------------------------------------------------------------------------
+
+    def _float(self) -> None:
+        """Initiator: a NAT was found, and what follows takes the ports that it lets pass."""
+        handshake = self.core.handshake
+        if self.core.encapsulated and handshake is not None and handshake.nat_path is not None:
+            self.path = handshake.nat_path
+
+    def _follow(self, ctx: Context) -> None:
+        """A message that is authentic and new has come: its way is the SA's, where that may be.
+        `ctx.path` is the SA's from here on.
+        """
+        came, path = ctx.path, self.path
+        ctx.came = came
+        if came == path:
+            return
+        same = (came.local, came.remote) == (path.local, path.remote)  # through another member
+        if not same and self.core.nat & HERE and not self.half_open:
+            ctx.path = path
+            return
+        self.path = came
+        if not same and self.core.encapsulated:
+            ctx.moved = tuple(
+                [UpdateChild(child.spi_in, came, True) for child in self.core.children]
+            )
+
+    def _keep_nat(self, ctx: Context) -> None:
+        """From now on the mapping of a NAT in front of us is kept."""
+        wait_s = ctx.settings.nat_keepalive_s
+        here = self.core.nat & HERE and wait_s
+        self._keepalive_s = ctx.now.boot_s + wait_s if here else NEVER
+
+    def _keepalive(self, ctx: Context) -> Outcome | None:
+        """A NAT-keepalive, if nothing else has passed for so long (RFC 3948 2.3)."""
+        now_s, wait_s = ctx.now.boot_s, ctx.settings.nat_keepalive_s
+        if now_s < self.heard_s + wait_s:
+            self._keepalive_s = self.heard_s + wait_s
+            return None
+        self._keepalive_s = now_s + wait_s
+        return Outcome(self.spi, send=(Datagram(KEEPALIVE, self.path),))
 
     def _look_at_wants(self, ctx: Context) -> None:
         """An end that had to wait is due now."""

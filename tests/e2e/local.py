@@ -7,10 +7,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from node.client import Client, LocalSocket, peer_of
+from node.client import Client, peer_of
 from node.config import load_client
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
+from node.origins import LocalSocket, Origins
 from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, SessionSettings, Tickets
 from node.udp import Receiver, Sockets
@@ -31,15 +32,15 @@ class Watched:
         self.sent: list[Datagram] = []
         self.mute = False
         self.detour: Address | None = None
-        self._socket = LocalSocket("127.0.0.1")
+        self._socket = LocalSocket((("127.0.0.1", 0),))
         self._udp: Sockets | None = None
         self._receiver: Receiver | None = None
 
-    def open(self, receiver: Receiver) -> tuple[Sockets, Address]:
+    def open(self, receiver: Receiver) -> tuple[Sockets, Origins]:
         """For `Client`."""
         self._receiver = receiver
-        self._udp, address = self._socket.open(self._arrived)
-        return self, address
+        self._udp, origins = self._socket.open(self._arrived)
+        return self, origins
 
     def _arrived(self, data: bytes, way: Way) -> None:
         if self._receiver is not None and not self.mute:

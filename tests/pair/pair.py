@@ -168,7 +168,7 @@ class Pair:
         side.kernel.extend(outcome.kernel)
         for datagram in outcome.send:
             side.sent.append(datagram)
-            if datagram.data[16] == PayloadType.SK:
+            if datagram.data[16:17] == bytes((PayloadType.SK,)):
                 # what is unprotected comes from no state (INVALID_MAJOR_VERSION): it is no voice
                 self._checker.see(datagram.data, datagram.path)
             for delay_s in self.deliver(side, datagram):
@@ -202,11 +202,15 @@ class Pair:
         """A datagram reaches whom it is addressed to, now."""
         target = self.sides.get(datagram.path.remote)
         if target is not None:
-            self.inject(target, datagram.data, source.address)
+            self.inject(target, datagram.data, source.address, datagram.path.remote)
 
-    def inject(self, target: Side, data: bytes, source: Address = CLIENT) -> Outcome:
-        """`data` reaches `target`; a look at the ring is made where it is asked for."""
-        path = Path(target.address, source)
+    def inject(
+        self, target: Side, data: bytes, source: Address = CLIENT, at: Address | None = None
+    ) -> Outcome:
+        """`data` reaches `target` (`at`: at that address of it); a look at the ring is made where
+        it is asked for.
+        """
+        path = Path(at or target.address, source)
         outcome = target.endpoint.receive(data, path, self.now)
         if outcome.look_up:
             self.learn(outcome.look_up)

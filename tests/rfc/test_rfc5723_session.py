@@ -12,11 +12,12 @@ from pathlib import Path as File
 from msgspec.structs import replace
 
 from node.client import Client
+from node.origins import FixedOrigins
 from node.seams import OsClock
 from node.session import SessionSettings
 from node.tickets import TicketFile
 from node.udp import Receiver
-from proto.ike.effects import Address, Datagram, Path
+from proto.ike.effects import Datagram, Path
 from proto.ike.ticket import ClientTicket
 from tests.pair.parts import CLIENT, GATEWAY, PEER, SeededRng
 from tests.rfc import independent
@@ -74,9 +75,9 @@ class Desk:
             open_sockets=self._open,
         )
 
-    def _open(self, receiver: Receiver) -> tuple[Wire, Address]:
+    def _open(self, receiver: Receiver) -> tuple[Wire, FixedOrigins]:
         self._receive = receiver
-        return self.wire, CLIENT
+        return self.wire, FixedOrigins(CLIENT)
 
     async def said(self) -> bytes:
         """The client's next datagram."""

@@ -22,6 +22,8 @@ from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
+from node.origins import FixedOrigins, Origins
+from node.ports import IKE_PORT, NAT_PORT, listen
 from node.sections import (
     ClientSection,
     ClusterConfig,
@@ -47,7 +49,6 @@ from tests.sim.trace import Trace
 
 CLUSTER = "sim"
 KEK = Kek(Secret(bytes(range(32))))
-IKE_PORT = 500
 
 
 class SimLog:
@@ -198,8 +199,9 @@ class SimGateway:
         self._trace.event("deposed", self.name)
         self.end()
 
-    def _open(self, receiver: Receiver) -> Sockets:
-        addresses = tuple(parse_address(text) for text in self.config.ike.listen)
+    def _open(self, receiver: Receiver, _esp: Receiver) -> Sockets:
+        listens = listen(self.config.ike)
+        addresses = (*listens.ike, *listens.nat)
         sockets = SimSockets(self._net, addresses, lambda data: self.spoke(self, data))
         sockets.on_datagram(receiver)
         self._sockets.append(sockets)
@@ -208,11 +210,13 @@ class SimGateway:
     @property
     def hosts(self) -> list[str]:
         """The addresses at which it listens."""
-        return [host for sockets in self._sockets[-1:] for host, _ in sockets.addresses]
+        found = [host for sockets in self._sockets[-1:] for host, _ in sockets.addresses]
+        return list(dict.fromkeys(found))
 
     def take_over(self, host: str) -> None:
         """Listen at the address of another gateway, which is gone."""
-        self.process.context.run(self._sockets[-1].take_over, (host, IKE_PORT))
+        for port in (IKE_PORT, NAT_PORT):
+            self.process.context.run(self._sockets[-1].take_over, (host, port))
 
     @property
     def ready(self) -> bool:
@@ -346,10 +350,11 @@ class SimClient:
         )
         self.session = self._client.session
 
-    def _open(self, receiver: Receiver) -> tuple[Sockets, Address]:
-        self._socket = SimSockets(self._net, (self.local,))
+    def _open(self, receiver: Receiver) -> tuple[Sockets, Origins]:
+        nat_local = (self.local[0], NAT_PORT)
+        self._socket = SimSockets(self._net, (self.local, nat_local))
         self._socket.on_datagram(receiver)
-        return self._socket, self.local
+        return self._socket, FixedOrigins(self.local, nat_local)
 
     def _report(self, kind: str, **fields: object) -> None:
         self.reports.append((kind, fields))

@@ -153,6 +153,10 @@ class SimSockets:
             self._spoke(datagram.data)
             self._net.send(datagram.data, datagram.path)
 
+    def has(self, local: Address) -> bool:
+        """Is that an address of ours?"""
+        return local in self.addresses
+
     def close(self) -> None:
         """Close the sockets: nothing comes in, nothing goes out."""
         self._closed = True

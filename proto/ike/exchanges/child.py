@@ -77,8 +77,8 @@ def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Pee
     )
 
 
-def install(child: Child, path: Path) -> InstallChild:
-    """The kernel operation for a Child SA."""
+def install(child: Child, path: Path, encapsulated: bool) -> InstallChild:
+    """The kernel operation for a Child SA, between the IKE SA's addresses (RFC 4555 3.3)."""
     return InstallChild(
         child.spi_in,
         child.spi_out,
@@ -88,6 +88,7 @@ def install(child: Child, path: Path) -> InstallChild:
         child.local_ts,
         child.remote_ts,
         path,
+        encapsulated,
     )
 
 

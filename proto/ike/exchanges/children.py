@@ -63,7 +63,7 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
         replace(core, children=children, asking=asking),
         payloads,
         PersistKind.WRITE if core.generation else None,
-        (install(made, ctx.path),),
+        (install(made, ctx.path, core.encapsulated),),
         () if former is None else (ChildRekeyed(core.spi, former.spi_in, made.spi_in),),
     )
 
@@ -159,7 +159,7 @@ def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Ste
         replace(before, children=(*children, made)),
         (),
         PersistKind.WRITE if core.generation else None,
-        (install(made, ctx.path),),
+        (install(made, ctx.path, core.encapsulated),),
         () if made.rekeyed else events,
         wants=wants,
     )

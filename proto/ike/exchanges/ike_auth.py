@@ -153,7 +153,7 @@ def _answer(
     events: list[Event] = [_event(core)]
     if issued is not None and issued.lifetime_s:
         events.append(TicketIssued(core.spi, issued.lifetime_s))
-    kernel = () if made is None else (child_sa.install(made, ctx.path),)
+    kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     kept = b"" if issued is None else issued.state
     return Step(core, tuple(reply), kind, kernel, tuple(events), kept)
 
@@ -224,7 +224,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     events: list[Event] = [_event(core)]
     if fresh is not None:
         events.append(TicketReceived(core.spi, fresh))
-    kernel = () if made is None else (child_sa.install(made, ctx.path),)
+    kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     return Step(core, (), None, kernel, tuple(events))
 
 

@@ -6,9 +6,10 @@ if nothing better comes (RFC 7296 2.21.1), and follows at most `RETRIES_MAX` COO
 INVALID_KE_PAYLOAD answers.
 """
 
-from proto.ike import cookie, suite
+from proto.ike import cookie, nat, suite
 from proto.ike.agreement import agree, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
+from proto.ike.effects import Path
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.kdf import derive_keys, skeyseed_init
@@ -62,6 +63,26 @@ def need_cookie(message: Message, ctx: Context) -> NotifyPayload | None:
     )
 
 
+def look_for_nat(
+    spi_r: bytes, message: Message, ctx: Context
+) -> tuple[int, tuple[NotifyPayload, ...]]:
+    """Responder: what is found of NATs (`proto.ike.nat`), and what is shown in answer."""
+    if not ctx.settings.nat_traversal:
+        return 0, ()
+    pretend = ctx.settings.encapsulate_always
+    found = nat.found(message, ctx.path, pretend)
+    if not found:
+        return 0, ()
+    return found, nat.shown(message.header.spi_i, spi_r, ctx.path, pretend)
+
+
+def show_addresses(spi_i: bytes, nat_path: Path | None, ctx: Context) -> tuple[NotifyPayload, ...]:
+    """Initiator: NAT_DETECTION of the first request, if there is a way on through a NAT."""
+    if nat_path is None:
+        return ()
+    return nat.shown(spi_i, bytes(8), ctx.path, ctx.settings.encapsulate_always)
+
+
 def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     """Choose a suite, answer with SA, KE, Nr, and hold the keys.
 
@@ -85,10 +106,12 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     seed = skeyseed_init(chosen.prf, nonce.data, nonce_r, shared)
     keys = derive_keys(chosen, seed, nonce.data, nonce_r, header.spi_i, spi_r)
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
+    found, shown = look_for_nat(spi_r, message, ctx)
     payloads: tuple[Payload, ...] = (
         reply,
         KePayload(chosen.ke, exchange.public),
         NoncePayload(nonce_r),
+        *shown,
     )
     core = SaCore(
         state=State.INIT_ANSWERED,
@@ -99,27 +122,36 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         keys=keys,
         handshake=Handshake(nonce_i=nonce.data, nonce_r=nonce_r, message_1=ctx.raw),
         fragmentation=fragmentation,
+        nat=found,
     )
     return Step(core, payloads + ((FRAGMENTATION,) if fragmentation else ()))
 
 
-def initiate(spi_i: bytes, peer: Peer, ctx: Context) -> Step:
+def initiate(core: SaCore, ctx: Context) -> Step:
     """The first request of a full handshake: all proposals, a KE of the first one's group. Raises
     Needed.
     """
-    exchange = make_key(peer.suites[0].ke, ctx)
-    handshake = Handshake(nonce_i=ctx.rng.bytes(NONCE_OCTETS), exchange=exchange, peer=peer)
-    return Step(replace(unsent(spi_i, peer), handshake=handshake), request(handshake))
+    handshake = core.handshake
+    if handshake is None or handshake.peer is None:
+        raise Misuse("a handshake with nobody")
+    exchange = make_key(handshake.peer.suites[0].ke, ctx)
+    handshake = replace(
+        handshake,
+        nonce_i=ctx.rng.bytes(NONCE_OCTETS),
+        exchange=exchange,
+        shown=show_addresses(core.spi_i, handshake.nat_path, ctx),
+    )
+    return Step(replace(core, handshake=handshake), request(handshake))
 
 
-def unsent(spi_i: bytes, peer: Peer) -> SaCore:
-    """A full handshake whose first request is still to be made."""
+def unsent(spi_i: bytes, peer: Peer, nat_path: Path | None) -> SaCore:
+    """A full handshake whose first request is still to be made. `nat_path`: see `Handshake`."""
     return SaCore(
         State.INIT_SENT,
         initiator=True,
         spi_i=spi_i,
         spi_r=bytes(8),
-        handshake=Handshake(b"", peer=peer),
+        handshake=Handshake(b"", peer=peer, nat_path=nat_path),
         client=True,
     )
 
@@ -133,6 +165,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         suite.proposal(handshake.peer.suites),
         KePayload(handshake.exchange.group, handshake.exchange.public),
         NoncePayload(handshake.nonce_i),
+        *handshake.shown,
         FRAGMENTATION,
     )
 
@@ -173,8 +206,16 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
             keys=keys,
             handshake=handshake,
             fragmentation=fragmentation,
+            nat=nat_of_answer(handshake, message, ctx),
         )
     )
+
+
+def nat_of_answer(handshake: Handshake, message: Message, ctx: Context) -> int:
+    """Initiator: what is found of NATs, if we have asked."""
+    if not handshake.shown:
+        return 0
+    return nat.found(message, ctx.path, ctx.settings.encapsulate_always)
 
 
 def _ask_again(core: SaCore, handshake: Handshake, message: Message, ctx: Context) -> Step | None:

@@ -8,6 +8,7 @@ on but what RFC 5723 section 5 lists.
 
 from proto.ike import reference, ticket
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
+from proto.ike.effects import Path
 from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse, TicketReason, TicketRejected, WireError
 from proto.ike.exchanges.ike_sa_init import (
@@ -15,14 +16,18 @@ from proto.ike.exchanges.ike_sa_init import (
     NONCE_OCTETS,
     RETRIES_MAX,
     cookie_payload,
+    look_for_nat,
+    nat_of_answer,
+    show_addresses,
     wanted_cookie,
 )
 from proto.ike.kdf import derive_keys, skeyseed_resume
 from proto.ike.message import Message
+from proto.ike.nat import THERE
 from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
 from proto.ike.suite import Suite
-from proto.ike.ticket import KEY_ID, ClientTicket, TicketBody
+from proto.ike.ticket import BEHIND_NAT, KEY_ID, ClientTicket, TicketBody
 from proto.secret import Secret
 
 _IDI = PayloadType.IDi
@@ -62,7 +67,17 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
         raise TicketRejected(TicketReason.POLICY)
     if ctx.refusals.revoked(body):
         raise TicketRejected(TicketReason.REVOKED)
+    if body.flags & BEHIND_NAT and _ignores_nats(message, ctx):
+        raise TicketRejected(TicketReason.NAT_UNKNOWN)
     return body
+
+
+def _ignores_nats(message: Message, ctx: Context) -> bool:
+    """Would the client's ESP get lost? libreswan looks for no NAT here, and doesn't encapsulate."""
+    settings = ctx.settings
+    if not settings.nat_traversal or settings.resume_undetected:
+        return False
+    return message.notify(NotifyType.NAT_DETECTION_SOURCE_IP) is None
 
 
 def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> Step:
@@ -75,6 +90,9 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
     seed = skeyseed_resume(suite.prf, Secret(body.sk_d), nonce.data, nonce_r)
     keys = derive_keys(suite, seed, nonce.data, nonce_r, spi_i, spi_r)
     fragmentation = message.notify(_FRAGMENTATION_SUPPORTED) is not None
+    found, shown_back = look_for_nat(spi_r, message, ctx)
+    if not found and body.flags & BEHIND_NAT:
+        found = THERE  # it doesn't look, and most likely is where it was
     core = SaCore(
         state=_RESUME_ANSWERED,
         initiator=False,
@@ -87,14 +105,25 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
         ),
         resumed=True,
         fragmentation=fragmentation,
+        nat=found,
     )
-    reply: tuple[Payload, ...] = (NoncePayload(nonce_r),)
+    reply: tuple[Payload, ...] = (NoncePayload(nonce_r), *shown_back)
     return Step(core, reply + ((FRAGMENTATION,) if fragmentation else ()))
 
 
-def initiate(spi_i: bytes, stored: ClientTicket, peer: Peer, ctx: Context) -> Step:
-    """The request of a resumption; the caller has seen that the ticket isn't expired (R12)."""
-    handshake = Handshake(ctx.rng.bytes(NONCE_OCTETS), client_ticket=stored, peer=peer)
+def initiate(
+    spi_i: bytes, stored: ClientTicket, peer: Peer, nat_path: Path | None, ctx: Context
+) -> Step:
+    """The request of a resumption; the caller has seen that the ticket isn't expired (R12).
+    `nat_path`: see `Handshake`.
+    """
+    handshake = Handshake(
+        ctx.rng.bytes(NONCE_OCTETS),
+        client_ticket=stored,
+        peer=peer,
+        nat_path=nat_path,
+        shown=show_addresses(spi_i, nat_path, ctx),
+    )
     core = SaCore(
         State.RESUME_SENT,
         initiator=True,
@@ -115,6 +144,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         *cookie_payload(handshake),
         NoncePayload(handshake.nonce_i),
         NotifyPayload(_TICKET_OPAQUE, handshake.client_ticket.ticket),
+        *handshake.shown,
         FRAGMENTATION,
     )
 
@@ -151,5 +181,6 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
             keys=keys,
             handshake=handshake,
             fragmentation=fragmentation,
+            nat=nat_of_answer(handshake, message, ctx),
         )
     )

@@ -12,8 +12,9 @@ from proto.ike.core import Context, SaCore
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse
 from proto.ike.message import Message
+from proto.ike.nat import THERE
 from proto.ike.payloads import NotifyPayload
-from proto.ike.ticket import ClientTicket, TicketBody, TicketForm
+from proto.ike.ticket import BEHIND_NAT, ClientTicket, TicketBody, TicketForm
 
 _TICKET_LT_OPAQUE = NotifyType.TICKET_LT_OPAQUE
 
@@ -85,6 +86,7 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
         suite=(suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
         sk_d=keys.d.octets,
         connection=core.connection,
+        flags=BEHIND_NAT if core.nat & THERE else 0,
     )
 
 

@@ -1,10 +1,11 @@
 """A client talks to its gateways, and is none itself."""
 
 from node.client import Client
+from node.origins import FixedOrigins, Origins
 from node.seams import OsClock
 from node.session import MemoryTicket, SessionSettings
 from node.udp import Receiver, Sockets
-from proto.ike.effects import Address, Datagram, Path
+from proto.ike.effects import Datagram, Path
 from proto.ike.message import encode_clear, peek
 from tests.pair.craft import first_payloads
 from tests.pair.pair import Pair
@@ -19,10 +20,10 @@ class Socket:
     def __init__(self) -> None:
         self.sent: list[Datagram] = []
 
-    def open(self, receiver: Receiver) -> tuple[Sockets, Address]:
+    def open(self, receiver: Receiver) -> tuple[Sockets, Origins]:
         """The client's socket."""
         self.receive = receiver
-        return self, CLIENT
+        return self, FixedOrigins(CLIENT)
 
     def send(self, datagram: Datagram) -> None:
         """Nothing arrives anywhere."""
