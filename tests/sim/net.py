@@ -10,7 +10,9 @@ from collections.abc import Callable
 import msgspec
 
 from proto.ike.effects import Address, Datagram, Path
+from proto.ike.nat import KEEPALIVE
 from tests.sim.loop import SimLoop
+from tests.sim.nat import Nat
 from tests.sim.seams import SeededRng
 from tests.sim.trace import Trace
 
@@ -39,6 +41,8 @@ class PacketNet:
         self.weather = weather
         self._of_link: dict[tuple[str, str], Weather] = {}
         self._cut: dict[tuple[str, str], None] = {}
+        self._behind: dict[str, Nat] = {}
+        self._outer: dict[str, Nat] = {}
         self._bound: dict[Address, tuple[Callable[[bytes, Path], None], contextvars.Context]] = {}
         self.observers: list[Callable[[bytes, Path], None]] = []
         """Told of every datagram that is sent, lost ones included."""
@@ -65,6 +69,11 @@ class PacketNet:
         if both:
             self._cut[destination, source] = None
 
+    def put_behind(self, nat: Nat, host: str) -> None:
+        """From now on what `host` sends and gets passes through `nat`."""
+        self._behind[host] = nat
+        self._outer[nat.outer] = nat
+
     def heal(self) -> None:
         """Every cut is mended."""
         self._cut.clear()
@@ -77,6 +86,9 @@ class PacketNet:
         self._trace.event(fate, *path.local, *path.remote, data)
         for observer in self.observers:
             observer(data, path)
+        nat = self._behind.get(path.local[0])
+        if nat is not None:
+            path = Path(nat.outside(path.local), path.remote)
         if fate == "sent":
             self._deliver_later(data, path, weather)
         elif fate == "sent twice":
@@ -106,10 +118,13 @@ class PacketNet:
         self._loop.call_later(delay_s, self._deliver, data, path)
 
     def _deliver(self, data: bytes, path: Path) -> None:
-        bound = self._bound.get(path.remote)
-        if bound is None or (path.local[0], path.remote[0]) in self._cut:
+        nat = self._outer.get(path.remote[0])
+        inner = path.remote if nat is None else nat.inside(path.remote)
+        bound = None if inner is None else self._bound.get(inner)
+        if inner is None or bound is None or (path.local[0], inner[0]) in self._cut:
             self._trace.event("nobody there", *path.remote)
             return
+        path = Path(path.local, inner)
         self._trace.event("arrived", *path.local, *path.remote, len(data))
         self._loop.call_soon(self._hand_over, data, path, bound[0], context=bound[1])
 
@@ -117,7 +132,8 @@ class PacketNet:
         self, data: bytes, path: Path, on_datagram: Callable[[bytes, Path], None]
     ) -> None:
         bound = self._bound.get(path.remote)
-        if bound is not None and bound[0] == on_datagram:  # else it was closed meanwhile
+        if bound is not None and bound[0] == on_datagram and data != KEEPALIVE:
+            # else it was closed meanwhile; a keepalive no socket hands over
             on_datagram(data, Path(local=path.remote, remote=path.local))
 
 
