@@ -1,4 +1,4 @@
-"""A NAT of the simulated network: hosts behind it are seen at one address, each port as another one.
+"""A NAT of the simulated network: hosts behind it are seen at one address, each port as another.
 
 Rules: a mapping holds for whatever destination (RFC 4787 4.1), and lets in what anybody sends to
 its outer port. It is made by what is sent, and forgotten when a play says so.
