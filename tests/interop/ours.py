@@ -4,12 +4,11 @@ Rules: they run as people run them, by the command line; what a case asserts of 
 recorded events and from the key log.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from node.pki import Authority
+from node.pki import Authority, Issued
 from node.seams import OsClock
 from tests.e2e.cluster import Event, read_events, to_toml
 from tests.interop.world import CaseFailed, Net, Program, World, until
@@ -18,6 +17,9 @@ from tests.interop.xfrm import EspKeys
 IDENTITY = "fqdn:gw.example.com"
 PSK = "a secret that only tests share, 0123456789"
 EVERYBODY = ("fqdn:*", "rfc822:*")
+SERVICE_IP, ETCD_IP = "192.0.2.1", "192.0.2.10"
+MEMBER_IPS = ("192.0.2.11", "192.0.2.12", "192.0.2.13")
+RPC_PORT = 7400
 Tables = dict[str, Any]
 
 
@@ -144,64 +146,97 @@ class Gateway(Ours):
         self.running.up(lambda: '"joined"' in self.running.output, f"{self.name} joins")
 
 
-class Etcd:
-    """One member of etcd, on the loopback of a namespace."""
-
-    def __init__(self, world: World, net: Net, binary: Path) -> None:
-        data = world.folder / "etcd.data"
-        urls = {"client": "http://127.0.0.1:2379", "peer": "http://127.0.0.1:2380"}
-        options = {
-            "data-dir": str(data),
-            "listen-client-urls": urls["client"],
-            "advertise-client-urls": urls["client"],
-            "listen-peer-urls": urls["peer"],
-            "initial-advertise-peer-urls": urls["peer"],
-            "initial-cluster": f"default={urls['peer']}",
-        }
-        self.program = world.start(
-            "etcd", net, str(binary), *(f"--{key}={value}" for key, value in options.items())
-        )
-        self.program.up(
-            lambda: "ready to serve client requests" in self.program.output, "etcd serves"
-        )
-
-
 class Cluster:
-    """Several members at one etcd, in one namespace, each at an address of its own."""
+    """Several members, each in a namespace of its own, and an etcd in another one.
 
-    def __init__(self, world: World, net: Net, binary: Path, addresses: list[str], tables: Tables):
-        Etcd(world, net, binary)
-        authority = Authority("interop", OsClock().wall_s())
-        pki = world.folder / "pki"
-        pki.mkdir(mode=0o700, exist_ok=True)
+    All may serve the first address of `listen`: one of them has it at a time (`serve`).
+    """
+
+    def __init__(self, world: World, hub: Net, binary: Path, tables: Tables) -> None:
+        """`hub`: the namespace whose bridge joins them all."""
+        self._world, self._binary = world, binary
+        self._authority = Authority("interop", OsClock().wall_s())
+        self._pki = world.folder / "pki"
+        self._pki.mkdir(mode=0o700, exist_ok=True)
+        self._keep("ca", self._authority.issued)
+        store = world.attach(hub, "etcd", f"{ETCD_IP}/24")
+        self._start_etcd(store)
+        self.nets: list[Net] = []
         self.gateways: list[Gateway] = []
-        for number, address in enumerate(addresses, 1):
-            name = f"gw{number}"
-            pairs = {"ca": authority.issued, name: authority.member(name)}
-            for stem, pair in pairs.items():
-                (pki / f"{stem}.crt").write_bytes(pair.certificate)
-                key = os.open(pki / f"{stem}.key", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(key, "wb") as file:
-                    file.write(pair.key.octets)
-            member = {
-                "store": {"kind": "etcd", "endpoints": ["127.0.0.1:2379"]},
-                "member": {
-                    "host": f"host-{number}",
-                    "mirrors": 1,
-                    "rpc_listen": f"127.0.0.1:{7400 + number}",
-                    "ca_file": str(pki / "ca.crt"),
-                    "cert_file": str(pki / f"{name}.crt"),
-                    "key_file": str(pki / f"{name}.key"),
-                    "lease_ttl_s": 3,
-                    "keep_alive_s": 0.5,
-                },
-            }
-            made = Gateway(world, net, address, merged(member, tables), name)
-            self.gateways.append(made)
+        for number, ip in enumerate(MEMBER_IPS, 1):
+            net = world.attach(hub, f"gw{number}", f"{ip}/24")
+            net.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_nonlocal_bind")
+            self.nets.append(net)
+            self.gateways.append(self._member(net, f"gw{number}", ip, tables))
         for gateway in self.gateways:
             Ours.start(gateway)
         for gateway in self.gateways:
             gateway.joins()
+        self.nets[0].ip(f"addr add {SERVICE_IP}/24 dev v0")
+
+    def move(self, origin: int, target: int) -> None:
+        """The service address goes from one member to another, by number from 0."""
+        self.nets[origin].ip(f"addr del {SERVICE_IP}/24 dev v0")
+        self.nets[target].ip(f"addr add {SERVICE_IP}/24 dev v0")
+
+    def operate(self, *arguments: str) -> str:
+        """What the command line says to an operator, asked at the first member."""
+        self._keep("operator", self._authority.operator("interop"))
+        pki = self._pki
+        tables = {
+            "operator": {
+                "cluster": "interop",
+                "addresses": [f"{ip}:{RPC_PORT}" for ip in MEMBER_IPS],
+                "ca_file": str(pki / "ca.crt"),
+                "cert_file": str(pki / "operator.crt"),
+                "key_file": str(pki / "operator.key"),
+            }
+        }
+        config = pki / "operator.toml"
+        config.write_text(to_toml(tables))
+        command = (sys.executable, "-m", "node.cli", *arguments, "--config", str(config))
+        return self.nets[-1].run(*command)
+
+    def _keep(self, stem: str, issued: Issued) -> tuple[str, str]:
+        """The pair's files."""
+        certificate, key = self._pki / f"{stem}.crt", self._pki / f"{stem}.key"
+        certificate.write_bytes(issued.certificate)
+        key.touch(mode=0o600)
+        key.write_bytes(issued.key.octets)
+        return str(certificate), str(key)
+
+    def _start_etcd(self, net: Net) -> None:
+        certificate, key = self._keep("etcd", self._authority.etcd("etcd1", [ETCD_IP]))
+        client, peer = f"https://{ETCD_IP}:2379", "http://127.0.0.1:2380"
+        options = {
+            "data-dir": str(self._world.folder / "etcd.data"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+            "client-cert-auth": "true",
+            "trusted-ca-file": str(self._pki / "ca.crt"),
+            "cert-file": certificate,
+            "key-file": key,
+        }
+        given = [f"--{name}={value}" for name, value in options.items()]
+        etcd = self._world.start("etcd", net, str(self._binary), *given)
+        etcd.up(lambda: "ready to serve client requests" in etcd.output, "etcd serves")
+
+    def _member(self, net: Net, name: str, ip: str, tables: Tables) -> Gateway:
+        certificate, key = self._keep(name, self._authority.member(name, [ip]))
+        files = {"ca_file": str(self._pki / "ca.crt"), "cert_file": certificate, "key_file": key}
+        ours: Tables = {
+            "store": {"kind": "etcd", "endpoints": [f"{ETCD_IP}:2379"], **files},
+            "member": {
+                "host": name,
+                "mirrors": 1,
+                "rpc_listen": f"{ip}:{RPC_PORT}",
+            },
+            "ike": {"listen": [f"{SERVICE_IP}:500", f"{ip}:500"]},
+        }
+        return Gateway(self._world, net, ip, merged(ours, tables), name)
 
 
 class Client(Ours):

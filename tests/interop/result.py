@@ -35,8 +35,10 @@ class Results:
         self.began_s = time.monotonic()
 
     def announce(self, part: str, names: Iterable[str], peer: str) -> None:
-        """These rows are to come."""
+        """These rows are to come. Raises ValueError for one that was announced already."""
         for name in names:
+            if (part, name, peer) in self._announced:
+                raise ValueError(f"two rows are called {name!r}: {part}, {peer}")
             row = Row(part, name, peer, COULD_NOT_RUN, "nothing was heard of it")
             self._announced[part, name, peer] = row
 

@@ -6,10 +6,13 @@ that hold whatever was done: keys of Child SAs agree, nothing of ours logged a t
 independent decoders read every datagram of ours.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.interop import decoders
-from tests.interop.ours import Client, Cluster, Gateway, Tables
+from tests.interop.libreswan import Pluto
+from tests.interop.ours import MEMBER_IPS, PSK, Client, Cluster, Gateway, Tables
 from tests.interop.roots import TRIXIE, Debian
 from tests.interop.strongswan import FAKED, Charon
 from tests.interop.world import Net, World, expect
@@ -17,7 +20,7 @@ from tests.interop.xfrm import EspKeys
 
 OUR_IP, THEIR_IP = "192.0.2.1", "192.0.2.100"
 OUR_IP6, THEIR_IP6 = "2001:db8::1", "2001:db8::100"
-MEMBERS = tuple(f"192.0.2.{n}" for n in (1, 2, 3))
+SECRETS = f'@gw.example.com @client.example.com : PSK "{PSK}"\n'
 
 
 class Stage:
@@ -28,6 +31,7 @@ class Stage:
         self.etcd = etcd
         self.world = World(folder, TRIXIE)
         self.charons: list[Charon] = []
+        self.plutos: list[Pluto] = []
         self.gateways: list[Gateway] = []
         self.clients: list[Client] = []
         self.captures: list[tuple[Path, tuple[str, ...]]] = []
@@ -41,11 +45,11 @@ class Stage:
         """The plain network: our side and the peer's on one wire, which is captured at ours."""
         self.left, self.right = self.world.net("ours"), self.world.net("theirs")
         self.world.join(self.left, self.right)
-        self.world.address(self.left, *(f"{ip}/24" for ip in MEMBERS), f"{OUR_IP6}/64")
+        self.world.address(self.left, f"{OUR_IP}/24", f"{OUR_IP6}/64")
         self.world.address(self.right, f"{THEIR_IP}/24", f"{THEIR_IP6}/64")
         self.left.ip("addr add 10.1.0.1/32 dev lo")
         self.right.ip("addr add 10.2.0.1/32 dev lo")
-        self.captures.append((self.world.capture(self.left), (*MEMBERS, OUR_IP6)))
+        self.captures.append((self.world.capture(self.left), (OUR_IP, OUR_IP6)))
 
     # -- programs -------------------------------------------------------------------------------
 
@@ -56,11 +60,16 @@ class Stage:
         made.start()
         return made
 
-    def cluster(self, **tables: Tables) -> list[Gateway]:
-        """Three members of ours at an etcd, serving."""
-        addresses = [f"{ip}:500" for ip in MEMBERS]
-        made = Cluster(self.world, self.left, self.etcd, addresses, tables).gateways
-        self.gateways += made
+    def cluster(self, **tables: Tables) -> Cluster:
+        """Three members of ours at an etcd, serving, and the peer, on a network of their own: a
+        bridge, at which everything is captured.
+        """
+        hub = self.world.bridge("hub")
+        self.right = self.world.attach(hub, "theirs", f"{THEIR_IP}/24")
+        ours = (OUR_IP, *MEMBER_IPS)
+        self.captures.append((self.world.capture(hub, interface="br0"), ours))
+        made = Cluster(self.world, hub, self.etcd, tables)
+        self.gateways += made.gateways
         return made
 
     def client(
@@ -81,12 +90,25 @@ class Stage:
         self.charons.append(made)
         return made
 
+    def pluto(
+        self,
+        connections: Mapping[str, Mapping[str, str]],
+        secrets: str = SECRETS,
+        **certificates: Any,
+    ) -> Pluto:
+        """A pluto in the peer's namespace."""
+        made = Pluto(self.world, self.right, self.peer, connections, secrets, **certificates)
+        self.plutos.append(made)
+        return made
+
     # -- the end --------------------------------------------------------------------------------
 
     def check(self) -> None:
         """What holds at the end of every case. Raises CaseFailed."""
         for charon in self.charons:
             self.check_keys(charon.esp_keys())
+        for pluto in self.plutos:
+            self.check_keys(pluto.esp_keys())
         for capture, addresses in self.captures:
             logs = [program.keys_folder for program in (*self.clients, *self.gateways)]
             self.messages += decoders.check(capture, logs, addresses)

@@ -216,6 +216,20 @@ class World:
         left.ip(f"link set {left_if} up")
         right.ip(f"link set {right_if} up")
 
+    def bridge(self, name: str) -> Net:
+        """A namespace with a bridge `br0`, to which others are attached."""
+        made = self.net(name)
+        made.ip("link add br0 type bridge", "link set br0 up")
+        return made
+
+    def attach(self, hub: Net, name: str, *addresses: str) -> Net:
+        """Another namespace, on a hub's bridge, with these addresses."""
+        made = self.net(name)
+        self.join(made, hub, right_if=name)
+        hub.ip(f"link set {name} master br0")
+        self.address(made, *addresses)
+        return made
+
     def address(self, net: Net, *addresses: str, interface: str = "v0") -> None:
         """Give an interface addresses such as 192.0.2.1/24 or 2001:db8::1/64."""
         for address in addresses:

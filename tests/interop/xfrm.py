@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 NEWSA, UPDSA = 16, 26
 HEADER_OCTETS, INFO_OCTETS = 16, 224
-SPI_AT = 72
-"""Of xfrm_usersa_info: the selector's 56 octets and the address of 16 come first."""
+DESTINATION_AT, SPI_AT = 56, 72
+"""Of xfrm_usersa_info: the selector's 56 octets come first."""
 ALG_AUTH, ALG_CRYPT, ALG_AEAD, ALG_AUTH_TRUNC = 1, 2, 18, 20
 NAME_OCTETS = 64
 
@@ -31,9 +31,11 @@ def esp_keys(log: Path) -> dict[str, EspKeys]:
     for line in log.read_text().splitlines() if log.exists() else ():
         kind, octets = line.split()
         if int(kind) in (NEWSA, UPDSA):
-            keys = _keys(bytes.fromhex(octets))
-            if keys.encr or keys.integ:
-                found[keys.spi] = keys
+            message = bytes.fromhex(octets)
+            # pluto tries at its start what the kernel can, with SAs to nowhere
+            if any(message[HEADER_OCTETS + DESTINATION_AT :][:16]):
+                keys = _keys(message)
+                found |= {keys.spi: keys} if keys.encr or keys.integ else {}
     return found
 
 
