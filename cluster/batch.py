@@ -54,6 +54,8 @@ class OpKind(enum.Enum):
 
 MOVES = (OpKind.CREATE, OpKind.REDEEM, OpKind.REVOKE)
 """What ends a generation of its chain: no ticket of it is good any more."""
+BEGINS = (OpKind.CREATE, OpKind.REDEEM)
+"""What begins one: a revocation forbids it. An SA that stands is ended by its owner (REVOKE)."""
 
 
 class Outcome(enum.Enum):
@@ -114,6 +116,7 @@ class Pending:
 
     __slots__ = (
         "done",
+        "doubtful",
         "epoch",
         "op",
         "op_id",
@@ -144,6 +147,8 @@ class Pending:
         self.shard_revision = shard_revision
         self.epoch = epoch
         self.submitted_s = submitted_s
+        self.doubtful = False
+        """The store may have carried it out."""
         self.record_key = b""
         self.replaced_key = b""
         self.sealed: bytes | None = None

@@ -3,21 +3,20 @@
 Rules: nothing is lost silently. Every operation accepted ends in exactly one call of its `done`:
 COMMITTED, SUPERSEDED or FENCED; while the store is away it waits. Operations on one chain are
 carried out in the order submitted, one at a time. An operation is void, and FENCED, once its shard
-has another revision than when it was submitted. `done` callbacks don't raise. Hot path: no task, no
-future and no lock per operation. What a batch looks like: `cluster.batch`.
+has another revision than when it was submitted; so is one that nobody waits for any more
+(`cluster.patience`). `done` callbacks don't raise. Hot path: no task, no future and no lock per
+operation. What a batch looks like: `cluster.batch`.
 """
 
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Protocol
-
-import msgspec
+from collections.abc import Callable
 
 from cluster.batch import (
     BATCH_OCTETS_MAX,
     BATCH_OPS_MAX,
+    BEGINS,
     MOVES,
     OP_ID_LEN,
     OP_OVERHEAD_OCTETS,
@@ -35,13 +34,15 @@ from cluster.batch import (
     op_txn,
     outcome_of,
 )
-from cluster.errors import ClusterError, LeaseLost
+from cluster.errors import ClusterError, LeaseLost, Unknown
 from cluster.expiry import ExpiryBuckets
-from cluster.layout import NORMAL, ClusterState, Keys
+from cluster.journal_hooks import InstalledState, JournalHooks, JournalState
+from cluster.layout import NORMAL, Keys
 from cluster.link import MirrorEntry
+from cluster.patience import HELD_LOOK_S, STALE_S, Wait, look
 from cluster.records import RecordVault
 from cluster.seams import Clock, Rng, Spawn
-from cluster.store import Entry, Store, TxnResult
+from cluster.store import Store, TxnResult
 
 __all__ = [
     "Journal",
@@ -62,68 +63,6 @@ PAUSE_FIRST_S = 0.05
 PAUSE_MAX_S = 1.0
 LANE_KEPT_S = 86_400.0
 """How long after its last batch a lane's key stays."""
-
-
-class JournalState(enum.Enum):
-    """Whether operations get through."""
-
-    OK = "ok"
-    UNAVAILABLE = "unavailable"
-    """The store doesn't answer, or not for sure: everything waits."""
-    HELD = "held"
-    """The store answers, but the cluster's state is not `normal`, or not the one installed here."""
-
-
-class WithoutStore(Protocol):
-    """Another way for an operation to end. Implementer: `cluster.failsafe.gate.Gate`."""
-
-    @property
-    def open(self) -> bool:
-        """Whether operations go this way now."""
-        ...
-
-    @property
-    def watches(self) -> bool:
-        """Whether anything may have been done this way, so that `committed` must be asked."""
-        ...
-
-    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
-        """Carry `pending` out; `end` is called once, with None: it is the store's again."""
-        ...
-
-    def committed(self, generation: int, pending: Pending) -> bool:
-        """The store has carried `pending` out, the chain is at `generation`: may it be answered?"""
-        ...
-
-
-class JournalHooks(msgspec.Struct, frozen=True):
-    """Who is told what; each is called from the event loop and doesn't raise."""
-
-    mirror: Callable[[int, MirrorEntry], None] | None = None
-    """(shard, entry) as an operation is committed; with empty octets: a record that goes."""
-    doubt: Callable[[int], None] | None = None
-    """(shard): an operation has ended, and what the store has of its record isn't known."""
-    on_state: Callable[[JournalState], None] | None = None
-    on_latency: Callable[[float], None] | None = None
-    """Seconds from `submit` to the end, per operation that reached the store."""
-    obey: Callable[[Entry | None], Awaitable[None]] | None = None
-    """A new revocation watermark: no batch is sent until this has returned. Raises ClusterError:
-    it is tried again."""
-    restrained: Callable[[], bool] | None = None
-    """Must nothing be sent to the store now, because others may rely on that?"""
-    gate: WithoutStore | None = None
-    """Carries operations out while the store answers nobody."""
-    revoked: Callable[[Op], bool] | None = None
-    """Does a revocation that is known now forbid this?"""
-
-
-class InstalledState(Protocol):
-    """The cluster state that this member acts by. Implementer: `cluster.state.StateKeeper`."""
-
-    @property
-    def state(self) -> ClusterState: ...
-    @property
-    def revision(self) -> int: ...
 
 
 class Journal:
@@ -163,6 +102,8 @@ class Journal:
         """At most one per chain; the next of a chain comes here when the one before has ended."""
         self._chains: dict[bytes, deque[Pending] | None] = {}
         """Chains with an operation ready or in flight → those that wait for it."""
+        self._held: list[Pending] = []
+        """Not carried out before somebody asks for it again."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -219,6 +160,11 @@ class Journal:
         return len(self._accepted)
 
     @property
+    def waiting(self) -> int:
+        """Operations that are to be carried out: those pending, but for what nobody may want."""
+        return len(self._accepted) - len(self._held)
+
+    @property
     def oldest_pending_s(self) -> float:
         """How long the oldest of them has waited; 0 if there is none."""
         for pending in self._accepted.values():
@@ -235,13 +181,37 @@ class Journal:
         while True:
             while not self._ready:
                 self._wake.clear()
-                await self._wake.wait()
+                await self._woken()
             batch = self._take()
             if batch:
                 await self._carry_out(lane, batch)
 
+    async def _woken(self) -> None:
+        """Until there is something to do, or to be looked at again."""
+        try:
+            async with asyncio.timeout(HELD_LOOK_S if self._held else None):
+                await self._wake.wait()
+        except TimeoutError:
+            self._sift()
+
+    def _wanted(self, pendings: list[Pending]) -> list[Pending]:
+        """Those that are to be carried out now; see `cluster.patience`."""
+        now_s, wanted = self._clock.boot_s(), []
+        for pending in pendings:
+            behind = bool(self._chains[pending.op.chain])
+            wait = look(pending, self._hooks.asked, behind, now_s)
+            if wait is Wait.GO:
+                wanted.append(pending)
+            elif wait is Wait.HOLD:
+                self._held.append(pending)
+            else:
+                self._end(pending, Outcome.FENCED)
+        return wanted
+
     def _take(self) -> list[Pending]:
         """As many ready operations as fit one transaction, sealed."""
+        if self._held or self._clock.boot_s() - self._ready[0].submitted_s >= STALE_S:
+            self._sift()
         batch: list[Pending] = []
         written: dict[bytes, None] = {}
         octets = 0
@@ -277,9 +247,13 @@ class Journal:
             self._say(_STATES[attempt])
             if attempt is _Attempt.DECIDED:
                 return
-            await asyncio.sleep(pause_s)
+            held = attempt is _Attempt.HELD  # the store isn't asked: no need to go easy on it
+            await asyncio.sleep(PAUSE_FIRST_S if held else pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
-            self._sweep()
+            self._sift()
+            batch = self._wanted(batch)
+        if not self._ready:
+            self._say(JournalState.OK)  # nothing waits for the store
 
     async def _attempt(self, lane: Lane, batch: list[Pending]) -> "_Attempt":
         """Send `batch` once."""
@@ -303,6 +277,9 @@ class Journal:
         except ClusterError as error:
             if isinstance(error, LeaseLost):
                 self._buckets.forget()
+            if isinstance(error, Unknown):
+                for pending in batch:
+                    pending.doubtful = True
             return _Attempt.UNAVAILABLE
         lane.revision = result.revision
         self.batches += 1
@@ -344,7 +321,7 @@ class Journal:
                 self._mirror(pending, committed_at(pending, told))
                 if watches and self._overtaken(pending):
                     outcome = Outcome.SUPERSEDED
-            elif outcome is Outcome.SUPERSEDED and pending.op.kind not in _BEGINS:
+            elif outcome is Outcome.SUPERSEDED and pending.op.kind not in BEGINS:
                 self._doubt(pending)  # whoever moved the chain on has deleted the record
             self._end(pending, outcome)
 
@@ -398,7 +375,7 @@ class Journal:
         ):
             return Outcome.FENCED
         revoked = self._hooks.revoked
-        if revoked is not None and pending.op.kind in _BEGINS and revoked(pending.op):
+        if revoked is not None and pending.op.kind in BEGINS and revoked(pending.op):
             return Outcome.SUPERSEDED
         return None
 
@@ -415,11 +392,14 @@ class Journal:
             self._end(pending, void)
         return kept
 
-    def _sweep(self) -> None:
-        """End what became void while it waited for its batch."""
-        ready, self._ready = self._ready, deque()
+    def _sift(self) -> None:
+        """End what became void while it waited; what is held back and asked for again is ready,
+        what is ready and may not be wanted any more is held back."""
+        waited = [*self._held, *self._ready]
+        self._held = []
+        self._ready.clear()
         # what `_end` lets follow comes behind
-        self._ready.extendleft(reversed(self._still_owned(list(ready))))
+        self._ready.extendleft(reversed(self._wanted(self._still_owned(waited))))
 
     def _end(self, pending: Pending, outcome: Outcome) -> None:
         chain = pending.op.chain
@@ -457,5 +437,3 @@ _STATES = {
     _Attempt.HELD: JournalState.HELD,
 }
 _PUTS_NOTHING = (OpKind.END, OpKind.REVOKE)
-_BEGINS = (OpKind.CREATE, OpKind.REDEEM)
-"""What a revocation forbids. An SA that stands is ended by its owner, with `REVOKE`."""

@@ -99,6 +99,12 @@ class JournalCommits:
             done(Settlement.FENCED)
 
 
+def asked_s(endpoint: Endpoint, op: Op) -> float | None:
+    """See `cluster.patience.Asked`. A rekey is asked for at the SA that it replaces."""
+    rekey = op.kind is OpKind.REDEEM and op.issued_wall_s is None
+    return endpoint.asked_s(op.replaces[1] if rekey and op.replaces is not None else op.spi)
+
+
 class NoCommits:
     """For an endpoint whose Outcomes never hold a write: a client's."""
 

@@ -42,7 +42,7 @@ from node.identity import load_psks
 from node.kernel import Kernel
 from node.key_log import lane_class
 from node.keys import KeyParts, KeySeams
-from node.lane import JournalCommits
+from node.lane import JournalCommits, asked_s
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.outage import Standby
@@ -245,6 +245,7 @@ class Node:
                 restrained=self.outage.restrained,
                 gate=self.standby.gate,
                 revoked=self.refusals.forbids,
+                asked=lambda op: asked_s(self.gateway.endpoint, op),
             ),
         )
 
@@ -375,7 +376,7 @@ class Node:
             return "commits_full"
         if self.outage.failsafe:
             return "" if self.standby.gate.can_answer() else "store_away"
-        failing = journal.pending > 0 and journal.state is not JournalState.OK
+        failing = journal.waiting > 0 and journal.state is not JournalState.OK
         return "store_away" if failing or not self.membership.store_ok else ""
 
     def _unfinished_in(self, shard: int) -> int:

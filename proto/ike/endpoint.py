@@ -332,6 +332,15 @@ class Endpoint:
         sa = self._sas.get(spi)
         return None if sa is None else sa.core
 
+    def asked_s(self, spi: bytes) -> float | None:
+        """When (boot seconds) the peer asked last for the answer that waits for a write under way;
+        infinity: the write answers nobody. None: there is none.
+        """
+        sa = self._sas.get(spi)
+        if sa is None or sa.waiting is None:
+            return None
+        return sa.asked_s if sa.waiting.reply else NEVER
+
     def progress(self, spi: bytes) -> Progress | None:
         """How far an established SA has come; None: no such SA, or a write of it is under way."""
         sa = self._sas.get(spi)

@@ -63,6 +63,7 @@ class IkeSa(SaSuccession):
             return self._repeat(header, ctx)
         busy = self.waiting is not None or self.pending is not None
         if busy or self.contested or self.core.state is _DEAD:
+            self.asked_s = ctx.now.boot_s
             return ignored("waiting")
         row = REQUESTS.get((self.core.state, header.exchange))
         if row is None and self.core.state is not _ESTABLISHED:
@@ -321,7 +322,7 @@ class IkeSa(SaSuccession):
         if step.persist is None:
             self._advance(then, ctx)
             return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
-        self.waiting = then
+        self.waiting, self.asked_s = then, ctx.now.boot_s
         persist = self._persist(then, step.persist, ctx)
         return Outcome(self.spi, persist, step.kernel, send, step.events)
 

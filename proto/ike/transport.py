@@ -41,8 +41,9 @@ class SaTransport:
     """See the module. `core` is replaced as a whole."""
 
     __slots__ = (
-        "_channel", "_due", "_keepalive_s", "agenda", "core", "expected_id", "half_open_key",
-        "heard_s", "last_reply", "path", "pending", "requests", "spi", "waiting", "wants_end",
+        "_channel", "_due", "_keepalive_s", "agenda", "asked_s", "core", "expected_id",
+        "half_open_key", "heard_s", "last_reply", "path", "pending", "requests", "spi", "waiting",
+        "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
@@ -59,6 +60,8 @@ class SaTransport:
         self.last_reply = b""
         self.heard_s = ctx.now.boot_s
         self.waiting: Waiting | None = None
+        self.asked_s = 0.0
+        """When the request whose answer waits came last; repeats aren't looked into."""
         self.pending: Pending | None = None
         """An errand is out: what arrives is ignored, as while a write is under way."""
         self.wants_end: tuple[bool, str] | None = None

@@ -72,6 +72,8 @@ class Member:
         self.deaf = False
         self.banned: tuple[bytes, ...] = ()
         """Chains that are revoked, as the rules say that `obey` reads."""
+        self.asked: dict[bytes, float | None] = {}
+        """SPI → when its answer was asked for last; others are wanted whoever asks."""
         self.outcomes: list[Outcome] = []
         self.cluster = FixedState(world.state_revision)
         self.owned: dict[int, int] = dict(world.shards)
@@ -91,6 +93,7 @@ class Member:
                 on_latency=self.latencies.append,
                 obey=self.obey,
                 revoked=self.revoked,
+                asked=lambda op: self.asked.get(op.spi, float("inf")),
             ),
             **options,
         )
