@@ -213,14 +213,19 @@ class Ownership:
         await self.synced.wait()
         self._tasks.append(self._spawn(self._run(), "shard claims"))
 
+    def close(self) -> None:
+        """The orderly end begins: nothing that arrives for a shard of mine is taken any more."""
+        self._stopping = True
+        self._open = None
+        self.leaving.update(dict.fromkeys(self._owned))
+
     async def release_all(self) -> int:
         """The orderly end: claim no more, hand every shard to who is to have it then, or give it up
         if nobody is there; how many went. Also of one that never got so far as to `start`.
 
         A store that doesn't answer in time leaves the rest to the end of the lease.
         """
-        self._stopping = True
-        self._open = None
+        self.close()
         if len(self._tasks) > 1:
             task = self._tasks.pop()
             task.cancel()
@@ -243,7 +248,7 @@ class Ownership:
 
     async def _run(self) -> None:
         while not self._deposed:
-            if self._membership.may_claim:
+            if self._membership.may_claim and not self._stopping:
                 await self._carry_out([give_up(s, self._held[s]) for s in self._surrendered])
                 await self._carry_out(self._plan_claims())
                 await self._carry_out(self._plan_handing_over())
@@ -346,8 +351,9 @@ class Ownership:
             batch = tuple(steps[i : i + CLAIMS_PER_TXN])
             if not await self._commit(batch):
                 break
-        for step in steps:
-            self.leaving.pop(step.shard, None)
+        if not self._stopping:
+            for step in steps:
+                self.leaving.pop(step.shard, None)
         self._open = None
 
     async def _commit(self, steps: tuple[Step, ...]) -> bool:

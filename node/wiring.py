@@ -31,6 +31,7 @@ from cluster.standing import State
 from cluster.state import StateKeeper
 from cluster.store import Store
 from cluster.vault import Keks
+from node import ending
 from node.adoption import Adopter
 from node.audit import Audit
 from node.counters import EndpointCounters
@@ -61,8 +62,6 @@ T = TypeVar("T")
 
 RETRY_S = 0.5
 GAUGES_S = 1.0
-DRAIN_S = 3.0
-"""How long the writes under way may take at an orderly end."""
 COMMITS_MAX = 8192
 """Writes that may wait before first requests are dropped."""
 CENSUS_S = 0.2
@@ -317,7 +316,7 @@ class Node:
         """
         self.events.write("stopping")
         if self.ready:
-            await self._drain()
+            await ending.drain(self)
         try:
             released = await self.ownership.release_all() if hasattr(self, "ownership") else 0
             await self.membership.leave()
@@ -331,14 +330,6 @@ class Node:
         self.way.guard.write_down()
         self.events.write("stopped")
         self.events.close()
-
-    async def _drain(self) -> None:
-        self.gateway.draining = True
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await self.journal.drained()
-        except TimeoutError:
-            self.seams.log.warning("writes left undone", pending=self.journal.pending)
 
     async def read_keks(self) -> tuple[bytes, ...]:
         """Take the key-encryption keys as they are now; their ids. Raises ClusterError."""

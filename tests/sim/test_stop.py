@@ -2,7 +2,7 @@
 
 import asyncio
 
-from node.wiring import DRAIN_S
+from node.ending import DRAIN_S
 from tests.sim.scenarios import Scenario, run_scenario
 from tests.sim.world import Size, World
 

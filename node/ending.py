@@ -1,0 +1,33 @@
+"""What was begun is finished or left alone before a gateway that ends gives its shards away.
+
+Rules: no session begins any more. One that has begun may be finished, if its peer is quick. Then
+nothing is taken at all, so nothing is under way in a shard when it goes: what its heir reads is all
+there is, and whoever was answered finds that there.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from node.wiring import Node
+
+FINISH_S = 1.0
+"""How long half-open sessions may take to be finished; a peer answers within a round trip."""
+LOOK_S = 0.05
+DRAIN_S = 3.0
+"""How long the writes under way may take then."""
+
+
+async def drain(node: "Node") -> None:
+    """Returns when all is finished, or its time is over."""
+    node.gateway.draining = True
+    for _ in range(round(FINISH_S / LOOK_S)):
+        if not node.gateway.endpoint.half_open:
+            break
+        await asyncio.sleep(LOOK_S)
+    node.ownership.close()
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await node.journal.drained()
+    except TimeoutError:
+        node.seams.log.warning("writes left undone", pending=node.journal.pending)
