@@ -210,8 +210,8 @@ def openssl_verifies(
 ) -> bool:
     for stem, several in (("root", [root]), ("others", others), ("leaf", [leaf])):
         (folder / f"{stem}.pem").write_bytes(b"".join(one.pem for one in several))
-    what = "verify -x509_strict -CAfile root.pem -untrusted others.pem leaf.pem -attime"
-    return openssl(folder, f"{what} {at:.0f}").returncode == 0
+    what = f"verify -x509_strict -attime {at:.0f} -CAfile root.pem -untrusted others.pem leaf.pem"
+    return openssl(folder, what).returncode == 0
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 1])
