@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from cluster.identity import MEMBER, OPERATOR, Identity, parse_uri
-from node.sections import GatewayConfig, MemberConfig, OperatorConfig, StoreConfig
+from node.sections import ClientConfig, GatewayConfig, MemberConfig, OperatorConfig, StoreConfig
 from node.toml_strict import Problems
+from node.trust.config import check_trust
 from proto.ike.signature import key_problem
 
 
@@ -29,6 +30,14 @@ def gateway_problems(path: Path, config: GatewayConfig, now_wall_s: float) -> li
         _check("member", member, holder, problems, now_wall_s)
     if store.cert_file and store.cert_file != member.cert_file:
         _check("store", store, None, problems, now_wall_s)
+    check_trust(config, problems, now_wall_s)
+    return problems.lines
+
+
+def client_problems(path: Path, config: ClientConfig, now_wall_s: float) -> list[str]:
+    """The same for a client's file."""
+    problems = Problems(path)
+    check_trust(config, problems, now_wall_s)
     return problems.lines
 
 

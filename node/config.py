@@ -32,6 +32,7 @@ from node.sections import (
     StoreConfig,
 )
 from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
+from node.trust.config import check_trust
 from proto.ike.identity import parse_identity
 from proto.ike.suite import parse_child, parse_suite
 
@@ -59,6 +60,7 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     _check_ike(config.ike, problems)
     _check_connections(config.connection, problems)
     _check_keys(config, problems)
+    check_trust(config, problems)
     _check_address("metrics.listen", config.metrics.listen, problems, optional=True)
     problems.settle()
     return config
@@ -84,6 +86,7 @@ def load_client(path: str | Path) -> ClientConfig:
     _check_proposals("client", client, problems)
     _check_traffic("client", client, problems)
     _check_loads("client.psk_file", client.psk_file, problems)
+    check_trust(config, problems)
     problems.settle()
     return config
 

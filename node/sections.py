@@ -178,6 +178,23 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     ] = ""
     local_ts: OptionalPrefixes = ()
     remote_ts: OptionalPrefixes = ()
+    ca_file: OptionalFile = ""
+
+
+class TrustConfig(msgspec.Struct, frozen=True):
+    """Whose certificates are believed."""
+
+    ca_file: OptionalFile = ""
+    intermediates_file: OptionalFile = ""
+    tls_certificates: Annotated[bool, Meta(description="true or false")] = False
+    check_id_address: Annotated[bool, Meta(description="true or false")] = True
+
+
+class CertificateConfig(msgspec.Struct, frozen=True):
+    """One certificate of ours, and its key."""
+
+    cert_file: File
+    key_file: File
 
 
 class KeysConfig(msgspec.Struct, frozen=True):
@@ -230,6 +247,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     events: EventsConfig = EventsConfig()
     keys: KeysConfig = KeysConfig()
     connection: tuple[ConnectionConfig, ...] = ()
+    trust: TrustConfig = TrustConfig()
+    certificate: tuple[CertificateConfig, ...] = ()
 
 
 class ClientSection(msgspec.Struct, frozen=True):
@@ -269,6 +288,8 @@ class ClientConfig(msgspec.Struct, frozen=True):
     """Everything that is set for one client."""
 
     client: ClientSection
+    trust: TrustConfig = TrustConfig()
+    certificate: tuple[CertificateConfig, ...] = ()
     log: LogConfig = LogConfig()
     events: EventsConfig = EventsConfig()
 

@@ -299,6 +299,17 @@ def _certificate(
         added.append((x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), False))
         above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         added.append((above, False))
+    added += [*_sources(crl_urls, ocsp_urls), *extensions]
+    for extension, critical in added:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(signer, hash_for(signer, algorithm))
+
+
+def _sources(
+    crl_urls: Sequence[str], ocsp_urls: Sequence[str]
+) -> list[tuple[x509.ExtensionType, bool]]:
+    """Where it is said whether a certificate was taken back."""
+    added: list[tuple[x509.ExtensionType, bool]] = []
     if crl_urls:
         points = [
             x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
@@ -313,9 +324,7 @@ def _certificate(
             for url in ocsp_urls
         ]
         added.append((x509.AuthorityInformationAccess(access), False))
-    for extension, critical in (*added, *extensions):
-        builder = builder.add_extension(extension, critical)
-    return builder.sign(signer, hash_for(signer, algorithm))
+    return added
 
 
 def padding(octets: int) -> tuple[x509.ExtensionType, bool]:

@@ -4,14 +4,14 @@ import shutil
 from pathlib import Path
 
 from cluster.drill.plan import decode_drill
-from node.certificates import gateway_problems, operator_problems
+from node.certificates import client_problems, gateway_problems, operator_problems
 from node.cli.failure import ExitCode, Failed
 from node.cli.output import Output, print_json
 from node.config import load_client, load_gateway, load_operator
 from node.identity import load_psks
 from node.sample import InitError, Ports, Sample, ports_from, write_sample
 from node.seams import OsClock, OsRng
-from node.sections import GatewayConfig, OperatorConfig
+from node.sections import ClientConfig, GatewayConfig, OperatorConfig
 from node.toml_strict import ConfigError, read_file, read_toml
 
 KINDS = {
@@ -99,6 +99,14 @@ def gateway_config(file: Path) -> GatewayConfig:
     return config
 
 
+def client_config(file: Path) -> ClientConfig:
+    """A client's configuration whose certificates fit it. Raises ConfigError."""
+    config = load_client(file)
+    if problems := client_problems(file, config, OsClock().wall_s()):
+        raise ConfigError(problems)
+    return config
+
+
 def operator_config(file: Path) -> OperatorConfig:
     """An operator's configuration whose certificate fits it. Raises ConfigError, OSError."""
     config = load_operator(file)
@@ -112,7 +120,7 @@ def _check(file: Path, kind: str) -> None:
     if kind == "gateway":
         gateway_config(file)
     elif kind == "client":
-        load_client(file)
+        client_config(file)
     elif kind == "operator":
         operator_config(file)
     elif kind == "psk":

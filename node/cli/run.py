@@ -10,8 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from cluster.errors import ClusterError
 from node.cli.failure import ExitCode, Failed
-from node.cli.files import gateway_config
-from node.config import load_client
+from node.cli.files import client_config, gateway_config
 from node.observe import configure_logging
 from node.sections import LogConfig
 from node.toml_strict import ConfigError
@@ -33,7 +32,7 @@ def gateway(file: Path) -> int:
 def client(file: Path) -> int:
     """Run a client; the exit code."""
     try:
-        config = load_client(file)
+        config = client_config(file)
     except ConfigError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
     from node.client import run_client  # noqa: PLC0415  a gateway doesn't need it

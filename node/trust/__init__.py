@@ -1,7 +1,6 @@
-"""Who a certificate speaks for, and whether it still does.
+"""Who a certificate speaks for, and by whose word.
 
 One direction of dependence: `certificate` (octets → what is in it) ← `constraints`, `names`, `path`
-(a chain to a trust anchor) ← `crl`, `ocsp` (what its issuer has to say since) ← `revocation` (what
-is known, what is fetched, what policy wants) ← `verifier` (a peer's CERT payloads → its public
-key). `own` is our side: what we show. Nothing here is about cluster or ticket.
+(a chain to a trust anchor) ← `own` (what we show) ← `verifier` (a peer's CERT payloads → its public
+key) ← `config` (files → all of that). Nothing here is about cluster or ticket.
 """

@@ -1,0 +1,150 @@
+"""A peer's CERT payloads looked at, and ours chosen.
+
+Rules: the first certificate is the peer's own (RFC 7296 3.6), the others may be above it or not;
+other encodings than a certificate's own (hash and URL, above all) are not believed. Nothing is
+fetched, and nobody asked, for a peer whose chain doesn't hold. An identity that is an address has
+to be the one that the peer sends from (RFC 4945 3.1.1), unless it is configured otherwise.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from cluster.seams import Clock
+from node.trust.certificate import Certificate, CertificateId, Unfit, decode_certificate
+from node.trust.names import speaks_for
+from node.trust.own import Own, below, choose_own
+from node.trust.path import CERTIFICATES_MAX, Anchors, find_chain
+from proto.ike.enums import CertEncoding, IdType
+from proto.ike.identity import Identity, format_identity
+from proto.ike.payloads import CertPayload, CertreqPayload
+from proto.ike.signature import PublicKey
+
+_ADDRESSES = (IdType.ID_IPV4_ADDR, IdType.ID_IPV6_ADDR)
+
+
+class TrustSettings(msgspec.Struct, frozen=True):
+    """What is trusted."""
+
+    anchors: Anchors
+    """Of connections that name none of their own."""
+    own_anchors: Mapping[str, Anchors] = {}
+    """Of those that do, by the connection's name."""
+    intermediates: tuple[Certificate, ...] = ()
+    """Known beforehand, for peers that don't send them."""
+    own: tuple[Own, ...] = ()
+    tls_purposes: bool = False
+    """Certificates that are for TLS only will do."""
+    check_address: bool = True
+    """An identity that is an address must be the one that the peer sends from."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A peer whose certificates hold. His AUTH is now to be checked with this key."""
+
+    key: PublicKey
+    ids: tuple[CertificateId, ...]
+    """What of the chain may be revoked: a ticket keeps it."""
+    not_after_wall_s: float
+    """No authentication lasts longer."""
+    subject: str
+    """For people."""
+
+
+class Trust:
+    """See the module."""
+
+    def __init__(self, settings: TrustSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        every = (settings.anchors, *settings.own_anchors.values())
+        self._all_anchors = Anchors(one for anchors in every for one in anchors.certificates)
+        above = (*self._all_anchors.certificates, *settings.intermediates)
+        self._own = tuple(below(own, above) for own in settings.own)
+
+    def key_hashes(self, connection: str | None) -> bytes:
+        """What a CERTREQ to a peer of that connection names; None: it isn't known yet whose."""
+        anchors = self._all_anchors if connection is None else self._anchors(connection)
+        return anchors.key_hashes()
+
+    def own(
+        self,
+        identity: Identity,
+        requests: Sequence[CertreqPayload] = (),
+        announced: Collection[int] | None = None,
+    ) -> Own | None:
+        """Ours for that identity: see `node.trust.own.choose_own`."""
+        return choose_own(self._own, identity, requests, announced)
+
+    async def check(
+        self,
+        certificates: Sequence[CertPayload],
+        identity: Identity,
+        connection: str,
+        address: str,
+    ) -> Checked:
+        """Are these the certificates of a peer with that identity, which sends from `address`, as
+        the connection wants them? Raises Unfit.
+        """
+        settings, now_wall_s = self._settings, self._clock.wall_s()
+        leaf, others = _read(certificates)
+        chain = find_chain(
+            leaf,
+            (*others, *settings.intermediates),
+            self._anchors(connection),
+            now_wall_s,
+            tls_purposes=settings.tls_purposes,
+        )
+        if not speaks_for(leaf, *identity):
+            raise Unfit(f"{leaf.text}: doesn't speak for {format_identity(identity)}")
+        if settings.check_address:
+            _check_address(identity, address)
+        if not isinstance(leaf.key, PublicKey):
+            raise Unfit(f"{leaf.text}: no key for signatures")
+        return Checked(leaf.key, chain.ids, chain.not_after_wall_s, leaf.text)
+
+    def _anchors(self, connection: str) -> Anchors:
+        return self._settings.own_anchors.get(connection, self._settings.anchors)
+
+
+def encode_ids(ids: Iterable[CertificateId]) -> bytes:
+    """What of a chain may be revoked, for a ticket: `| length 1 | issuer 8 | serial … | … |`."""
+    parts = [one.encode() for one in ids]
+    return b"".join(bytes((len(part),)) + part for part in parts)
+
+
+def decode_ids(octets: bytes) -> tuple[CertificateId, ...]:
+    """What `encode_ids` was given."""
+    found = []
+    at = 0
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        found.append(CertificateId.decode(octets[at + 1 : end]))
+        at = end
+    return tuple(found)
+
+
+def _check_address(identity: Identity, address: str) -> None:
+    """Raises Unfit."""
+    id_type, data = identity
+    if id_type in _ADDRESSES and ipaddress.ip_address(address).packed != data:
+        raise Unfit(f"{format_identity(identity)} comes from {address}")
+
+
+def _read(payloads: Sequence[CertPayload]) -> tuple[Certificate, list[Certificate]]:
+    """The peer's own certificate and those others that can be read. Raises Unfit."""
+    certificates = [one for one in payloads if one.encoding == CertEncoding.X509_SIGNATURE]
+    if not payloads or payloads[0].encoding != CertEncoding.X509_SIGNATURE:
+        given = f"encoding {payloads[0].encoding}" if payloads else "there is none"
+        raise Unfit(f"the first CERT payload isn't a certificate: {given}")
+    if len(certificates) > CERTIFICATES_MAX:
+        raise Unfit(f"{len(certificates)} certificates in one message")
+    leaf = decode_certificate(certificates[0].data)
+    others = []
+    for one in certificates[1:]:
+        try:
+            others.append(decode_certificate(one.data))
+        except Unfit:
+            continue  # one that nobody needs is no reason to refuse (RFC 4945 3.3.10.2)
+    return leaf, others
