@@ -20,9 +20,9 @@ from proto.ike.effects import Datagram, Now, Outcome, Path, Settlement
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import IdType, PayloadType
 from proto.ike.events import TicketReceived
+from proto.ike.names import parse_child, parse_suite
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 from proto.ike.ticket import ClientTicket
 from proto.secret import Secret
 

@@ -36,9 +36,9 @@ from proto.ike.events import (
     Unanswered,
 )
 from proto.ike.identity import parse_identity
+from proto.ike.names import parse_child, parse_suite
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 from proto.ike.ticket import ClientTicket
 from proto.secret import Secret
 

@@ -30,9 +30,9 @@ from proto.ike.effects import Path, Persist, Settlement
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
+from proto.ike.names import parse_child, parse_suite
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 from proto.secret import Secret
 
 

@@ -37,9 +37,9 @@ from proto.ike.endpoint import Endpoint
 from proto.ike.enums import PayloadType
 from proto.ike.events import Event
 from proto.ike.identity import parse_identity
+from proto.ike.names import parse_children, parse_suites
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 from proto.secret import Secret
 
 RESUME_FORMS = {"rfc": ResumeForm.RFC, "first-message": ResumeForm.FIRST_MESSAGE}
@@ -92,8 +92,8 @@ def peer_with(
         remote_id=remote_id,
         psk=psk,
         resume_form=RESUME_FORMS[section.resume_auth],
-        suites=tuple(parse_suite(text) for text in section.proposals),
-        child_suites=tuple(parse_child(text) for text in section.child_proposals),
+        suites=tuple(parse_suites(text) for text in section.proposals),
+        child_suites=tuple(parse_children(text) for text in section.child_proposals),
         local_ts=tuple(parse_selector(text) for text in section.local_ts),
         remote_ts=tuple(parse_selector(text) for text in section.remote_ts),
         retransmit=RetransmitPolicy(

@@ -34,7 +34,7 @@ from node.sections import (
 from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
 from node.trust.config import check_trust
 from proto.ike.identity import parse_identity
-from proto.ike.suite import parse_child, parse_suite
+from proto.ike.names import parse_children, parse_suites
 
 TICKET_LIFETIME_S_MAX = 604_800
 """Seven days, as in TLS 1.3 (RFC 8446 4.6.1): a stolen ticket's session must end some day."""
@@ -240,7 +240,7 @@ def ring_policy(ike: IkeConfig, keys: KeysConfig) -> RingPolicy:
 
 
 def _check_proposals(where: str, section: IkeConfig | ClientSection, problems: Problems) -> None:
-    checks = (("proposals", parse_suite), ("child_proposals", parse_child))
+    checks = (("proposals", parse_suites), ("child_proposals", parse_children))
     for key, parse in checks:
         for text in getattr(section, key):
             try:

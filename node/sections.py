@@ -58,8 +58,15 @@ Command = Annotated[
     tuple[str, ...], Meta(description='a program with its arguments, such as ["/bin/kek", "-x"]')
 ]
 
-PROPOSALS = ("aes256gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519")
-CHILD_PROPOSALS = ("aes256gcm16",)
+_PRFS_AND_GROUPS = "prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-x448-modp2048"
+PROPOSALS = (
+    f"aes256gcm16-aes128gcm16-chacha20poly1305-{_PRFS_AND_GROUPS}",
+    f"aes256-aes128-sha256-sha384-sha512-{_PRFS_AND_GROUPS}",
+)
+CHILD_PROPOSALS = (
+    "aes256gcm16-aes128gcm16-chacha20poly1305",
+    "aes256-aes128-sha256-sha384-sha512",
+)
 ANYWHERE = ("0.0.0.0/0",)
 
 

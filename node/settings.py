@@ -15,9 +15,9 @@ from proto.ike.connection import ANYBODY, BOTH_FORMS, DEFAULT, Connection, Metho
 from proto.ike.core import Settings
 from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
+from proto.ike.names import parse_children, parse_suites
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 from proto.ike.ticket import TicketForm
 
 FORMS = {
@@ -34,8 +34,8 @@ def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
     return Settings(
         local_id=everybody.local_id,
         realm=config.cluster.name.encode(),
-        suites=tuple(parse_suite(text) for text in ike.proposals),
-        child_suites=tuple(parse_child(text) for text in ike.child_proposals),
+        suites=tuple(parse_suites(text) for text in ike.proposals),
+        child_suites=tuple(parse_children(text) for text in ike.child_proposals),
         local_ts=everybody.local_ts,
         remote_ts=everybody.remote_ts,
         connections=(*[_of_table(table, ike) for table in config.connection], everybody),

@@ -23,7 +23,7 @@ from proto.ike.message import Header
 from proto.ike.payloads import IdPayload, Payload, TrafficSelector
 from proto.ike.record import ChildRow, Record, decode
 from proto.ike.sa import IkeSa
-from proto.ike.suite import ChildSuite, Suite
+from proto.ike.suite import ChildSuite, Suite, suite_from
 from proto.secret import Secret
 
 WINDOW = 1 << 18
@@ -46,7 +46,7 @@ def refusal(record: Record, epoch: int, fence: int, now: Now) -> str:
         return "fence"  # the shard has an owner after us
     if record.expires_wall_s <= now.wall_s:
         return "expired"
-    if not _supported(record.suite[:5], len(record.sk_ei), len(record.sk_ai)):
+    if not _supported(record.suite, len(record.sk_ei), len(record.sk_ai)):
         return "suite"
     if record.next_id + JUMP * (fence - record.fence) > MESSAGE_ID_MAX:
         return "message_id"
@@ -89,7 +89,7 @@ def taken_over(core: SaCore, path: Path) -> Outcome:
 
 def core_of(record: Record) -> SaCore:
     """The SA's state. The keys of IKE_AUTH (SK_pi, SK_pr) aren't kept in a record."""
-    suite = _suite(record.suite[:5])
+    suite = _suite(record.suite)
     ai, ar = Secret(record.sk_ai), Secret(record.sk_ar)
     ei, er = Secret(record.sk_ei), Secret(record.sk_er)
     return SaCore(
@@ -212,7 +212,7 @@ class AdoptedSa(IkeSa):
 
 @lru_cache(maxsize=64)
 def _suite(numbers: tuple[int, ...]) -> Suite:
-    return Suite(*numbers)
+    return suite_from(numbers)
 
 
 @lru_cache(maxsize=64)
@@ -224,7 +224,7 @@ def _child_suite(numbers: tuple[int, int, int, bool]) -> ChildSuite:
 def _supported(numbers: tuple[int, ...], encr_octets: int, integ_octets: int) -> bool:
     """Whether this release has these algorithms, and the record keys of their length."""
     try:
-        suite = Suite(*numbers)
+        suite = suite_from(numbers)
         if (suite.encr_key_octets, suite.integ_key_octets) != (encr_octets, integ_octets):
             return False
         aead.protection(suite, Secret(bytes(encr_octets)), Secret(bytes(integ_octets)))

@@ -4,6 +4,7 @@ Rules: which groups these are is a setting. The private value comes from the giv
 everywhere; a peer's value is checked before it is used.
 """
 
+from proto.ike import dh
 from proto.ike.core import Context
 from proto.ike.dh import KeyExchange
 from proto.ike.enums import NotifyType
@@ -28,6 +29,29 @@ class _Seed(Rng):
             raise ValueError(f"{n} octets of a seed that has {len(self._left)}")
         octets, self._left = self._left[:n], self._left[n:]
         return octets
+
+
+class Answered(Result, frozen=True):
+    """Our KE data and the shared secret; None: the peer's value is none of its group."""
+
+    public: bytes
+    shared: Secret | None
+    why: str = ""
+
+
+class Answer(Computation, frozen=True):
+    """What a responder makes of the peer's KE data, with a key pair out of `seed`."""
+
+    group: int
+    peer_public: bytes
+    seed: Secret
+
+    def run(self) -> Answered:
+        """See `dh.answer`."""
+        try:
+            return Answered(*dh.answer(self.group, self.peer_public, _Seed(self.seed)))
+        except PeerError as error:
+            return Answered(b"", None, error.why)
 
 
 class KeyMade(Result, frozen=True):
@@ -69,14 +93,27 @@ class Agree(Computation, frozen=True):
 
 
 def make_key(group: int, ctx: Context) -> KeyExchange:
-    """A fresh key pair. Raises Misuse for a group that isn't supported; Needed."""
+    """Initiator: a fresh key pair. Raises Misuse for a group that isn't supported; Needed."""
     if group not in ctx.settings.slow_groups:
         return KeyExchange.generate(group, ctx.rng)
     return ctx.need(MakeKey(group, Secret(ctx.rng.bytes(SEED_OCTETS))), KeyMade).exchange
 
 
+def answer(group: int, peer_public: bytes, ctx: Context) -> tuple[bytes, Secret]:
+    """Responder: our KE data, and g^ir. Raises PeerError INVALID_SYNTAX for a value that isn't one,
+    Misuse for a group that isn't supported; Needed.
+    """
+    if group not in ctx.settings.slow_groups:
+        return dh.answer(group, peer_public, ctx.rng)
+    seed = Secret(ctx.rng.bytes(SEED_OCTETS))
+    answered = ctx.need(Answer(group, peer_public, seed), Answered)
+    if answered.shared is None:
+        raise PeerError(NotifyType.INVALID_SYNTAX, why=answered.why)
+    return answered.public, answered.shared
+
+
 def agree(exchange: KeyExchange, peer_public: bytes, ctx: Context) -> Secret:
-    """g^ir. Raises PeerError INVALID_SYNTAX for a value that isn't one; Needed."""
+    """Initiator: g^ir. Raises PeerError INVALID_SYNTAX for a value that isn't one; Needed."""
     if exchange.group not in ctx.settings.slow_groups:
         return exchange.shared(peer_public)
     agreed = ctx.need(Agree(exchange, peer_public), Agreed)

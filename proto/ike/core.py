@@ -13,9 +13,9 @@ import msgspec
 from proto.ike.auth import ResumeForm
 from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections
 from proto.ike.cookie import CookieSecrets
-from proto.ike.dh import KeyExchange
+from proto.ike.dh import MODP, KeyExchange
 from proto.ike.effects import KernelOp, Now, Path, PersistKind
-from proto.ike.enums import KeMethod, NotifyType
+from proto.ike.enums import NotifyType
 from proto.ike.errands import Errand, Needed, Result, Undone
 from proto.ike.errors import PeerError
 from proto.ike.events import Event
@@ -24,7 +24,7 @@ from proto.ike.nat import BETWEEN
 from proto.ike.payloads import IdPayload, NotifyPayload, Payload, TrafficSelector
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.seams import Rng
-from proto.ike.suite import ChildSuite, Suite
+from proto.ike.suite import ChildSuite, ChildSuites, Suite, Suites
 from proto.ike.ticket import ClientTicket, TicketBody, TicketForm, TicketKeys
 from proto.secret import Secret
 
@@ -259,8 +259,8 @@ class Peer(msgspec.Struct, frozen=True):
     local_id: IdPayload
     remote_id: IdPayload
     psk: Secret
-    suites: tuple[Suite, ...]
-    child_suites: tuple[ChildSuite, ...]
+    suites: Suites
+    child_suites: ChildSuites
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     resume_form: ResumeForm = ResumeForm.RFC
@@ -278,8 +278,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The cluster's identity, of kind IDr, where a connection has no other."""
     realm: bytes
     """Bound into every ticket: the cluster's name."""
-    suites: tuple[Suite, ...]
-    child_suites: tuple[ChildSuite, ...]
+    suites: Suites
+    child_suites: ChildSuites
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     ike_sa_lifetime_s: float = 14400.0
@@ -313,7 +313,7 @@ class Settings(msgspec.Struct, frozen=True):
     connections: tuple[Connection, ...] = ()
     """In the order in which they are tried; none: one for everybody, made of the above."""
     revoke_on_delete: bool = False
-    slow_groups: tuple[int, ...] = (KeMethod.MODP_2048,)
+    slow_groups: tuple[int, ...] = MODP
     """Key exchange methods that are computed by errand, and only after a cookie."""
     epoch: int = 0
     retransmit: RetransmitPolicy = RetransmitPolicy()

@@ -3,7 +3,8 @@
 Rules: a value that isn't listed stays a plain int everywhere; nothing fails because a number is
 new. Names are spelt as IANA and the RFCs spell them. What runs for each datagram binds the members
 it needs to constants of its module: CPython 3.11 runs Python code for every `Enum.MEMBER`. Source:
-RFC 7296 section 3, RFC 5723, 5685, 6290, 6311, 7383, 7427, 7634, 8031, 8420.
+RFC 7296 section 3; RFC 3526, 4309, 4434, 4543, 4615, 5282, 5685, 5723, 5930, 6290, 6311, 7383,
+7427, 7634, 8031, 8420, 9370; draft-ietf-ipsecme-ikev2-mlkem (ML-KEM).
 """
 
 from enum import IntEnum
@@ -137,22 +138,43 @@ class TransformType(IntEnum):
     INTEG = 3
     KE = 4
     ESN = 5
+    ADDKE1 = 6
+    ADDKE2 = 7
+    ADDKE3 = 8
+    ADDKE4 = 9
+    ADDKE5 = 10
+    ADDKE6 = 11
+    ADDKE7 = 12
 
 
 class Encr(IntEnum):
+    ENCR_NULL = 11
     ENCR_AES_CBC = 12
+    ENCR_AES_CTR = 13
+    ENCR_AES_CCM_8 = 14
+    ENCR_AES_CCM_12 = 15
+    ENCR_AES_CCM_16 = 16
+    ENCR_AES_GCM_8 = 18
+    ENCR_AES_GCM_12 = 19
     ENCR_AES_GCM_16 = 20
+    ENCR_NULL_AUTH_AES_GMAC = 21
     ENCR_CHACHA20_POLY1305 = 28
 
 
 class Prf(IntEnum):
+    PRF_HMAC_SHA1 = 2
+    PRF_AES128_XCBC = 4
     PRF_HMAC_SHA2_256 = 5
     PRF_HMAC_SHA2_384 = 6
     PRF_HMAC_SHA2_512 = 7
+    PRF_AES128_CMAC = 8
 
 
 class Integ(IntEnum):
     NONE = 0
+    AUTH_HMAC_SHA1_96 = 2
+    AUTH_AES_XCBC_96 = 5
+    AUTH_AES_CMAC_96 = 8
     AUTH_HMAC_SHA2_256_128 = 12
     AUTH_HMAC_SHA2_384_192 = 13
     AUTH_HMAC_SHA2_512_256 = 14
@@ -161,9 +183,17 @@ class Integ(IntEnum):
 class KeMethod(IntEnum):
     NONE = 0
     MODP_2048 = 14
+    MODP_3072 = 15
+    MODP_4096 = 16
+    MODP_6144 = 17
+    MODP_8192 = 18
     ECP_256 = 19
     ECP_384 = 20
+    ECP_521 = 21
     CURVE25519 = 31
+    CURVE448 = 32
+    ML_KEM_768 = 36
+    ML_KEM_1024 = 37
 
 
 class IdType(IntEnum):

@@ -1,26 +1,38 @@
 """Key derivation: prf, prf+, SKEYSEED, the keys of an IKE SA and of a Child SA.
 
 Rules: pure functions; every key comes and goes as a Secret. RFC 7296 2.13, 2.14, 2.17, 2.18; RFC
-5723 5.1; RFC 4868.
+5723 5.1; RFC 4868; RFC 9370 2.2.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from proto.ike import mac
 from proto.ike.enums import Prf
 from proto.ike.suite import ChildSuite, Suite
 from proto.secret import Secret
 
 _HASHES: dict[int, hashes.HashAlgorithm] = {
+    Prf.PRF_HMAC_SHA1: hashes.SHA1(),  # noqa: S303 - as HMAC, and only where configured
     Prf.PRF_HMAC_SHA2_256: hashes.SHA256(),
     Prf.PRF_HMAC_SHA2_384: hashes.SHA384(),
     Prf.PRF_HMAC_SHA2_512: hashes.SHA512(),
 }
-_PRF_LEN: dict[int, int] = {number: hash_.digest_size for number, hash_ in _HASHES.items()}
+_AES_PRFS: dict[int, Callable[[bytes, bytes], bytes]] = {
+    Prf.PRF_AES128_XCBC: mac.prf_aes_xcbc,
+    Prf.PRF_AES128_CMAC: mac.prf_aes_cmac,
+}
+_PRF_LEN: dict[int, int] = {
+    **{number: hash_.digest_size for number, hash_ in _HASHES.items()},
+    **dict.fromkeys(_AES_PRFS, mac.KEY_OCTETS),
+}
+_NONCE_HALF = 8
+"""Octets of each nonce that are the key of a prf whose key is 16 octets long (RFC 7296 2.14)."""
 
 
 class SaKeys(msgspec.Struct, frozen=True, gc=False):
@@ -52,19 +64,25 @@ class ChildKeys(msgspec.Struct, frozen=True, gc=False):
 
 def prf(prf_id: int, key: Secret, data: bytes) -> bytes:
     """prf(key, data) (RFC 7296 2.13)."""
-    mac = HMAC(key.octets, _HASHES[prf_id])
-    mac.update(data)
-    return mac.finalize()
+    hash_ = _HASHES.get(prf_id)
+    if hash_ is None:
+        return _AES_PRFS[prf_id](key.octets, data)
+    keyed = HMAC(key.octets, hash_)
+    keyed.update(data)
+    return keyed.finalize()
 
 
 def keyed_prf(prf_id: int, key: Secret) -> Callable[[bytes], bytes]:
     """prf under one key, for several data: keyed once, which is half of what one call costs."""
-    keyed = HMAC(key.octets, _HASHES[prf_id])
+    hash_ = _HASHES.get(prf_id)
+    if hash_ is None:
+        return partial(_AES_PRFS[prf_id], key.octets)
+    keyed = HMAC(key.octets, hash_)
 
     def under_key(data: bytes) -> bytes:
-        mac = keyed.copy()
-        mac.update(data)
-        return mac.finalize()
+        again = keyed.copy()
+        again.update(data)
+        return again.finalize()
 
     return under_key
 
@@ -73,15 +91,26 @@ def prf_plus(prf_id: int, key: Secret, seed: bytes, length: int) -> bytes:
     """`length` octets of prf+(key, seed): T1 | T2 | …, Tn = prf(key, Tn-1 | seed | n) (RFC 7296
     2.13).
 
-    That is HKDF's expand step with `seed` as its info (RFC 5869 2.3), and several times faster by
-    that name.
+    With a hash that is HKDF's expand step with `seed` as its info (RFC 5869 2.3), and several times
+    faster by that name.
     """
-    return HKDFExpand(_HASHES[prf_id], length, seed).derive(key.octets)
+    hash_ = _HASHES.get(prf_id)
+    if hash_ is not None:
+        return HKDFExpand(hash_, length, seed).derive(key.octets)
+    under_key, out, block = _AES_PRFS[prf_id], b"", b""
+    while len(out) < length:
+        number = len(out) // mac.KEY_OCTETS + 1
+        block = under_key(key.octets, block + seed + bytes((number,)))
+        out += block
+    return out[:length]
 
 
 def skeyseed_init(prf_id: int, ni: bytes, nr: bytes, shared: Secret) -> Secret:
-    """SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 2.14)."""
-    return Secret(prf(prf_id, Secret(ni + nr), shared.octets))
+    """SKEYSEED = prf(Ni | Nr, g^ir), with the first 8 octets of each nonce where the prf's key has
+    a fixed size (RFC 7296 2.14).
+    """
+    key = ni[:_NONCE_HALF] + nr[:_NONCE_HALF] if prf_id in _AES_PRFS else ni + nr
+    return Secret(prf(prf_id, Secret(key), shared.octets))
 
 
 def skeyseed_resume(prf_id: int, sk_d_old: Secret, ni: bytes, nr: bytes) -> Secret:
@@ -89,9 +118,14 @@ def skeyseed_resume(prf_id: int, sk_d_old: Secret, ni: bytes, nr: bytes) -> Secr
     return Secret(prf(prf_id, sk_d_old, b"Resumption" + ni + nr))
 
 
-def skeyseed_rekey(prf_id: int, sk_d_old: Secret, shared: Secret, ni: bytes, nr: bytes) -> Secret:
-    """SKEYSEED = prf(SK_d of the old SA, g^ir | Ni | Nr), by the old SA's prf (RFC 7296 2.18)."""
-    return Secret(prf(prf_id, sk_d_old, shared.octets + ni + nr))
+def skeyseed_rekey(
+    prf_id: int, sk_d_old: Secret, shared: Secret, ni: bytes, nr: bytes, *more: Secret
+) -> Secret:
+    """SKEYSEED = prf(SK_d of the old SA, g^ir | Ni | Nr | SK(1) | …), by the old SA's prf (RFC 7296
+    2.18). `more`: of the additional key exchanges of a rekey (RFC 9370 2.2.4); none where one of
+    them is mixed in by itself, before IKE_AUTH (2.2.2).
+    """
+    return Secret(prf(prf_id, sk_d_old, _joined(shared, ni, nr, more)))
 
 
 def derive_keys(
@@ -119,12 +153,24 @@ def derive_keys(
 
 
 def child_keymat(
-    suite: ChildSuite, prf_id: int, sk_d: Secret, ni: bytes, nr: bytes, shared: Secret | None = None
+    suite: ChildSuite,
+    prf_id: int,
+    sk_d: Secret,
+    ni: bytes,
+    nr: bytes,
+    shared: Secret | None = None,
+    more: tuple[Secret, ...] = (),
 ) -> Secret:
-    """KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) (RFC 7296 2.17), as long as `split_keymat` needs it."""
+    """KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1) | …]) (RFC 7296 2.17, RFC 9370 2.2.4), as long
+    as `split_keymat` needs it.
+    """
     half = suite.encr_key_octets + suite.integ_key_octets
-    seed = ni + nr if shared is None else shared.octets + ni + nr
+    seed = ni + nr if shared is None else _joined(shared, ni, nr, more)
     return Secret(prf_plus(prf_id, sk_d, seed, 2 * half))
+
+
+def _joined(shared: Secret, ni: bytes, nr: bytes, more: tuple[Secret, ...]) -> bytes:
+    return b"".join([shared.octets, ni, nr, *[secret.octets for secret in more]])
 
 
 def split_keymat(suite: ChildSuite, keymat: Secret) -> ChildKeys:

@@ -36,6 +36,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     spi_i: bytes
     spi_r: bytes
     suite: tuple[int, ...]
+    """`proto.ike.suite.Suite.numbers`."""
     sk_d: bytes
     sk_ai: bytes
     sk_ar: bytes
@@ -106,7 +107,7 @@ def encode(
             FORMAT,
             core.spi_i,
             core.spi_r,
-            (suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
+            suite.numbers,
             keys.d.octets,
             keys.ai.octets,
             keys.ar.octets,

@@ -20,7 +20,7 @@ from proto.ike.events import Event, Failed, TicketRefused
 from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
-from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
 from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import KEY_ID
@@ -77,8 +77,7 @@ def answer(
 
 
 def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Unfinished | Outcome:
-    ke = message.find(KePayload)
-    is_slow = ke is not None and ke.group in ctx.settings.slow_groups
+    is_slow = ike_sa_init.is_slow(message, ctx)
     if is_slow or half_open.handshakes >= ctx.settings.cookie_threshold:
         wanted = ike_sa_init.need_cookie(message, ctx)
         if wanted is not None:

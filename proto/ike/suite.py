@@ -1,75 +1,80 @@
-"""Sets of algorithms: their names in configuration, as proposals, and the choice among a peer's
-proposals.
+"""Algorithms that go together: those of one SA, and sets of alternatives that may be put together.
 
-Rules: an offered transform with an attribute or a number that isn't known is unacceptable, the
-others stand; a chosen proposal holds one transform of every type that was offered, exactly as
-offered. RFC 7296 2.7, 3.3; RFC 5282 8 (no INTEG with an AEAD); RFC 7634 5 (ChaCha20-Poly1305 has no
-Key Length).
+Rules: whatever is acceptable is said in one form, `alternatives`: by transform type what is taken,
+the best first. Ciphers with an integrity check of their own stand in other sets than those without
+(RFC 7296 3.3). Names are made of parts joined by hyphens: `proto.ike.names` reads them. RFC 7296
+2.7, 3.3; RFC 9370 2.2.1.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 
-from proto.ike.enums import Encr, Integ, KeMethod, NotifyType, Prf, ProtocolId, TransformType
-from proto.ike.errors import PeerError
-from proto.ike.payloads import Proposal, SaPayload, Transform
+from proto.ike.algorithms import (
+    ADDKE_TYPES,
+    FIXED_KEY_BITS,
+    INTEG_KEY_OCTETS,
+    SALT_OCTETS,
+    Cipher,
+    addke_name,
+    cipher_name,
+    integ_name,
+    ke_name,
+    prf_name,
+)
+from proto.ike.enums import TransformType
+from proto.ike.payloads import Transform
 
-_ESP = ProtocolId.ESP
+_ENCR = int(TransformType.ENCR)
+_PRF = int(TransformType.PRF)
+_INTEG = int(TransformType.INTEG)
+_KE = int(TransformType.KE)
+_ESN = int(TransformType.ESN)
 
-IKE_SPI_LEN = 8
-_IKE_NO_SPI = bytes(IKE_SPI_LEN)
-ESP_SPI_LEN = 4
-_ESP_NO_SPI = bytes(ESP_SPI_LEN)
-
-WITHOUT_KE = (0,)
-"""Groups of a Child SA's proposals in IKE_AUTH: it has no key exchange of its own."""
-
-AEAD_SALT_LEN = 4
-"""The fixed part of an AEAD nonce, at the end of an encryption key (RFC 5282 7.1, RFC 4106 8.1)."""
-
-_INTEG_KEY_LEN: dict[int, int] = {
-    Integ.NONE: 0,
-    Integ.AUTH_HMAC_SHA2_256_128: 32,
-    Integ.AUTH_HMAC_SHA2_384_192: 48,
-    Integ.AUTH_HMAC_SHA2_512_256: 64,
-}
-
-_ENCRS: dict[str, tuple[int, int]] = {
-    "aes128gcm16": (Encr.ENCR_AES_GCM_16, 128),
-    "aes256gcm16": (Encr.ENCR_AES_GCM_16, 256),
-    "chacha20poly1305": (Encr.ENCR_CHACHA20_POLY1305, 256),
-    "aes128": (Encr.ENCR_AES_CBC, 128),
-    "aes192": (Encr.ENCR_AES_CBC, 192),
-    "aes256": (Encr.ENCR_AES_CBC, 256),
-}
-_INTEGS: dict[str, int] = {
-    "sha256": Integ.AUTH_HMAC_SHA2_256_128,
-    "sha384": Integ.AUTH_HMAC_SHA2_384_192,
-    "sha512": Integ.AUTH_HMAC_SHA2_512_256,
-}
-_PRFS: dict[str, int] = {
-    "prfsha256": Prf.PRF_HMAC_SHA2_256,
-    "prfsha384": Prf.PRF_HMAC_SHA2_384,
-    "prfsha512": Prf.PRF_HMAC_SHA2_512,
-}
-_KES: dict[str, int] = {
-    "x25519": KeMethod.CURVE25519,
-    "ecp256": KeMethod.ECP_256,
-    "ecp384": KeMethod.ECP_384,
-}
-_ESNS: dict[str, bool] = {"noesn": False, "esn": True}
-
-_ENCR_NAMES = {value: name for name, value in _ENCRS.items()}
-_INTEG_NAMES = {value: name for name, value in _INTEGS.items()}
-_PRF_NAMES = {value: name for name, value in _PRFS.items()}
-_KE_NAMES = {value: name for name, value in _KES.items()}
+Alternatives = tuple[tuple[int, tuple[Transform, ...]], ...]
+"""By transform type what is taken, the best first; 0 among the ids: it may be left out."""
+Addkes = tuple[tuple[int, ...], ...]
+"""Alternatives of the additional key exchanges, by number from 1; 0 among them: may be left out."""
 
 
-def _encr_transform(encr: int, key_bits: int) -> Transform:
-    has_key_length = encr != Encr.ENCR_CHACHA20_POLY1305
-    return Transform(TransformType.ENCR, encr, key_bits if has_key_length else None)
+class Acceptable(Protocol):
+    """What is taken of a peer, or offered to it, as one proposal."""
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """See the type."""
+        ...
+
+
+def _encrs(ciphers: tuple[Cipher, ...]) -> tuple[int, tuple[Transform, ...]]:
+    made = [Transform(_ENCR, e, None if e in FIXED_KEY_BITS else bits) for e, bits in ciphers]
+    return _ENCR, tuple(made)
+
+
+def _of(kind: int, ids: tuple[int, ...]) -> tuple[int, tuple[Transform, ...]]:
+    return kind, tuple([Transform(kind, id_) for id_ in ids])
+
+
+def _addkes(addkes: Addkes) -> Alternatives:
+    pairs = zip(ADDKE_TYPES, addkes, strict=False)
+    return tuple([_of(kind, ids) for kind, ids in pairs if any(ids)])
+
+
+class Kes(msgspec.Struct, frozen=True, gc=False):
+    """Key exchange methods that a Child SA's proposal may have."""
+
+    kes: tuple[int, ...]
+    addkes: Addkes = ()
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """See the type."""
+        return (_of(_KE, self.kes), *_addkes(self.addkes))
+
+
+WITHOUT_KE = (Kes((0,)),)
+"""A Child SA in IKE_AUTH has no key exchange of its own."""
 
 
 class Suite(msgspec.Struct, frozen=True, gc=False):
@@ -78,32 +83,128 @@ class Suite(msgspec.Struct, frozen=True, gc=False):
     encr: int
     key_bits: int
     integ: int
-    """0 with an AEAD."""
+    """0 with a cipher that has its own integrity check."""
     prf: int
     ke: int
+    addkes: tuple[int, ...] = ()
+    """Additional key exchanges, by number from 1; 0: none of that number."""
 
     def __str__(self) -> str:
-        parts = [_ENCR_NAMES.get((self.encr, self.key_bits), f"encr{self.encr}-{self.key_bits}")]
-        if self.integ:
-            parts.append(_INTEG_NAMES.get(self.integ, f"integ{self.integ}"))
-        parts.append(_PRF_NAMES.get(self.prf, f"prf{self.prf}"))
-        parts.append(_KE_NAMES.get(self.ke, f"ke{self.ke}"))
-        return "-".join(parts)
+        return "-".join(_names(one_each(self)))
 
     @property
     def encr_key_octets(self) -> int:
-        """Octets of an encryption key, an AEAD's salt included."""
-        return self.key_bits // 8 + (0 if self.encr == Encr.ENCR_AES_CBC else AEAD_SALT_LEN)
+        """Octets of an encryption key, a nonce's fixed part included."""
+        return self.key_bits // 8 + SALT_OCTETS[self.encr]
 
     @property
     def integ_key_octets(self) -> int:
-        """Octets of an integrity key; 0 with an AEAD."""
-        return _INTEG_KEY_LEN[self.integ]
+        """Octets of an integrity key; 0 with a combined mode."""
+        return INTEG_KEY_OCTETS[self.integ]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All of it in a row, as a record keeps it; `suite_from` reads it."""
+        return (self.encr, self.key_bits, self.integ, self.prf, self.ke, *self.addkes)
+
+    @property
+    def more_kes(self) -> tuple[int, ...]:
+        """The additional key exchanges in the order in which they are done."""
+        return tuple([ke for ke in self.addkes if ke])
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """See the type: one of each."""
+        return _alternatives(one_each(self))
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
         """What a proposal of exactly this suite holds."""
-        return _transforms(self)
+        return offered(self.alternatives)
+
+    def holds(self, suite: "Suite") -> bool:
+        """Is it this one?"""
+        return self == suite
+
+
+class SuiteSet(msgspec.Struct, frozen=True, gc=False):
+    """Alternatives for IKE SAs, the best first of each kind; at least one each."""
+
+    encrs: tuple[Cipher, ...]
+    integs: tuple[int, ...]
+    """Empty with combined modes."""
+    prfs: tuple[int, ...]
+    kes: tuple[int, ...]
+    addkes: Addkes = ()
+
+    def __str__(self) -> str:
+        return "-".join(_names(self))
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """See the type."""
+        return _alternatives(self)
+
+    def holds(self, suite: Suite) -> bool:
+        """Can `suite` be put together from it?"""
+        if len(suite.addkes) > len(self.addkes):
+            return False
+        addkes = suite.addkes + (0,) * (len(self.addkes) - len(suite.addkes))
+        return (
+            (suite.encr, suite.key_bits) in self.encrs
+            and (suite.integ in self.integs if self.integs else not suite.integ)
+            and suite.prf in self.prfs
+            and suite.ke in self.kes
+            and all(
+                ke in ids if ids else not ke for ke, ids in zip(addkes, self.addkes, strict=True)
+            )
+        )
+
+
+Suites = tuple[Suite | SuiteSet, ...]
+"""What is taken or offered for an IKE SA, the best first."""
+
+
+def suite_from(numbers: tuple[int, ...]) -> Suite:
+    """The suite of these `Suite.numbers`. Raises ValueError where there are too few."""
+    encr, key_bits, integ, prf, ke, *addkes = numbers
+    return Suite(encr, key_bits, integ, prf, ke, tuple(addkes))
+
+
+def one_each(suite: Suite) -> SuiteSet:
+    """The set of exactly this suite."""
+    return SuiteSet(
+        ((suite.encr, suite.key_bits),),
+        (suite.integ,) if suite.integ else (),
+        (suite.prf,),
+        (suite.ke,),
+        tuple([(ke,) for ke in suite.addkes]),
+    )
+
+
+def holds(suites: Suites, suite: Suite) -> bool:
+    """Is `suite` one of those that `suites` allow?"""
+    return any(some.holds(suite) for some in suites)
+
+
+def kes_of(suites: Suites) -> tuple[int, ...]:
+    """The key exchange methods in `suites`, in order."""
+    return tuple(dict.fromkeys(t.id for s in suites for t in _alternatives_of(s, _KE)))
+
+
+def addkes_of(suites: Suites) -> Addkes:
+    """The additional key exchanges in `suites`, by number, each of which may be left out."""
+    by_type = [
+        dict.fromkeys([*(t.id for s in suites for t in _alternatives_of(s, kind)), 0])
+        for kind in ADDKE_TYPES
+    ]
+    while by_type and len(by_type[-1]) == 1:
+        by_type.pop()
+    return tuple([(*[ke for ke in ids if ke], 0) for ids in by_type])
+
+
+def _alternatives_of(acceptable: Acceptable, kind: int) -> tuple[Transform, ...]:
+    return next((ts for type_, ts in acceptable.alternatives if type_ == kind), ())
 
 
 class ChildSuite(msgspec.Struct, frozen=True, gc=False):
@@ -112,271 +213,144 @@ class ChildSuite(msgspec.Struct, frozen=True, gc=False):
     encr: int
     key_bits: int
     integ: int
-    """0 with an AEAD."""
+    """0 with a cipher that has its own integrity check."""
     esn: bool
 
     def __str__(self) -> str:
-        parts = [_ENCR_NAMES.get((self.encr, self.key_bits), f"encr{self.encr}-{self.key_bits}")]
-        if self.integ:
-            parts.append(_INTEG_NAMES.get(self.integ, f"integ{self.integ}"))
-        parts.append("esn" if self.esn else "noesn")
-        return "-".join(parts)
+        parts = [cipher_name((self.encr, self.key_bits))]
+        parts += [integ_name(self.integ)] if self.integ else []
+        return "-".join([*parts, "esn" if self.esn else "noesn"])
 
     @property
     def encr_key_octets(self) -> int:
-        """Octets of an encryption key, an AEAD's salt included."""
-        return self.key_bits // 8 + (0 if self.encr == Encr.ENCR_AES_CBC else AEAD_SALT_LEN)
+        """Octets of an encryption key, a nonce's fixed part included."""
+        return self.key_bits // 8 + SALT_OCTETS[self.encr]
 
     @property
     def integ_key_octets(self) -> int:
-        """Octets of an integrity key; 0 with an AEAD."""
-        return _INTEG_KEY_LEN[self.integ]
+        """Octets of an integrity key; 0 with a combined mode."""
+        return INTEG_KEY_OCTETS[self.integ]
 
     @property
-    def transforms(self) -> tuple[Transform, ...]:
-        """What a proposal of exactly this suite holds."""
-        return _child_transforms(self)
+    def alternatives(self) -> Alternatives:
+        """See the type: one of each."""
+        return _child_alternatives(
+            ((self.encr, self.key_bits),),
+            (self.integ,) if self.integ else (),
+            (self.esn,),
+        )
+
+    def holds(self, suite: "ChildSuite") -> bool:
+        """Is it this one?"""
+        return self == suite
 
 
-@lru_cache(maxsize=64)
-def _transforms(suite: Suite) -> tuple[Transform, ...]:
-    integ = (Transform(TransformType.INTEG, suite.integ),) if suite.integ else ()
+class ChildSuiteSet(msgspec.Struct, frozen=True, gc=False):
+    """Alternatives for Child SAs, the best first of each kind; at least one each."""
+
+    encrs: tuple[Cipher, ...]
+    integs: tuple[int, ...]
+    """Empty with combined modes."""
+    esns: tuple[bool, ...]
+
+    def __str__(self) -> str:
+        parts = [cipher_name(cipher) for cipher in self.encrs]
+        parts += [integ_name(integ) for integ in self.integs]
+        return "-".join([*parts, *["esn" if esn else "noesn" for esn in self.esns]])
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """See the type."""
+        return _child_alternatives(self.encrs, self.integs, self.esns)
+
+    def holds(self, suite: ChildSuite) -> bool:
+        """Can `suite` be put together from it?"""
+        return (
+            (suite.encr, suite.key_bits) in self.encrs
+            and (suite.integ in self.integs if self.integs else not suite.integ)
+            and suite.esn in self.esns
+        )
+
+
+ChildSuites = tuple[ChildSuite | ChildSuiteSet, ...]
+"""What is taken or offered for a Child SA, the best first."""
+
+
+@lru_cache(maxsize=256)
+def _alternatives(suites: SuiteSet) -> Alternatives:
     return (
-        _encr_transform(suite.encr, suite.key_bits),
-        Transform(TransformType.PRF, suite.prf),
-        *integ,
-        Transform(TransformType.KE, suite.ke),
+        _encrs(suites.encrs),
+        _of(_PRF, suites.prfs),
+        _of(_INTEG, suites.integs or (0,)),
+        _of(_KE, suites.kes),
+        *_addkes(suites.addkes),
     )
 
 
-@lru_cache(maxsize=64)
-def _child_transforms(suite: ChildSuite) -> tuple[Transform, ...]:
-    integ = (Transform(TransformType.INTEG, suite.integ),) if suite.integ else ()
+@lru_cache(maxsize=256)
+def _child_alternatives(
+    encrs: tuple[Cipher, ...], integs: tuple[int, ...], esns: tuple[bool, ...]
+) -> Alternatives:
     return (
-        _encr_transform(suite.encr, suite.key_bits),
-        *integ,
-        Transform(TransformType.ESN, int(suite.esn)),
+        _encrs(encrs),
+        _of(_INTEG, integs or (0,)),
+        _of(_ESN, tuple([int(esn) for esn in esns])),
     )
 
 
-def _take(parts: list[str], known: dict[str, int]) -> int | None:
-    """The number of the first part, taken off, if it is in `known`."""
-    if parts and parts[0] in known:
-        return known[parts.pop(0)]
-    return None
-
-
-def _encr_and_integ(text: str, parts: list[str]) -> tuple[int, int, int]:
-    name = parts.pop(0)
-    if name not in _ENCRS:
-        raise ValueError(f"{text!r}: {name!r} is no cipher; known: {', '.join(_ENCRS)}")
-    encr, key_bits = _ENCRS[name]
-    integ = _take(parts, _INTEGS)
-    if encr == Encr.ENCR_AES_CBC and integ is None:
-        raise ValueError(f"{text!r}: {name} needs an integrity algorithm: {', '.join(_INTEGS)}")
-    if encr != Encr.ENCR_AES_CBC and integ is not None:
-        raise ValueError(f"{text!r}: {name} has its own integrity check; leave out the second part")
-    return encr, key_bits, integ or 0
-
-
-def parse_suite(text: str) -> Suite:
-    """`cipher[-integrity]-prf-group`. Raises ValueError: one line that names what is known."""
-    parts = text.strip().lower().split("-")
-    encr, key_bits, integ = _encr_and_integ(text, parts)
-    prf = _take(parts, _PRFS)
-    if prf is None:
-        raise ValueError(f"{text!r}: a prf is missing; known: {', '.join(_PRFS)}")
-    ke = _take(parts, _KES)
-    if ke is None or parts:
-        raise ValueError(f"{text!r}: ends with exactly one group; known: {', '.join(_KES)}")
-    return Suite(encr, key_bits, integ, prf, ke)
-
-
-def parse_child(text: str) -> ChildSuite:
-    """`cipher[-integrity][-esn|-noesn]` as in configuration. Raises ValueError naming what is
-    known.
-    """
-    parts = text.strip().lower().split("-")
-    encr, key_bits, integ = _encr_and_integ(text, parts)
-    esn = _ESNS[parts.pop(0)] if parts and parts[0] in _ESNS else False
-    if parts:
-        raise ValueError(f"{text!r}: {parts[0]!r} may only be {' or '.join(_ESNS)}")
-    return ChildSuite(encr, key_bits, integ, esn)
-
-
-def proposal(suites: Sequence[Suite], spi: bytes = b"") -> SaPayload:
-    """An offer of `suites`, one proposal each, numbered from 1; `spi` is empty but in an IKE SA
-    rekey.
-    """
-    return SaPayload(
-        tuple([Proposal(i, ProtocolId.IKE, spi, s.transforms) for i, s in enumerate(suites, 1)])
+@lru_cache(maxsize=256)
+def offered(alternatives: Alternatives) -> tuple[Transform, ...]:
+    """The transforms of a proposal; a type that is always left out isn't named, but for ESN."""
+    return tuple(
+        [t for kind, ts in alternatives if kind == _ESN or any(t.id for t in ts) for t in ts]
     )
 
 
-def child_proposal(
-    suites: Sequence[ChildSuite], spi: bytes, groups: Sequence[int] = WITHOUT_KE
-) -> SaPayload:
-    """An offer of `suites` for ESP, one proposal for each and each of `groups`; `spi` is our
-    inbound one, 4 octets.
-    """
-    offered = [_with_ke(suite, group) for group in groups for suite in suites]
-    return SaPayload(tuple([Proposal(i, _ESP, spi, t) for i, t in enumerate(offered, 1)]))
+def _names(suites: SuiteSet) -> list[str]:
+    names = [cipher_name(cipher) for cipher in suites.encrs]
+    names += [integ_name(integ) for integ in suites.integs]
+    names += [prf_name(prf) for prf in suites.prfs]
+    names += [ke_name(ke) for ke in suites.kes]
+    for at, ids in enumerate(suites.addkes):
+        names += [addke_name(at, ke) for ke in ids if ke or any(ids)]
+    return names
 
 
-def _with_ke(suite: ChildSuite, group: int) -> tuple[Transform, ...]:
-    """The transforms of `suite`, and of a key exchange unless `group` is 0."""
-    transforms = suite.transforms
-    if not group:
-        return transforms
-    return (*transforms[:-1], Transform(TransformType.KE, group), transforms[-1])
+def suite_of(transforms: tuple[Transform, ...]) -> Suite:
+    """The suite that a chosen proposal says. Raises KeyError where a kind is missing."""
+    by_type = {t.type: t for t in transforms}
+    encr, integ = by_type[_ENCR], by_type.get(_INTEG)
+    addkes = [by_type[kind].id if kind in by_type else 0 for kind in ADDKE_TYPES]
+    while addkes and not addkes[-1]:
+        addkes.pop()
+    return Suite(
+        encr.id,
+        _key_bits(encr),
+        0 if integ is None else integ.id,
+        by_type[_PRF].id,
+        by_type[_KE].id,
+        tuple(addkes),
+    )
 
 
-_OPTIONAL = (int(TransformType.ESN),)
-"""Types that a peer may leave out and mean 0 (old peers do so with ESN)."""
+def child_suite_of(transforms: tuple[Transform, ...]) -> ChildSuite:
+    """Likewise for a Child SA."""
+    by_type = {t.type: t for t in transforms}
+    encr, integ, esn = by_type[_ENCR], by_type.get(_INTEG), by_type.get(_ESN)
+    return ChildSuite(
+        encr.id,
+        _key_bits(encr),
+        0 if integ is None else integ.id,
+        esn is not None and esn.id == 1,
+    )
 
 
-def _by_types(offered: Proposal) -> dict[int, list[Transform]]:
-    by_type: dict[int, list[Transform]] = {}
-    for transform in offered.transforms:
-        by_type.setdefault(transform.type, []).append(transform)
-    return by_type
+def kes_chosen(transforms: tuple[Transform, ...]) -> tuple[int, ...]:
+    """Key exchange methods of a chosen proposal in the order in which they are done."""
+    kinds = (_KE, *ADDKE_TYPES)
+    by_type = {t.type: t.id for t in transforms}
+    return tuple([by_type[kind] for kind in kinds if by_type.get(kind)])
 
 
-def _match(
-    by_type: dict[int, list[Transform]], wanted: tuple[Transform, ...]
-) -> tuple[Transform, ...] | None:
-    """One transform per type offered: those of `wanted`, else the type's NONE; None: impossible."""
-    chosen = []
-    types = []
-    for want in wanted:
-        types.append(want.type)
-        candidates = by_type.get(want.type)
-        if candidates is None:
-            if want.type in _OPTIONAL and want.id == 0:
-                continue
-            return None
-        if want not in candidates:
-            return None
-        chosen.append(want)
-    for kind, candidates in by_type.items():
-        if kind not in types:
-            none = Transform(kind, 0)
-            if none not in candidates:
-                return None
-            chosen.append(none)
-    return tuple(chosen)
-
-
-def select(
-    offer: SaPayload, acceptable: Sequence[Suite], spi: bytes = b""
-) -> tuple[Suite, SaPayload] | None:
-    """The first of `acceptable` that the peer offers, and the SA payload that says so; None:
-    nothing in common.
-
-    `spi` goes into the answer: empty but in an IKE SA rekey.
-    """
-    proposals = [(p, _by_types(p)) for p in offer.proposals if p.protocol == ProtocolId.IKE]
-    for suite in acceptable:
-        wanted = suite.transforms
-        for offered, by_type in proposals:
-            chosen = _match(by_type, wanted)
-            if chosen is not None:
-                answer = Proposal(offered.number, ProtocolId.IKE, spi, chosen)
-                return suite, SaPayload((answer,))
-    return None
-
-
-def offered_spi(offer: SaPayload, number: int) -> bytes | None:
-    """The SPI of the peer's new IKE SA in its proposal of that number; None: it is none (RFC 7296
-    3.3.1).
-    """
-    for proposal in offer.proposals:
-        if proposal.number == number:
-            spi = proposal.spi
-            return spi if len(spi) == IKE_SPI_LEN and spi != _IKE_NO_SPI else None
-    return None
-
-
-class ChildChoice(msgspec.Struct, frozen=True, gc=False):
-    """A proposal of the peer's that was chosen for ESP."""
-
-    suite: ChildSuite
-    peer_spi: bytes
-    """The peer's inbound SPI."""
-    number: int
-    transforms: tuple[Transform, ...]
-    group: int = 0
-    """Of its own key exchange; 0: it has none."""
-
-    def reply(self, my_spi: bytes) -> SaPayload:
-        """The SA payload that accepts it; `my_spi` is our inbound SPI."""
-        return SaPayload((Proposal(self.number, _ESP, my_spi, self.transforms),))
-
-
-def _is_esp(offered: Proposal) -> bool:
-    spi = offered.spi
-    return offered.protocol == _ESP and len(spi) == ESP_SPI_LEN and spi != _ESP_NO_SPI
-
-
-def select_child(
-    offer: SaPayload, acceptable: Sequence[ChildSuite], groups: Sequence[int] = WITHOUT_KE
-) -> ChildChoice | None:
-    """The first of `acceptable`, with the first of `groups`, that the peer offers for ESP; None:
-    nothing in common.
-    """
-    proposals = [p for p in offer.proposals if _is_esp(p)]
-    for suite in acceptable:
-        for group in groups:
-            wanted = _with_ke(suite, group)
-            for offered in proposals:
-                # the usual offer is of one suite per proposal
-                if offered.transforms == wanted:
-                    return ChildChoice(suite, offered.spi, offered.number, wanted, group)
-                chosen = _match(_by_types(offered), wanted)
-                if chosen is not None:
-                    return ChildChoice(suite, offered.spi, offered.number, chosen, group)
-    return None
-
-
-def _single(reply: SaPayload, count: int) -> Proposal:
-    """The one proposal of an answer to an offer of `count`."""
-    if len(reply.proposals) != 1 or not 1 <= reply.proposals[0].number <= count:
-        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer is none of our proposals")
-    return reply.proposals[0]
-
-
-def _by_type(transform: Transform) -> int:
-    return transform.type
-
-
-def _same(answered: Proposal, wanted: tuple[Transform, ...]) -> bool:
-    """The answer holds exactly `wanted`, in any order; a NONE more or less says the same."""
-    given = sorted([t for t in answered.transforms if t.id], key=_by_type)
-    return given == sorted([t for t in wanted if t.id], key=_by_type)
-
-
-def chosen(reply: SaPayload, offered: Sequence[Suite]) -> Suite:
-    """The suite that the responder took out of `proposal(offered)`.
-
-    Raises PeerError NO_PROPOSAL_CHOSEN when it answers what we didn't offer (RFC 7296 2.7).
-    """
-    answer = _single(reply, len(offered))
-    suite = offered[answer.number - 1]
-    if answer.protocol != ProtocolId.IKE or not _same(answer, suite.transforms):
-        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
-    return suite
-
-
-def chosen_child(
-    reply: SaPayload, offered: Sequence[ChildSuite], groups: Sequence[int] = WITHOUT_KE
-) -> ChildChoice:
-    """What the responder took out of `child_proposal(offered, …, groups)`.
-
-    Raises PeerError NO_PROPOSAL_CHOSEN when it answers what we didn't offer.
-    """
-    answer = _single(reply, len(offered) * len(groups))
-    by_group, by_suite = divmod(answer.number - 1, len(offered))
-    suite, group = offered[by_suite], groups[by_group]
-    if not _is_esp(answer) or not _same(answer, _with_ke(suite, group)):
-        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
-    return ChildChoice(suite, answer.spi, answer.number, answer.transforms, group)
+def _key_bits(encr: Transform) -> int:
+    return FIXED_KEY_BITS.get(encr.id, encr.key_length or 0)

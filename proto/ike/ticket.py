@@ -30,7 +30,7 @@ _CLEAR_LEN = 1 + KEY_ID_LEN + _SALT_LEN
 KEY_ID = slice(1, 1 + KEY_ID_LEN)
 """Where a ticket names its key."""
 SuiteNumbers = tuple[int, int, int, int, int]
-"""The fields of a `proto.ike.suite.Suite`, in order."""
+"""The fields of a `proto.ike.suite.Suite`, in order, but for the last."""
 
 _INFO = {FORMAT: b"standfast ticket v1", REFERENCE_FORMAT: b"standfast ticket reference v1"}
 """What a ticket's key is for, by its format: one form never opens as the other."""
@@ -114,6 +114,8 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A sum of `BY_REFERENCE` and `BEHIND_NAT`."""
     connection: str = DEFAULT
     """The name of the connection that admitted the peer: what policy is looked up by."""
+    addkes: tuple[int, ...] = ()
+    """The last field of the `Suite`: its additional key exchanges."""
 
     def __repr__(self) -> str:
         return f"<TicketBody {self.id.hex()} chain {self.chain.hex()}/{self.generation}>"
@@ -219,6 +221,8 @@ class ClientTicket(msgspec.Struct, frozen=True):
     idr_type: int
     idr: bytes
     auth_method: str
+    addkes: tuple[int, ...] = ()
+    """See `TicketBody`."""
 
     def encode(self) -> bytes:
         """JSON, for a file of mode 0600: it holds a key."""

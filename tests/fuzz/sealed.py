@@ -15,9 +15,9 @@ from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.errors import PeerError, TicketRejected, WireError
 from proto.ike.fragment import FRAGMENTS_MAX, Fragment, Reassembly, open_fragment
 from proto.ike.message import encode_clear, open_sealed, peek
+from proto.ike.names import parse_suite
 from proto.ike.payloads import NoncePayload, NotifyPayload, encode_chain
 from proto.ike.reference import encode_state, open_reference
-from proto.ike.suite import parse_suite
 from proto.ike.ticket import (
     REFERENCE_FORMAT,
     TICKET_MAX,

@@ -9,6 +9,8 @@ from proto.ike.cookie import COOKIE_LEN, make, verify
 from proto.ike.enums import PayloadType
 from proto.ike.errors import PeerError, WireError
 from proto.ike.message import decode_clear, encode_clear, peek
+from proto.ike.names import parse_children, parse_suites
+from proto.ike.negotiation import ChildChoice, chosen, chosen_child, select, select_child
 from proto.ike.payloads import (
     MAX_PAYLOADS,
     AuthPayload,
@@ -29,7 +31,7 @@ from proto.ike.payloads import (
 from proto.ike.payloads.lists import ATTRIBUTES_MAX
 from proto.ike.payloads.sa import PROPOSALS_MAX
 from proto.ike.selectors import SELECTORS_MAX, narrow, parse_selector, text
-from proto.ike.suite import ChildChoice, chosen, chosen_child, select, select_child
+from proto.ike.suite import WITHOUT_KE, Kes, holds
 from tests.fuzz import samples
 from tests.fuzz.target import Choices, Target
 from tests.pair.parts import SETTINGS, CookieRing
@@ -60,6 +62,12 @@ MADE: tuple[Payload, ...] = (
 )
 POLICY = tuple(map(parse_selector, ("10.0.0.0/8", "192.168.1.0/24", "fd00::/8")))
 COOKIES = CookieRing()
+SETS = (
+    parse_suites("aes256gcm16-aes128ccm8-prfsha256-prfaescmac-x25519-modp2048-ke1_mlkem768"),
+    parse_suites("aes256-aes128ctr-sha1-sha256-prfsha1-x448-ke1_mlkem768-ke1_none-ke3_x25519"),
+)
+CHILD_SETS = (parse_children("aes256gcm16-chacha20poly1305-esn-noesn"), parse_children("null-sha1"))
+CHILD_KES = (Kes((31, 14), ((36, 37, 0), (), (36, 0))), *WITHOUT_KE)
 
 
 def header(data: bytes) -> None:
@@ -141,17 +149,19 @@ def proposals(data: bytes) -> None:
     if not isinstance(offer, SaPayload):
         return
     assert len(offer.proposals) <= PROPOSALS_MAX
-    ours = select(offer, SETTINGS.suites)
-    if ours is not None:
-        assert ours[0] in SETTINGS.suites
-        is_part(ours[1], offer)
-    child = select_child(offer, SETTINGS.child_suites)
-    if child is not None:
-        assert child.suite in SETTINGS.child_suites
-        assert len(child.peer_spi) == 4
-        is_part(child.reply(b"mine"), offer)
-    accepts(chosen, offer, SETTINGS.suites)
-    accepts(chosen_child, offer, SETTINGS.child_suites)
+    for suites in (SETTINGS.suites, SETS):
+        ours = select(offer, suites)
+        if ours is not None:
+            assert holds(suites, ours[0])
+            is_part(ours[1], offer)
+        accepts(chosen, offer, suites)
+    for child_suites in (SETTINGS.child_suites, CHILD_SETS):
+        child = select_child(offer, child_suites, CHILD_KES)
+        if child is not None:
+            assert any(some.holds(child.suite) for some in child_suites)
+            assert len(child.peer_spi) == 4
+            is_part(child.reply(b"mine"), offer)
+        accepts(chosen_child, offer, child_suites)
 
 
 def is_part(answer: SaPayload, offer: SaPayload) -> None:
@@ -171,12 +181,13 @@ def is_part(answer: SaPayload, offer: SaPayload) -> None:
 def accepts(
     answered: Callable[[SaPayload, Sequence[S]], object], answer: SaPayload, suites: Sequence[S]
 ) -> None:
-    """PeerError, or one of `suites`."""
+    """PeerError, or one that `suites` hold."""
     try:
         got = answered(answer, suites)
     except PeerError:
         return
-    assert (got.suite if isinstance(got, ChildChoice) else got) in suites
+    suite = got.suite if isinstance(got, ChildChoice) else got
+    assert any(some.holds(suite) for some in suites)
 
 
 def cookie(data: bytes) -> None:

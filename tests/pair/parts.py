@@ -13,9 +13,9 @@ from proto.ike.core import Peer, RetransmitPolicy, Settings
 from proto.ike.effects import Persist, PersistKind, Settlement
 from proto.ike.enums import IdType, NotifyType, PayloadType
 from proto.ike.errors import PeerError
+from proto.ike.names import parse_child, parse_suite
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
-from proto.ike.suite import parse_child, parse_suite
 from proto.secret import Secret
 
 Address = tuple[str, int]

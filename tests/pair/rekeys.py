@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from proto.ike.core import Child, SaCore, Settings
 from proto.ike.effects import InstallChild
 from proto.ike.enums import KeMethod, NotifyType, PayloadType, ProtocolId
+from proto.ike.negotiation import child_proposal, proposal
 from proto.ike.payloads import (
     KePayload,
     NoncePayload,
@@ -17,7 +18,6 @@ from proto.ike.payloads import (
     Payload,
     TsPayload,
 )
-from proto.ike.suite import child_proposal, proposal
 from tests.pair.pair import Pair, Side
 from tests.pair.parts import ANY, SETTINGS
 from tests.pair.states import QUIET

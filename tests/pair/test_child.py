@@ -8,8 +8,8 @@ from proto.ike.core import Peer, Settings, replace
 from proto.ike.effects import InstallChild
 from proto.ike.enums import NotifyType
 from proto.ike.events import Established, TicketReceived
+from proto.ike.names import parse_child
 from proto.ike.selectors import parse_selector, text
-from proto.ike.suite import parse_child
 from tests.pair.craft import opened
 from tests.pair.pair import Pair
 from tests.pair.parts import PEER, SETTINGS

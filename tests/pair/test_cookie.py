@@ -6,12 +6,12 @@ from proto.ike.core import replace
 from proto.ike.effects import Outcome
 from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.message import decode_clear, encode_clear
+from proto.ike.names import parse_suite
 from proto.ike.payloads import (
     KePayload,
     NotifyPayload,
     SaPayload,
 )
-from proto.ike.suite import parse_suite
 from tests.pair.craft import first_payloads
 from tests.pair.pair import Pair, exchange
 from tests.pair.parts import PEER, SETTINGS

@@ -6,6 +6,7 @@ from proto.ike.core import Peer, replace
 from proto.ike.enums import ExchangeType, IdType, NotifyType, PayloadType
 from proto.ike.events import Dropped, Failed, TicketReceived
 from proto.ike.message import decode_clear, encode_clear
+from proto.ike.names import parse_suite
 from proto.ike.payloads import (
     AuthPayload,
     IdPayload,
@@ -13,7 +14,7 @@ from proto.ike.payloads import (
     NoncePayload,
     NotifyPayload,
 )
-from proto.ike.suite import Suite, parse_suite
+from proto.ike.suite import Suite
 from proto.secret import Secret
 from tests.pair.craft import first_payloads, opened, sealed
 from tests.pair.pair import Pair, exchange, is_response

@@ -10,13 +10,13 @@ from proto.ike.core import replace
 from proto.ike.effects import InstallChild, PersistKind, RemoveChild, Settlement
 from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.events import Ended, Established, Failed, Rekeyed, TicketReceived
+from proto.ike.negotiation import proposal
 from proto.ike.payloads import (
     KePayload,
     NoncePayload,
     NotifyPayload,
     SaPayload,
 )
-from proto.ike.suite import proposal
 from tests.pair.craft import opened, sealed
 from tests.pair.pair import LOST, ONCE, exchange, is_response
 from tests.pair.parts import SETTINGS

@@ -10,13 +10,14 @@ from proto.ike.core import State, replace
 from proto.ike.effects import InstallChild, RemoveChild
 from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.events import Ended, Rekeyed
+from proto.ike.negotiation import child_proposal
 from proto.ike.payloads import (
     KePayload,
     NoncePayload,
     NotifyPayload,
     SaPayload,
 )
-from proto.ike.suite import child_proposal
+from proto.ike.suite import Kes
 from tests.pair.craft import opened, sealed
 from tests.pair.pair import LOST, ONCE, Pair, exchange
 from tests.pair.parts import PEER, SETTINGS
@@ -58,7 +59,8 @@ def test_b26_child_keys_are_those_of_an_independent_derivation() -> None:
         private = X25519PrivateKey.generate()
         asked = child_request(nonce=ni)
         if pfs:
-            asked[0] = child_proposal(SETTINGS.child_suites[:1], b"\xc0\x00\x00\x01", (X25519,))
+            kes = (Kes((X25519,)),)
+            asked[0] = child_proposal(SETTINGS.child_suites[:1], b"\xc0\x00\x00\x01", kes)
             asked.append(KePayload(X25519, private.public_key().public_bytes_raw()))
         at.pair.inject(at.other, sealed(core, ExchangeType.CREATE_CHILD_SA, 2, asked))
         answer = opened(at.theirs, at.other.sent[-1].data)

@@ -13,8 +13,9 @@ from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
+from proto.ike.negotiation import child_proposal, chosen_child, select_child
 from proto.ike.payloads import NotifyPayload, Payload, SaPayload, TsPayload
-from proto.ike.suite import ChildSuite, child_proposal, chosen_child, select_child
+from proto.ike.suite import ChildSuite
 from proto.secret import Secret
 
 _TSI = PayloadType.TSi

@@ -9,7 +9,7 @@ All Child SAs are in tunnel mode: USE_TRANSPORT_MODE isn't answered, which decli
 
 from proto.ike import selectors
 from proto.ike.agenda import RETRIES_MAX, again
-from proto.ike.agreement import agree, make_key
+from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Asking, Child, Context, Rival, SaCore, Step, Want, Work, replace
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, PayloadType, ProtocolId
@@ -19,6 +19,7 @@ from proto.ike.exchanges.child import install
 from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
+from proto.ike.negotiation import child_proposal, chosen_child, select_child
 from proto.ike.payloads import (
     KePayload,
     NoncePayload,
@@ -28,7 +29,7 @@ from proto.ike.payloads import (
     TrafficSelector,
     TsPayload,
 )
-from proto.ike.suite import WITHOUT_KE, ChildSuite, child_proposal, chosen_child, select_child
+from proto.ike.suite import WITHOUT_KE, ChildSuite, ChildSuites, Kes, kes_of
 from proto.secret import Secret
 
 CHILDREN_MAX = 8
@@ -73,21 +74,21 @@ def _choose(
 ) -> tuple[Child, bytes, tuple[Payload, ...]]:
     """The Child SA that answers `offer`, our nonce, and the payloads. Raises PeerError."""
     settings, ke = ctx.settings, message.find(KePayload)
-    asked = () if ke is None else (ke.group,)
-    known = [suite.ke for suite in settings.suites]
+    groups: tuple[Kes, ...] = WITHOUT_KE
+    if ke is not None:
+        groups = (Kes(kes_of(settings.suites)), *WITHOUT_KE)
     # the group that the peer has begun with, if it is one of ours, saves a round trip
-    first = [group for group in asked if group in known]
-    groups = dict.fromkeys((*first, *known, *WITHOUT_KE)) if asked else WITHOUT_KE
-    choice = select_child(offer, settings.child_suites, tuple(groups))
+    first_ke = 0 if ke is None else ke.group
+    choice = select_child(offer, settings.child_suites, groups, first_ke)
     if choice is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
     shared, public = None, b""
-    if choice.group:
-        if ke is None or ke.group != choice.group:
-            data = choice.group.to_bytes(2, "big")
+    group = choice.kes[0] if choice.kes else 0
+    if group:
+        if ke is None or ke.group != group:
+            data = group.to_bytes(2, "big")
             raise PeerError(NotifyType.INVALID_KE_PAYLOAD, data, "KE of another group")
-        exchange = make_key(choice.group, ctx)
-        shared, public = agree(exchange, ke.data, ctx), exchange.public
+        public, shared = answer(group, ke.data, ctx)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     connection = ctx.connection_of(core)
     remote = () if ts_i is None else selectors.narrow(ts_i.selectors, connection.remote_ts)
@@ -97,8 +98,8 @@ def _choose(
     spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
     keymat = _keymat(core, choice.suite, nonce, nonce_r, shared)
     payloads: list[Payload] = [choice.reply(spi_in), NoncePayload(nonce_r)]
-    if choice.group:
-        payloads.append(KePayload(choice.group, public))
+    if group:
+        payloads.append(KePayload(group, public))
     payloads += [TsPayload(PayloadType.TSi, remote), TsPayload(PayloadType.TSr, local)]
     made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat)
     return made, nonce_r, tuple(payloads)
@@ -120,7 +121,8 @@ def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payl
     head: tuple[Payload, ...] = ()
     if former is not None:
         head = (NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, former.spi_in),)
-    exchange = make_key(groups[0], ctx) if groups[0] else None
+    group = groups[0].kes[0]
+    exchange = make_key(group, ctx) if group else None
     ke = () if exchange is None else (KePayload(exchange.group, exchange.public),)
     return Asking(want, nonce, spi, exchange), (
         *head,
@@ -177,10 +179,11 @@ def _accept(
     """The new pair by the peer's answer. Raises PeerError where that isn't within our offer."""
     choice = chosen_child(reply, _suites(former, ctx), _groups(core, asking.want, ctx))
     ke, shared = message.find(KePayload), None
-    if choice.group:
-        if ke is None or asking.exchange is None or ke.group != asking.exchange.group:
+    if choice.kes:
+        exchange = asking.exchange
+        if ke is None or exchange is None or not choice.kes[0] == ke.group == exchange.group:
             raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="KE of another group")
-        shared = agree(asking.exchange, ke.data, ctx)
+        shared = agree(exchange, ke.data, ctx)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     offered_local, offered_remote = _wanted(core, former, ctx)
     local = () if ts_i is None else selectors.narrow(ts_i.selectors, offered_local)
@@ -201,7 +204,7 @@ def _refused(
     wanted = message.notify(NotifyType.INVALID_KE_PAYLOAD)
     if wanted is not None and len(wanted.data) == 2 and not want.group:
         group = int.from_bytes(wanted.data, "big")
-        if any(suite.ke == group for suite in ctx.settings.suites):
+        if group in kes_of(ctx.settings.suites):
             return Step(core, wants=(replace(want, group=group),))
     if message.notify(NotifyType.CHILD_SA_NOT_FOUND) is not None and former is not None:
         if asking.rival is not None:
@@ -227,19 +230,19 @@ def _check_room(core: SaCore, former: Child | None) -> None:
         raise PeerError(NotifyType.NO_ADDITIONAL_SAS, why=f"{len(core.children)} Child SAs")
 
 
-def _groups(core: SaCore, want: Want, ctx: Context) -> tuple[int, ...]:
+def _groups(core: SaCore, want: Want, ctx: Context) -> tuple[Kes, ...]:
     """With a key exchange of its own first, and then without: by our settings, or the peer's."""
     if want.group:
-        return (want.group, *WITHOUT_KE)
+        return (Kes((want.group,)), *WITHOUT_KE)
     if core.suite is None or not ctx.settings.child_pfs:
         return WITHOUT_KE
-    return (core.suite.ke, *WITHOUT_KE)
+    return (Kes((core.suite.ke,)), *WITHOUT_KE)
 
 
-def _suites(former: Child | None, ctx: Context) -> tuple[ChildSuite, ...]:
+def _suites(former: Child | None, ctx: Context) -> ChildSuites:
     """All that we take, what the former one had first."""
     suites = ctx.settings.child_suites
-    if former is None or former.suite not in suites:
+    if former is None or not any(some.holds(former.suite) for some in suites):
         return suites
     return (former.suite, *[other for other in suites if other != former.suite])
 

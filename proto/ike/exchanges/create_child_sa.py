@@ -11,8 +11,8 @@ from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.exchanges import children, informational, rekey_ike
 from proto.ike.message import Message
+from proto.ike.negotiation import ESP_SPI_LEN
 from proto.ike.payloads import DeletePayload, NoncePayload, Payload, SaPayload
-from proto.ike.suite import ESP_SPI_LEN
 
 
 def respond(core: SaCore, message: Message, ctx: Context) -> Step:

@@ -6,21 +6,16 @@ if nothing better comes (RFC 7296 2.21.1), and follows at most `RETRIES_MAX` COO
 INVALID_KE_PAYLOAD answers.
 """
 
-from proto.ike import cookie, nat, suite
-from proto.ike.agreement import agree, make_key
+from proto.ike import cookie, nat, negotiation
+from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.kdf import derive_keys, skeyseed_init
 from proto.ike.message import Message
-from proto.ike.payloads import (
-    KePayload,
-    NoncePayload,
-    NotifyPayload,
-    Payload,
-    SaPayload,
-)
+from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, SaPayload
+from proto.ike.suite import Suite, kes_of
 
 NONCE_OCTETS = 32
 RETRIES_MAX = 4
@@ -83,6 +78,23 @@ def show_addresses(spi_i: bytes, nat_path: Path | None, ctx: Context) -> tuple[N
     return nat.shown(spi_i, bytes(8), ctx.path, ctx.settings.encapsulate_always)
 
 
+def is_slow(message: Message, ctx: Context) -> bool:
+    """Would the answer need a computation that takes long: is KEi of such a group, and it taken?"""
+    offer, ke = message.find(SaPayload), message.find(KePayload)
+    if offer is None or ke is None or ke.group not in ctx.settings.slow_groups:
+        return False
+    selected = _select(offer, ke.group, ctx)
+    return selected is not None and selected[0].ke == ke.group
+
+
+def _select(offer: SaPayload, group: int, ctx: Context) -> tuple[Suite, SaPayload] | None:
+    """Our choice, with the group of the peer's KE if we can: but a slow one takes a cookie, which
+    is a round trip as well.
+    """
+    first_ke = 0 if group in ctx.settings.slow_groups else group
+    return negotiation.select(offer, ctx.settings.suites, first_ke=first_ke, addkes=False)
+
+
 def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     """Choose a suite, answer with SA, KE, Nr, and hold the keys.
 
@@ -92,15 +104,14 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     offer, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
     if offer is None or ke is None or nonce is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="IKE_SA_INIT lacks SA, KE or Ni")
-    selected = suite.select(offer, ctx.settings.suites)
+    selected = _select(offer, ke.group, ctx)
     if selected is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
     chosen, reply = selected
     if chosen.ke != ke.group:
         group = int(chosen.ke).to_bytes(2, "big")
         raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
-    exchange = make_key(chosen.ke, ctx)
-    shared = agree(exchange, ke.data, ctx)
+    public, shared = answer(chosen.ke, ke.data, ctx)
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     header = message.header
     seed = skeyseed_init(chosen.prf, nonce.data, nonce_r, shared)
@@ -109,7 +120,7 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     found, shown = look_for_nat(spi_r, message, ctx)
     payloads: tuple[Payload, ...] = (
         reply,
-        KePayload(chosen.ke, exchange.public),
+        KePayload(chosen.ke, public),
         NoncePayload(nonce_r),
         *shown,
     )
@@ -134,7 +145,7 @@ def initiate(core: SaCore, ctx: Context) -> Step:
     handshake = core.handshake
     if handshake is None or handshake.peer is None:
         raise Misuse("a handshake with nobody")
-    exchange = make_key(handshake.peer.suites[0].ke, ctx)
+    exchange = make_key(kes_of(handshake.peer.suites)[0], ctx)
     handshake = replace(
         handshake,
         nonce_i=ctx.rng.bytes(NONCE_OCTETS),
@@ -162,7 +173,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         raise Misuse("an IKE_SA_INIT request of a responder")
     return (
         *cookie_payload(handshake),
-        suite.proposal(handshake.peer.suites),
+        negotiation.proposal(handshake.peer.suites),
         KePayload(handshake.exchange.group, handshake.exchange.public),
         NoncePayload(handshake.nonce_i),
         *handshake.shown,
@@ -188,7 +199,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
         why = ", ".join(str(n.type) for n in message.notifies) or "incomplete response"
         handshake = replace(handshake, why=f"the peer answered {why}")
         return Step(replace(core, handshake=handshake))
-    chosen = suite.chosen(reply, peer.suites)
+    chosen = negotiation.chosen(reply, peer.suites)
     if chosen.ke != exchange.group or ke.group != chosen.ke:
         raise WireError("KE of another group than the chosen one")
     shared = agree(exchange, ke.data, ctx)
@@ -231,7 +242,7 @@ def _ask_again(core: SaCore, handshake: Handshake, message: Message, ctx: Contex
     if wanted is None or len(wanted.data) != 2:
         return None
     group = int.from_bytes(wanted.data, "big")
-    if group == exchange.group or all(s.ke != group for s in peer.suites):
+    if group == exchange.group or group not in kes_of(peer.suites):
         return None
     exchange = make_key(group, ctx)
     handshake = replace(handshake, retries=retries, exchange=exchange)

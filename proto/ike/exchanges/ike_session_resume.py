@@ -26,7 +26,7 @@ from proto.ike.message import Message
 from proto.ike.nat import THERE
 from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
-from proto.ike.suite import Suite
+from proto.ike.suite import Suite, holds
 from proto.ike.ticket import BEHIND_NAT, KEY_ID, ClientTicket, TicketBody
 from proto.secret import Secret
 
@@ -63,7 +63,7 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
     idi, ours = IdPayload(_IDI, body.idi_type, body.idi), connection.local_id
     if (body.idr_type, body.idr) != (ours.id_type, ours.data):
         raise TicketRejected(TicketReason.POLICY)
-    if ctx.credentials.psk(idi) is None or Suite(*body.suite) not in settings.suites:
+    if ctx.credentials.psk(idi) is None or not holds(settings.suites, suite_of(body)):
         raise TicketRejected(TicketReason.POLICY)
     if ctx.refusals.revoked(body):
         raise TicketRejected(TicketReason.REVOKED)
@@ -80,12 +80,17 @@ def _ignores_nats(message: Message, ctx: Context) -> bool:
     return message.notify(NotifyType.NAT_DETECTION_SOURCE_IP) is None
 
 
+def suite_of(ticket: TicketBody | ClientTicket) -> Suite:
+    """The algorithms of the session, which aren't negotiated again."""
+    return Suite(*ticket.suite, ticket.addkes)
+
+
 def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> Step:
     """Answer Nr and hold the keys, derived from the old SK_d and both nonces (RFC 5723 5.1)."""
     nonce, shown = message.find(NoncePayload), message.notify(NotifyType.TICKET_OPAQUE)
     if nonce is None or shown is None:
         raise WireError("IKE_SESSION_RESUME without a nonce, or without a ticket")
-    suite, spi_i = Suite(*body.suite), message.header.spi_i
+    suite, spi_i = suite_of(body), message.header.spi_i
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     seed = skeyseed_resume(suite.prf, Secret(body.sk_d), nonce.data, nonce_r)
     keys = derive_keys(suite, seed, nonce.data, nonce_r, spi_i, spi_r)
@@ -167,7 +172,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     nonce, spi_r = message.find(NoncePayload), message.header.spi_r
     if nonce is None or spi_r == bytes(8):
         raise WireError("neither Nr nor TICKET_NACK")
-    suite = Suite(*stored.suite)
+    suite = suite_of(stored)
     seed = skeyseed_resume(suite.prf, stored.sk_d, handshake.nonce_i, nonce.data)
     keys = derive_keys(suite, seed, handshake.nonce_i, nonce.data, core.spi_i, spi_r)
     handshake = replace(handshake, nonce_r=nonce.data, message_2=ctx.raw)

@@ -12,8 +12,8 @@ from proto.ike.enums import NotifyType, ProtocolId
 from proto.ike.events import Ended, TicketIssued, TicketReceived
 from proto.ike.exchanges import tickets
 from proto.ike.message import Message
+from proto.ike.negotiation import ESP_SPI_LEN
 from proto.ike.payloads import DeletePayload, NotifyPayload
-from proto.ike.suite import ESP_SPI_LEN
 
 DELETE_IKE_SA = DeletePayload(ProtocolId.IKE, 0, ())
 TICKET_REQUEST = NotifyPayload(NotifyType.TICKET_REQUEST)

@@ -8,9 +8,9 @@ rekeys at once the one with the lowest nonce loses, and its initiator deletes wh
 5723 4.1).
 """
 
-from proto.ike import suite
+from proto.ike import negotiation
 from proto.ike.agenda import RETRIES_MAX, again
-from proto.ike.agreement import agree, make_key
+from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Asking, Context, Rival, SaCore, State, Step, Want, Work, replace
 from proto.ike.dh import SUPPORTED
 from proto.ike.effects import PersistKind
@@ -23,7 +23,7 @@ from proto.ike.exchanges.informational import TICKET_REQUEST
 from proto.ike.kdf import derive_keys, skeyseed_rekey
 from proto.ike.message import Message
 from proto.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
-from proto.ike.suite import Suite
+from proto.ike.suite import Suite, Suites, holds, kes_of
 from proto.secret import Secret
 
 BUSY = (Work.NEW_CHILD, Work.REKEY_CHILD, Work.DELETE_CHILD)
@@ -43,7 +43,8 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
     if ke is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="a rekey of the IKE SA lacks KEi")
     spi = ctx.spis.ike_spi_beside(core.spi)
-    selected = suite.select(offer, ctx.settings.suites, spi)
+    suites = ctx.settings.suites
+    selected = negotiation.select(offer, suites, spi, first_ke=ke.group, addkes=False)
     peer_spi = None if selected is None else offered_spi(offer, selected[1])
     if selected is None or peer_spi is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
@@ -51,14 +52,13 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
     if chosen.ke != ke.group:
         group = int(chosen.ke).to_bytes(2, "big")
         raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
-    exchange = make_key(chosen.ke, ctx)
-    shared = agree(exchange, ke.data, ctx)
+    public, shared = answer(chosen.ke, ke.data, ctx)
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
     new = successor(core, chosen, shared, (nonce, nonce_r), (peer_spi, spi), False, ctx)
     payloads: list[Payload] = [
         reply,
         NoncePayload(nonce_r),
-        KePayload(chosen.ke, exchange.public),
+        KePayload(chosen.ke, public),
     ]
     events: list[Event] = [rekeyed(core, new)]
     kept = b""
@@ -88,11 +88,11 @@ def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payl
     Needed.
     """
     suites = _offered(core, ctx)
-    exchange = make_key(want.group or suites[0].ke, ctx)
+    exchange = make_key(want.group or kes_of(suites)[0], ctx)
     spi = ctx.spis.ike_spi_beside(core.spi)
     asking = Asking(want, ctx.rng.bytes(NONCE_OCTETS), spi, exchange)
     payloads: tuple[Payload, ...] = (
-        suite.proposal(suites, spi),
+        negotiation.proposal(suites, spi),
         NoncePayload(asking.nonce),
         KePayload(exchange.group, exchange.public),
     )
@@ -108,7 +108,7 @@ def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Ste
     before, rival = replace(core, asking=None), asking.rival
     if reply is None or ke is None or nonce is None or asking.exchange is None:
         return Step(before, wants=() if rival is not None else _retry(asking, message, ctx))
-    chosen = suite.chosen(reply, _offered(core, ctx))
+    chosen = negotiation.chosen(reply, _offered(core, ctx))
     peer_spi = offered_spi(reply, reply)
     if chosen.ke != asking.exchange.group or ke.group != chosen.ke or peer_spi is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
@@ -171,13 +171,13 @@ def successor(
 
 def offered_spi(offer: SaPayload, answer: SaPayload) -> bytes | None:
     """The peer's new SPI in the proposal that `answer` chose."""
-    return suite.offered_spi(offer, answer.proposals[0].number)
+    return negotiation.offered_spi(offer, answer.proposals[0].number)
 
 
-def _offered(core: SaCore, ctx: Context) -> tuple[Suite, ...]:
+def _offered(core: SaCore, ctx: Context) -> Suites:
     """All that we take, what the SA has first: its group is one that the peer knows."""
     suites = ctx.settings.suites
-    if core.suite not in suites:
+    if core.suite is None or not holds(suites, core.suite):
         return suites
     return (core.suite, *[other for other in suites if other != core.suite])
 
@@ -192,6 +192,6 @@ def _retry(asking: Asking, message: Message, ctx: Context) -> tuple[Want, ...]:
     if wanted is None or len(wanted.data) != 2 or asking.want.group:
         return (later,)
     group = int.from_bytes(wanted.data, "big")
-    if group not in SUPPORTED or all(s.ke != group for s in ctx.settings.suites):
+    if group not in SUPPORTED or group not in kes_of(ctx.settings.suites):
         return (later,)
     return (replace(later, after_s=0.0, group=group),)

@@ -87,6 +87,7 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
         sk_d=keys.d.octets,
         connection=core.connection,
         flags=BEHIND_NAT if core.nat & THERE else 0,
+        addkes=suite.addkes,
     )
 
 
@@ -109,4 +110,5 @@ def received(core: SaCore, message: Message, now_wall_s: float) -> ClientTicket 
         idr_type=idr.id_type,
         idr=idr.data,
         auth_method=core.auth_method,
+        addkes=suite.addkes,
     )

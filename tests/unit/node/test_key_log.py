@@ -17,7 +17,7 @@ from proto.ike.core import replace as changed
 from proto.ike.effects import InstallChild, Outcome
 from proto.ike.endpoint import Endpoint
 from proto.ike.kdf import SaKeys
-from proto.ike.suite import parse_child, parse_suite
+from proto.ike.names import parse_child, parse_suite
 from proto.secret import Secret
 from tests.unit.node.test_shell import WAY
 

@@ -34,6 +34,8 @@ from proto.ike.message import (
     peek,
     seal,
 )
+from proto.ike.names import parse_child, parse_suite
+from proto.ike.negotiation import chosen, select, select_child
 from proto.ike.payloads import (
     AuthPayload,
     NoncePayload,
@@ -42,7 +44,7 @@ from proto.ike.payloads import (
     UnknownPayload,
     encode_chain,
 )
-from proto.ike.suite import Suite, chosen, parse_child, parse_suite, select, select_child
+from proto.ike.suite import Suite
 from proto.secret import Secret
 from tests.unit.proto.known import LIBRESWAN, load, octets, secret
 

@@ -28,6 +28,7 @@ from proto.ike.message import (
     peek,
     seal,
 )
+from proto.ike.names import parse_suite
 from proto.ike.payloads import (
     MAX_PAYLOADS,
     DeletePayload,
@@ -38,7 +39,7 @@ from proto.ike.payloads import (
     UnknownPayload,
     VendorIdPayload,
 )
-from proto.ike.suite import Suite, parse_suite
+from proto.ike.suite import Suite
 from proto.secret import Secret
 from tests.unit.proto.known import load, octets
 from tests.unit.proto.strategies import chains
@@ -53,6 +54,16 @@ SUITES = [
     parse_suite("aes128-sha256-prfsha256-x25519"),
     parse_suite("aes192-sha384-prfsha384-x25519"),
     parse_suite("aes256-sha512-prfsha512-x25519"),
+    parse_suite("aes128-sha1-prfsha1-modp2048"),
+    parse_suite("aes128-aesxcbc-prfaesxcbc-x448"),
+    parse_suite("aes256-aescmac-prfaescmac-ecp521"),
+    parse_suite("aes128ctr-sha256-prfsha256-x25519"),
+    parse_suite("aes256ctr-aescmac-prfaescmac-x25519"),
+    parse_suite("aes256gcm8-prfsha256-x25519"),
+    parse_suite("aes192gcm12-prfsha256-x25519"),
+    parse_suite("aes128ccm8-prfsha256-x25519"),
+    parse_suite("aes192ccm12-prfsha256-x25519"),
+    parse_suite("aes256ccm16-prfsha256-x25519"),
 ]
 
 

@@ -1,51 +1,75 @@
-"""Names of suites, offers, and choices among them."""
+"""Names of algorithms, alone and as sets of alternatives."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from proto.ike.enums import Encr, Integ, KeMethod, Prf, ProtocolId, TransformType
-from proto.ike.errors import PeerError
-from proto.ike.payloads import Proposal, SaPayload, Transform
+from proto.ike.algorithms import IKE_CIPHERS, INTEGS, KES, PRFS
+from proto.ike.dh import SUPPORTED
+from proto.ike.enums import Encr, Integ, KeMethod, Prf
+from proto.ike.names import parse_child, parse_children, parse_suite, parse_suites
+from proto.ike.payloads import Transform
 from proto.ike.suite import (
     ChildSuite,
     Suite,
-    child_proposal,
-    chosen,
-    chosen_child,
-    parse_child,
-    parse_suite,
-    proposal,
-    select,
-    select_child,
+    addkes_of,
+    holds,
+    kes_of,
+    offered,
+    suite_from,
 )
 
-ENCRS = ["aes128gcm16", "aes256gcm16", "chacha20poly1305"]
-ENCRS += [f"aes{bits}-sha{hash_}" for bits in (128, 192, 256) for hash_ in (256, 384, 512)]
-NAMES = [
-    f"{encr}-prfsha{prf}-{ke}"
-    for encr in ENCRS
-    for prf in (256, 384, 512)
-    for ke in ("x25519", "ecp256", "ecp384")
+COMBINED = [name for name in IKE_CIPHERS if "gcm" in name or "ccm" in name or "chacha" in name]
+OTHERS = [name for name in IKE_CIPHERS if name not in COMBINED]
+ENCRS = [*COMBINED, *(f"{encr}-{integ}" for encr in OTHERS for integ in INTEGS)]
+NAMES = [f"{encr}-prfsha256-x25519" for encr in ENCRS]
+NAMES += [f"aes256gcm16-{prf}-{ke}" for prf in PRFS for ke in KES]
+NAMES += [
+    "aes256gcm16-prfsha384-x25519-ke1_mlkem768",
+    "aes256gcm16-prfsha384-x25519-ke1_mlkem768-ke2_ecp384",
+    "aes256gcm16-prfsha384-x25519-ke3_mlkem1024-ke7_x448",
 ]
 CHILD_NAMES = [f"{encr}-{esn}" for encr in ENCRS for esn in ("esn", "noesn")]
-SUITES = [parse_suite(name) for name in NAMES]
-CHILDREN = [parse_child(name) for name in CHILD_NAMES]
+CHILD_NAMES += ["null-sha256-noesn", "aes128gmac-esn", "aes256gmac-noesn"]
+SETS = [
+    "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha256-prfsha384-x25519-ecp256-modp2048",
+    "aes256-aes128-sha256-sha512-prfsha256-x25519-ke1_mlkem768-ke1_none",
+    "aes256gcm16-prfsha256-x25519-ke2_mlkem768-ke2_mlkem1024-ke5_x448-ke5_none",
+]
 GCM = parse_suite("aes256gcm16-prfsha256-x25519")
 CBC = parse_suite("aes256-sha256-prfsha384-ecp256")
 CHACHA = parse_suite("chacha20poly1305-prfsha512-ecp384")
 CHILD = parse_child("aes256gcm16")
-SPI = b"\x01\x02\x03\x04"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_suite_s_name_reads_back(name):
-    assert str(parse_suite(name)) == name
+    suite = parse_suite(name)
+    assert str(suite) == name
+    assert suite_from(suite.numbers) == suite
 
 
 @pytest.mark.parametrize("name", CHILD_NAMES)
 def test_a_child_suite_s_name_reads_back(name):
     assert str(parse_child(name)) == name
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_s_name_reads_back(name):
+    assert str(parse_suites(name)) == name
+
+
+def test_a_child_set_s_name_reads_back():
+    name = "aes256-null-sha256-sha1-noesn-esn"
+    assert str(parse_children(name)) == name
+    assert str(parse_children("aes256gcm16")) == "aes256gcm16-noesn"
+
+
+def test_the_parts_may_stand_in_any_order():
+    assert parse_suite("x25519-prfsha256-AES256GCM16 ") == GCM
+    assert parse_children("esn-aes256gcm16") == parse_children("aes256gcm16-esn")
+
+
+def test_every_group_that_has_a_name_can_be_computed():
+    assert sorted(KES.values()) == sorted(SUPPORTED)
 
 
 def test_names_stand_for_iana_s_numbers():
@@ -54,15 +78,41 @@ def test_names_stand_for_iana_s_numbers():
     assert Suite(28, 256, 0, 7, 20) == CHACHA
     assert ChildSuite(20, 256, 0, False) == CHILD
     assert parse_child("aes128-sha512-esn") == ChildSuite(12, 128, 14, True)
+    assert parse_suite("aes128ctr-aesxcbc-prfaesxcbc-modp2048") == Suite(13, 128, 5, 4, 14)
+    assert parse_suite("aes192ccm8-prfaescmac-x448") == Suite(14, 192, 0, 8, 32)
+    assert parse_suite("aes256-aescmac-prfsha1-ecp521") == Suite(12, 256, 8, 2, 21)
+    hybrid = "aes256gcm16-prfsha384-x25519-ke2_mlkem768"
+    assert parse_suite(hybrid) == Suite(20, 256, 0, 6, 31, (0, 36))
+    assert parse_child("null-sha1") == ChildSuite(11, 0, 2, False)
+    assert parse_child("aes128gmac") == ChildSuite(21, 128, 0, False)
 
 
-def test_key_lengths_in_octets():
-    assert (GCM.encr_key_octets, GCM.integ_key_octets) == (36, 0)
-    assert (CBC.encr_key_octets, CBC.integ_key_octets) == (32, 32)
-    assert (CHACHA.encr_key_octets, CHACHA.integ_key_octets) == (36, 0)
-    assert parse_suite("aes192-sha384-prfsha256-x25519").integ_key_octets == 48
-    assert parse_child("aes128-sha512").integ_key_octets == 64
-    assert parse_child("aes128gcm16").encr_key_octets == 20
+@pytest.mark.parametrize(
+    ("name", "encr", "integ"),
+    [
+        ("aes256gcm16", 36, 0),
+        ("aes128gcm8", 20, 0),
+        ("aes192gcm12", 28, 0),
+        ("chacha20poly1305", 36, 0),
+        ("aes256-sha256", 32, 32),
+        ("aes192-sha384", 24, 48),
+        ("aes128-sha512", 16, 64),
+        ("aes128-sha1", 16, 20),
+        ("aes128-aesxcbc", 16, 16),
+        ("aes256-aescmac", 32, 16),
+        ("aes128ctr-sha256", 20, 32),
+        ("aes256ccm16", 35, 0),
+        ("aes128ccm8", 19, 0),
+        ("aes128gmac", 20, 0),
+        ("null-sha256", 0, 32),
+    ],
+)
+def test_key_lengths_in_octets(name, encr, integ):
+    child = parse_child(name)
+    assert (child.encr_key_octets, child.integ_key_octets) == (encr, integ)
+    if name.split("-")[0] in IKE_CIPHERS:
+        suite = parse_suite(f"{name}-prfsha256-x25519")
+        assert (suite.encr_key_octets, suite.integ_key_octets) == (encr, integ)
 
 
 @pytest.mark.parametrize(
@@ -70,198 +120,99 @@ def test_key_lengths_in_octets():
     [
         ("", "aes256gcm16"),
         ("des-sha256-prfsha256-x25519", "aes256gcm16"),
+        ("null-sha256-prfsha256-x25519", "aes256gcm16"),
+        ("aes128gmac-prfsha256-x25519", "aes256gcm16"),
         ("aes256gcm16", "prfsha256"),
         ("aes256gcm16-x25519", "prfsha256"),
         ("aes256gcm16-prfsha256", "x25519"),
         ("aes256gcm16-prfsha256-modp1024", "x25519"),
         ("aes256gcm16-prfsha256-x25519-noesn", "x25519"),
+        ("aes256gcm16-prfmd5-prfsha256-x25519", "'prfmd5' is nothing known"),
         ("aes256gcm16-sha256-prfsha256-x25519", "leave out"),
         ("aes256-prfsha256-x25519", "sha256"),
+        ("aes256-aes256gcm16-sha256-prfsha256-x25519", "two proposals"),
+        ("aes256gcm16-prfsha256-x25519-x25519", "twice"),
+        ("aes256gcm16-prfsha256-x25519-ke1_modp1024", "mlkem768"),
+        ("aes256gcm16-prfsha256-x25519-ke8_x448", "nothing known"),
+        ("aes256gcm16-prfsha256-x25519-ke1_none", "leave it out"),
+        ("aes256gcm16-prfsha256-x25519-ke1_x25519", "two key exchanges"),
+        ("aes256gcm16-prfsha256-x25519-ke1_x448-ke2_x448", "two key exchanges"),
     ],
 )
 def test_an_unknown_suite_is_one_line_that_says_what_is_known(text, told):
-    with pytest.raises(ValueError, match=told) as caught:
+    for parse in (parse_suite, parse_suites):
+        with pytest.raises(ValueError, match=told) as caught:
+            parse(text)
+        assert "\n" not in str(caught.value)
+        assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", SETS)
+def test_one_suite_has_one_algorithm_of_each_kind(text):
+    with pytest.raises(ValueError, match="more than one"):
         parse_suite(text)
-    assert "\n" not in str(caught.value)
-    assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "aes256", "aes256gcm16-sha256", "aes256gcm16-x25519"])
 def test_an_unknown_child_suite_is_one_line(text):
-    with pytest.raises(ValueError, match=repr(text)):
-        parse_child(text)
-
-
-@given(st.lists(st.sampled_from(SUITES), min_size=1, max_size=6, unique=True), st.data())
-def test_b14_what_one_side_selects_the_other_recognises(offered, data):
-    acceptable = data.draw(st.lists(st.sampled_from(SUITES), max_size=6, unique=True))
-    offer = SaPayload.decode(proposal(offered).encode())
-    selected = select(offer, acceptable)
-    common = [suite for suite in acceptable if suite in offered]
-    if not common:
-        assert selected is None
-        return
-    assert selected is not None
-    suite, answer = selected
-    assert suite == common[0]
-    assert chosen(SaPayload.decode(answer.encode()), offered) == suite
-    assert answer.proposals[0].number == offered.index(suite) + 1
-    assert answer.proposals[0] == offer.proposals[offered.index(suite)]
-
-
-@given(st.lists(st.sampled_from(CHILDREN), min_size=1, max_size=6, unique=True), st.data())
-def test_b14_the_same_for_child_sas(offered, data):
-    acceptable = data.draw(st.lists(st.sampled_from(CHILDREN), max_size=6, unique=True))
-    groups = data.draw(st.sampled_from([(0,), (31, 0), (19, 31), (31,)]))
-    taken = data.draw(st.permutations(groups))
-    offer = SaPayload.decode(child_proposal(offered, SPI, groups).encode())
-    choice = select_child(offer, acceptable, taken)
-    common = [suite for suite in acceptable if suite in offered]
-    if not common:
-        assert choice is None
-        return
-    assert choice is not None
-    assert (choice.suite, choice.group, choice.peer_spi) == (common[0], taken[0], SPI)
-    answer = choice.reply(b"\x09\x09\x09\x09")
-    understood = chosen_child(answer, offered, groups)
-    assert (understood.suite, understood.group) == (common[0], taken[0])
-    assert understood.peer_spi == b"\x09\x09\x09\x09"
-
-
-def one(*transforms: Transform, number=1, protocol=ProtocolId.IKE, spi=b"") -> SaPayload:
-    """An SA payload with one proposal."""
-    return SaPayload((Proposal(number, protocol, spi, transforms),))
-
-
-AES256 = Transform(TransformType.ENCR, Encr.ENCR_AES_GCM_16, 256)
-PRF = Transform(TransformType.PRF, 5)
-KE = Transform(TransformType.KE, 31)
-
-
-def test_a_proposal_with_many_transforms_of_a_type_is_answered_with_one_of_each():
-    offer = one(Transform(1, 20, 128), AES256, Transform(2, 7), PRF, Transform(4, 14), KE, number=4)
-    assert select(offer, [CBC, GCM]) == (GCM, one(AES256, PRF, KE, number=4))
-
-
-def test_our_order_of_preference_wins():
-    offer = proposal([GCM, CHACHA])
-    assert select(offer, [CHACHA, GCM]) == (CHACHA, SaPayload(offer.proposals[1:]))
+    for parse in (parse_child, parse_children):
+        with pytest.raises(ValueError, match=repr(text)):
+            parse(text)
 
 
 @pytest.mark.parametrize(
-    "encr",
-    [
-        Transform(1, 20),
-        Transform(1, 20, 192),
-        Transform(1, 20, 256, b"\x80\x01\x00\x01"),
-        Transform(1, 20, 256, b"\x80\x0e\x00\x80"),
-        Transform(1, 99, 256),
-    ],
+    "text", ["aes256gcm16-aes128gcm16", "aes256-sha1-sha256", "null-sha1-esn-noesn"]
 )
-def test_b14_an_unknown_attribute_or_number_makes_only_that_transform_unacceptable(encr):
-    assert select(one(encr, PRF, KE), [GCM]) is None
-    assert select(one(encr, AES256, PRF, KE), [GCM]) == (GCM, one(AES256, PRF, KE))
+def test_one_child_suite_has_one_algorithm_of_each_kind(text):
+    with pytest.raises(ValueError, match="more than one"):
+        parse_child(text)
+    assert len(offered(parse_children(text).alternatives)) > 2
 
 
 def test_chacha_has_no_key_length_attribute():
     """RFC 7634 5."""
     assert CHACHA.transforms[0] == Transform(1, 28)
-    assert select(one(Transform(1, 28, 256), Transform(2, 7), Transform(4, 20)), [CHACHA]) is None
 
 
-def test_a_type_that_we_do_not_know_can_only_be_declined():
-    extra, none = Transform(6, 35), Transform(6, 0)
-    assert select(one(AES256, PRF, KE, extra), [GCM]) is None
-    assert select(one(AES256, PRF, KE, extra, none), [GCM]) == (GCM, one(AES256, PRF, KE, none))
+def test_a_set_holds_what_can_be_put_together_from_it():
+    some = parse_suites(
+        "aes256gcm16-chacha20poly1305-prfsha256-x25519-ecp256-ke1_mlkem768-ke1_none"
+    )
+    inside = [
+        "aes256gcm16-prfsha256-x25519",
+        "chacha20poly1305-prfsha256-ecp256-ke1_mlkem768",
+    ]
+    outside = [
+        "aes128gcm16-prfsha256-x25519",
+        "aes256gcm16-prfsha384-x25519",
+        "aes256gcm16-prfsha256-ecp384",
+        "aes256-sha256-prfsha256-x25519",
+        "aes256gcm16-prfsha256-x25519-ke1_mlkem1024",
+        "aes256gcm16-prfsha256-x25519-ke2_mlkem768",
+        "aes256gcm16-prfsha256-x25519-ke1_mlkem768-ke2_x448",
+    ]
+    assert all(holds((some,), parse_suite(text)) for text in inside)
+    assert not any(holds((some, GCM), parse_suite(text)) for text in outside)
+    assert holds((some, CBC), CBC)
+    demanded = parse_suites("aes256gcm16-prfsha256-x25519-ke1_mlkem768")
+    assert not demanded.holds(GCM)
 
 
-def test_rfc5282_an_aead_does_not_go_with_an_integrity_algorithm():
-    integ, none = Transform(3, 12), Transform(3, 0)
-    assert select(one(AES256, PRF, KE, integ), [GCM]) is None
-    assert select(one(AES256, PRF, KE, none), [GCM]) == (GCM, one(AES256, PRF, KE, none))
+def test_a_child_set_holds_what_can_be_put_together_from_it():
+    some = parse_children("aes256-aes128-sha256-sha1")
+    assert all(some.holds(parse_child(f"{encr}-sha1")) for encr in ("aes256", "aes128"))
+    for text in ("aes192-sha1", "aes256-sha512", "aes256gcm16", "aes256-sha1-esn"):
+        assert not some.holds(parse_child(text))
+    assert CHILD.holds(CHILD)
+    assert not CHILD.holds(parse_child("aes128gcm16"))
 
 
-@pytest.mark.parametrize("missing", [0, 1, 2])
-def test_a_proposal_that_lacks_a_type_is_unacceptable(missing):
-    transforms = [AES256, PRF, KE]
-    del transforms[missing]
-    assert select(one(*transforms), [GCM]) is None
+def test_the_groups_of_several_sets():
+    sets = tuple(parse_suites(text) for text in SETS)
+    assert kes_of((*sets, CBC)) == (31, 19, 14)
+    assert addkes_of(sets) == ((36, 0), (36, 37, 0), (0,), (0,), (32, 0))
+    assert addkes_of((GCM,)) == ()
 
 
-def test_a_proposal_for_another_protocol_is_passed_over():
-    assert select(one(AES256, PRF, KE, protocol=ProtocolId.ESP), [GCM]) is None
-
-
-ESN0 = Transform(TransformType.ESN, 0)
-
-
-@pytest.mark.parametrize("spi", [b"", bytes(4), bytes(8)])
-def test_b26_a_child_needs_a_spi_of_four_octets_that_is_not_zero(spi):
-    assert select_child(one(AES256, ESN0, protocol=ProtocolId.ESP, spi=spi), [CHILD]) is None
-
-
-def test_a_child_offer_for_ah_is_passed_over():
-    assert select_child(one(AES256, ESN0, protocol=ProtocolId.AH, spi=SPI), [CHILD]) is None
-
-
-def test_a_child_offer_without_esn_means_none():
-    choice = select_child(one(AES256, protocol=ProtocolId.ESP, spi=SPI), [CHILD])
-    assert choice is not None
-    assert choice.reply(SPI).proposals[0].transforms == (AES256,)
-    extended = ChildSuite(20, 256, 0, True)
-    assert select_child(one(AES256, protocol=ProtocolId.ESP, spi=SPI), [extended]) is None
-
-
-def test_a_key_exchange_in_a_child_offer_can_only_be_declined():
-    esp = {"protocol": ProtocolId.ESP, "spi": SPI}
-    assert select_child(one(AES256, ESN0, KE, **esp), [CHILD]) is None
-    choice = select_child(one(AES256, ESN0, KE, Transform(4, 0), **esp), [CHILD])
-    assert choice is not None
-    assert choice.transforms == (AES256, ESN0, Transform(4, 0))
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        SaPayload(()),
-        SaPayload(proposal([GCM, CBC]).proposals),
-        proposal([CHACHA]),
-        one(AES256, PRF, KE, number=0),
-        one(AES256, PRF, KE, number=2),
-        one(AES256, PRF, KE, number=3),
-        one(AES256, PRF),
-        one(AES256, PRF, KE, KE),
-        one(AES256, PRF, KE, Transform(4, 19)),
-        one(AES256, PRF, PRF),
-        one(Transform(1, 20, 128), PRF, KE),
-        one(AES256, PRF, KE, protocol=ProtocolId.ESP),
-    ],
-)
-def test_b14_an_answer_that_we_did_not_offer_is_refused(answer):
-    assert chosen(one(AES256, PRF, KE), [GCM, CBC]) == GCM
-    with pytest.raises(PeerError, match="NO_PROPOSAL_CHOSEN"):
-        chosen(answer, [GCM, CBC])
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        one(AES256, ESN0, protocol=ProtocolId.ESP, spi=bytes(4)),
-        one(AES256, ESN0, protocol=ProtocolId.AH, spi=SPI),
-        one(AES256, Transform(5, 1), protocol=ProtocolId.ESP, spi=SPI),
-    ],
-)
-def test_a_child_answer_that_we_did_not_offer_is_refused(answer):
-    with pytest.raises(PeerError, match="NO_PROPOSAL_CHOSEN"):
-        chosen_child(answer, [CHILD])
-
-
-def test_an_answer_with_its_transforms_in_another_order_or_a_none_is_taken():
-    assert chosen(one(KE, PRF, AES256), [GCM]) == GCM
-    assert chosen(one(AES256, PRF, Transform(3, 0), KE), [GCM]) == GCM
-
-
-def test_a_rekey_s_spi_is_answered_with_ours():
-    selected = select(proposal([GCM], bytes(range(8))), [GCM], spi=bytes(range(8, 16)))
-    assert selected is not None
-    assert selected[1].proposals[0].spi == bytes(range(8, 16))
+def test_an_unknown_number_still_has_a_name():
+    assert str(Suite(99, 1, 98, 97, 96, (95,))) == "encr99-1-integ98-prf97-ke96-ke1_ke95"

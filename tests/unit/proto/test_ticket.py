@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.ike.errors import TicketReason, TicketRejected
-from proto.ike.suite import Suite, parse_suite
+from proto.ike.names import parse_suite
+from proto.ike.suite import Suite
 from proto.ike.ticket import (
     TICKET_MAX,
     TICKET_MIN,
