@@ -31,6 +31,7 @@ class Pair:
         settings: str = FAST,
         esp: str = FAKED,
         tables: Tables | None = None,
+        quiet: bool = False,
     ) -> None:
         """`settings`: of strongswan.conf; `tables`: sections of our side's file. A gateway of ours
         is started here, a client by `up`.
@@ -40,7 +41,7 @@ class Pair:
         self.tables = tables or {}
         if not hasattr(self.stage, "left"):
             self.stage.flat()
-        self.charon = self.stage.charon(settings=settings, esp=esp)
+        self.charon = self.stage.charon(settings=settings, esp=esp, quiet=quiet)
         self.charon.secret("IKE", ours.PSK)
         self.name = ""
         self.client: Client | None = None

@@ -41,15 +41,18 @@ class Stage:
         self.left: Net
         self.right: Net
 
-    def flat(self) -> None:
-        """The plain network: our side and the peer's on one wire, which is captured at ours."""
+    def flat(self, packets_max: int = 0) -> None:
+        """The plain network: our side and the peer's on one wire, which is captured at ours, the
+        first `packets_max` of it unless that is 0.
+        """
         self.left, self.right = self.world.net("ours"), self.world.net("theirs")
         self.world.join(self.left, self.right)
         self.world.address(self.left, f"{OUR_IP}/24", f"{OUR_IP6}/64")
         self.world.address(self.right, f"{THEIR_IP}/24", f"{THEIR_IP6}/64")
         self.left.ip("addr add 10.1.0.1/32 dev lo")
         self.right.ip("addr add 10.2.0.1/32 dev lo")
-        self.captures.append((self.world.capture(self.left), (OUR_IP, OUR_IP6)))
+        capture = self.world.capture(self.left, packets_max=packets_max)
+        self.captures.append((capture, (OUR_IP, OUR_IP6)))
 
     # -- programs -------------------------------------------------------------------------------
 
@@ -83,10 +86,15 @@ class Stage:
         return made
 
     def charon(
-        self, net: Net | None = None, settings: str = "", name: str = "charon", esp: str = FAKED
+        self,
+        net: Net | None = None,
+        settings: str = "",
+        name: str = "charon",
+        esp: str = FAKED,
+        quiet: bool = False,
     ) -> Charon:
         """A charon in the peer's namespace, or in `net`."""
-        made = Charon(self.world, net or self.right, self.peer, name, settings, esp)
+        made = Charon(self.world, net or self.right, self.peer, name, settings, esp, quiet)
         self.charons.append(made)
         return made
 

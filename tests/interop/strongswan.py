@@ -44,23 +44,30 @@ class Charon:
         name: str = "charon",
         settings: str = "",
         esp: str = FAKED,
+        quiet: bool = False,
     ) -> None:
-        """`settings`: more of strongswan.conf's section charon. `esp`: LIBIPSEC or FAKED."""
+        """`settings`: more of strongswan.conf's section charon. `esp`: LIBIPSEC or FAKED. `quiet`:
+        no log.
+        """
         self._esp = esp
         self.world = world
         self.net = net
         self.debian = debian
         self.folder = world.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "strongswan.conf").write_text(_conf(settings, esp))
+        (self.folder / "strongswan.conf").write_text(_conf(settings, esp, quiet))
         shutil.copyfile(ROOTS / "fake_xfrm.so", self.folder / "fake_xfrm.so")
         preload = ("LD_PRELOAD=/mnt/fake_xfrm.so", "FAKE_XFRM_LOG=/mnt/xfrm")
         environment = ("STRONGSWAN_CONF=/mnt/strongswan.conf", *(preload if esp == FAKED else ()))
         daemon = next(d for d in DAEMON if (debian.path / d.lstrip("/")).exists())
         self.program = world.start(name, net, "env", *environment, daemon, root=debian)
-        path = self.folder / "vici.sock"
-        self.program.up(path.exists, "vici")
-        self.vici = Vici(path)
+        self._socket = self.folder / "vici.sock"
+        self.program.up(self._socket.exists, "vici")
+        self.vici = self.talk()
+
+    def talk(self) -> Vici:
+        """Another connection to its control socket."""
+        return Vici(self._socket)
 
     # -- configuration --------------------------------------------------------------------------
 
@@ -223,7 +230,8 @@ DASHED = ("ike_id", "child_id")
 """vici's own words have dashes; the names of settings have underscores."""
 
 
-def _conf(settings: str, esp: str) -> str:
+def _conf(settings: str, esp: str, quiet: bool) -> str:
+    level, chd = (-1, -1) if quiet else (1, 4)
     plugins = PLUGINS.format(kernel="kernel-libipsec" if esp == LIBIPSEC else "")
     return f"""charon {{
   load_modular = no
@@ -233,8 +241,8 @@ def _conf(settings: str, esp: str) -> str:
     log {{
       path = /mnt/log
       time_format = %H:%M:%S
-      default = 1
-      chd = 4
+      default = {level}
+      chd = {chd}
       flush_line = yes
     }}
   }}

@@ -127,6 +127,15 @@ class Vici:
         self._receive()
         yield answer
 
+    def register(self, event: str) -> None:
+        """Have these events told; nothing else is asked on this connection from now on."""
+        self._send(REGISTER, event)
+        self._receive()
+
+    def event(self) -> dict[str, Answer]:
+        """The next one. Raises TimeoutError after `TIMEOUT_S`."""
+        return self._receive()[1]
+
     def close(self) -> None:
         """Give the connection back."""
         self._socket.close()

@@ -253,20 +253,14 @@ class World:
         script = f'{mounts} && mkdir {root.path}/run/pluto && exec chroot {root.path} "$@"'
         return net.enter("unshare", "--mount", "sh", "-c", script, "sh", *command)
 
-    def capture(self, net: Net, name: str = "wire", interface: str = "v0") -> Path:
-        """Record what passes an interface until the case ends; the file."""
-        inside = (
-            "tcpdump",
-            "-i",
-            interface,
-            "-U",
-            "--immediate-mode",
-            "-Z",
-            "root",
-            "-w",
-            "/mnt/pcap",
-        )
-        program = self.start(name, net, *inside, "udp or proto 50", root=self.tools)
+    def capture(
+        self, net: Net, name: str = "wire", interface: str = "v0", packets_max: int = 0
+    ) -> Path:
+        """Record what passes an interface until the case ends, or the first packets; the file."""
+        options = ("-U", "--immediate-mode", "-Z", "root", "-w", "/mnt/pcap")
+        limit = ("-c", str(packets_max)) if packets_max else ()
+        inside = ("tcpdump", "-i", interface, *options, *limit, "udp or proto 50")
+        program = self.start(name, net, *inside, root=self.tools)
         program.up(lambda: "listening on" in program.output, "a capture")
         self.captures.append(self.folder / name / "pcap")
         return self.captures[-1]
