@@ -5,10 +5,12 @@ Every operation is a nested transaction with an outcome of its own:
 ```
 compare  shard key's mod revision = as owned when the operation was submitted     (else FENCED)
          session key's version    = the generation the operation was made for     (else SUPERSEDED)
-success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delete replaced record]
+         of internal addresses that are taken now, version = 0                    (else SUPERSEDED)
+success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delete replaced record],
+                         put each internal address
          WRITE           put record
          END             delete record
-         REVOKE          delete record, delete session, delete ticket
+         REVOKE          delete record, delete session, delete ticket, delete each internal address
          CREATE, REDEEM, WRITE of an answer with a ticket by reference: put ticket as well
 failure  get session, get shard: tells which of the two, or that it was done already
 ```
@@ -26,9 +28,11 @@ import msgspec
 from cluster.layout import Keys
 from cluster.store import Compare, Delete, Entry, Get, Put, Target, Txn, TxnResult
 
-BATCH_OPS_MAX = 123
+ADDRESSES_MAX = 2
+"""Internal addresses of one session: one of each family."""
+BATCH_OPS_MAX = 121
 """The store's limit of 128 is shared: operations of the batch (these and the lane's put) plus those
-of the largest nested transaction (four)."""
+of the largest nested transaction (four, and its internal addresses)."""
 BATCH_OCTETS_MAX = 1 << 20
 """Sealed records and keys of one batch; etcd's default limit of a request is half as much more."""
 OP_OVERHEAD_OCTETS = 640
@@ -109,6 +113,10 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     ticket: bytes | None = None
     """What the chain's tickets by reference point to from now on, in clear; empty: it goes. None:
     nothing changes. REVOKE deletes it in any case."""
+    addresses: tuple[bytes, ...] = ()
+    """Keys of the internal addresses that the session has, ADDRESSES_MAX at most."""
+    takes: bool = False
+    """Are they new to the session? (CREATE, REDEEM)"""
 
 
 class Pending:
@@ -192,6 +200,10 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     shard = keys.shard(op.shard)
     record = pending.record_key
     success: tuple[Put | Delete, ...]
+    compares: tuple[Compare, ...] = (
+        Compare(shard, _MOD_REVISION, pending.shard_revision),
+        Compare(session, _VERSION, op.generation),
+    )
     ticket = () if op.ticket is None else _keep(keys, pending, lease_id)
     if op.kind is _WRITE:
         success = (Put(record, pending.sealed or b"", lease_id), *ticket)
@@ -199,6 +211,8 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
         success = (Delete(record),)
     elif op.kind is _REVOKE:
         success = (Delete(record), Delete(session), Delete(keys.ticket(op.chain)))
+        if op.addresses:
+            success += tuple([Delete(address) for address in op.addresses])
     else:
         success = (
             Put(session, op.spi + pending.op_id, lease_id),
@@ -207,14 +221,11 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
         )
         if pending.replaced_key:
             success += (Delete(pending.replaced_key),)
-    return Txn(
-        (
-            Compare(shard, _MOD_REVISION, pending.shard_revision),
-            Compare(session, _VERSION, op.generation),
-        ),
-        success,
-        (Get(session), Get(shard)),
-    )
+        if op.addresses:
+            success += tuple([Put(address, op.chain, lease_id) for address in op.addresses])
+            if op.takes:
+                compares += tuple([Compare(address, _VERSION, 0) for address in op.addresses])
+    return Txn(compares, success, (Get(session), Get(shard)))
 
 
 def _keep(keys: Keys, pending: Pending, lease_id: int) -> tuple[Put | Delete]:

@@ -228,11 +228,16 @@ class Journal:
             record, replaced = pending.record_key, pending.replaced_key
             # the store takes a key once per transaction
             twice = record in written or (replaced and replaced in written)
+            leased = pending.op.addresses
+            if leased and any(key in written for key in leased):
+                twice = True
             if batch and (octets > BATCH_OCTETS_MAX or twice):
                 break
             written[record] = None
             if replaced:
                 written[replaced] = None
+            if leased:
+                written.update(dict.fromkeys(leased))
             batch.append(ready.popleft())
         return batch
 

@@ -14,6 +14,7 @@
   record/<hhhh>/<spi>    sealed IKE SA record            octets, under an expiry bucket's lease
   ticket/<chain>         sealed state of tickets by      octets, under an expiry bucket's lease
                          reference (ADR 0013)
+  address/<pool>/<hex>   chain that has it               octets, under an expiry bucket's lease
   lane/<journal>         number of its last batch        octets, under an expiry bucket's lease
 ```
 
@@ -105,6 +106,7 @@ class Keys:
         self.records = self.root + b"record/"
         self.tickets = self.root + b"ticket/"
         self.lanes = self.root + b"lane/"
+        self.addresses = self.root + b"address/"
 
     def member(self, name: str) -> bytes:
         """The key of member `name`."""
@@ -125,6 +127,10 @@ class Keys:
     def ticket(self, chain: bytes) -> bytes:
         """The key of what a chain's tickets by reference point to; `chain` is 16 octets."""
         return self.tickets + chain.hex().encode()
+
+    def address(self, pool: str, packed: bytes) -> bytes:
+        """The key of one internal address, 4 or 16 octets, of the pool of that name."""
+        return self.addresses + f"{pool}/{packed.hex()}".encode()
 
     def shard_records(self, shard: int) -> bytes:
         """The prefix of all records of a shard."""

@@ -29,6 +29,7 @@ from node.admin_view import (
 from node.admin_wire import (
     decode_revoke,
     encode_key,
+    encode_pool,
     encode_revocation,
     encode_session,
     encode_shard,
@@ -148,6 +149,13 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         await self._admit(context, member=False)
         shards = [encode_shard(one) for one in self._view.shards()]
         return admin_pb2.ListShardsReply(shards=shards)
+
+    async def ListPools(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.ListPoolsRequest, context: Context
+    ) -> admin_pb2.ListPoolsReply:
+        """See admin.proto."""
+        await self._admit(context, member=False)
+        return admin_pb2.ListPoolsReply(pools=[encode_pool(one) for one in self._view.pools()])
 
     async def MoveShard(  # noqa: N802  gRPC's name
         self, request: admin_pb2.MoveShardRequest, context: Context

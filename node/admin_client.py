@@ -18,6 +18,7 @@ import msgspec
 from node.admin_view import (
     ClusterStatus,
     KeyInfo,
+    PoolInfo,
     RevocationInfo,
     Revoke,
     RotationStep,
@@ -26,6 +27,7 @@ from node.admin_view import (
 )
 from node.admin_wire import (
     decode_key,
+    decode_pool,
     decode_revocation,
     decode_session,
     decode_shard,
@@ -153,6 +155,15 @@ class AdminClient:
         except grpc.aio.AioRpcError as error:
             _fail(error)
         return tuple(decode_shard(message) for message in reply.shards)
+
+    async def pools(self) -> tuple[PoolInfo, ...]:
+        """The pools of internal addresses as the member knows them. Raises AdminError."""
+        request = admin_pb2.ListPoolsRequest()
+        try:
+            reply = await self._stub.ListPools(request, timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return tuple(decode_pool(message) for message in reply.pools)
 
     async def move_shard(self, shard: int, member: str, *, local_only: bool = False) -> str:
         """Hand a shard to `member`; whose it was. Raises AdminError."""

@@ -99,6 +99,19 @@ class ShardInfo(msgspec.Struct, frozen=True):
     """Established IKE SAs, if the member that answers owns it; None: another does."""
 
 
+class PoolInfo(msgspec.Struct, frozen=True):
+    """One pool of internal addresses, as the member that answers knows it."""
+
+    name: str
+    first: str
+    last: str
+    size: int
+    used: int
+    """By sessions, those included whose client may come back with a ticket."""
+    free_here: int
+    """Of the free ones: those that this member gives out while the store answers nobody."""
+
+
 class KeyInfo(msgspec.Struct, frozen=True):
     """One key of the ring."""
 
@@ -171,6 +184,10 @@ class NodeView(Protocol):
 
     async def move_shard(self, shard: int, member: str, who: str) -> None:
         """Hand a shard of ours to a live member; `who` asks for it. Raises ClusterError."""
+        ...
+
+    def pools(self) -> Sequence[PoolInfo]:
+        """The pools of internal addresses, in the order of this member's file."""
         ...
 
     def keys(self) -> Sequence[KeyInfo]:

@@ -13,6 +13,7 @@ from node.admin_view import (
     ClusterStatus,
     KeyInfo,
     MemberInfo,
+    PoolInfo,
     RevocationInfo,
     Revoke,
     RotationStep,
@@ -64,6 +65,16 @@ def encode_shard(shard: ShardInfo) -> admin_pb2.Shard:
 def decode_shard(message: admin_pb2.Shard) -> ShardInfo:
     """The message as a shard."""
     return _decode(ShardInfo, message)
+
+
+def encode_pool(pool: PoolInfo) -> admin_pb2.Pool:
+    """A pool as a message."""
+    return admin_pb2.Pool(**msgspec.structs.asdict(pool))
+
+
+def decode_pool(message: admin_pb2.Pool) -> PoolInfo:
+    """The message as a pool."""
+    return _decode(PoolInfo, message)
 
 
 def encode_key(key: KeyInfo) -> admin_pb2.Key:

@@ -96,6 +96,7 @@ def peer_with(
         child_suites=tuple(parse_children(text) for text in section.child_proposals),
         local_ts=tuple(parse_selector(text) for text in section.local_ts),
         remote_ts=tuple(parse_selector(text) for text in section.remote_ts),
+        families=section.request_addresses,
         retransmit=RetransmitPolicy(
             section.retransmit_initial_s, section.retransmit_factor, section.retransmit_tries
         ),

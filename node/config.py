@@ -17,6 +17,7 @@ from cluster.member import usable_s
 from cluster.schedule import check_policy
 from node.identity import load_psks, normal_pattern, parse_address
 from node.kek import check_keks
+from node.pools import check_pools
 from node.sections import (
     SHARDS_MAX,
     ClientConfig,
@@ -61,6 +62,7 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     _check_connections(config.connection, problems)
     _check_keys(config, problems)
     check_trust(config, problems)
+    check_pools(config, problems)
     _check_address("metrics.listen", config.metrics.listen, problems, optional=True)
     problems.settle()
     return config

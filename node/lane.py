@@ -8,6 +8,7 @@ carries an Outcome out.
 from collections.abc import Callable
 from typing import Protocol
 
+from cluster.addresses import Addresses
 from cluster.journal import Journal, Op, OpKind
 from cluster.journal import Outcome as Ended
 from cluster.seams import Clock
@@ -19,6 +20,7 @@ from node.udp import Sockets
 from proto.ike.effects import Datagram, Now, Outcome, Persist, PersistKind, Settlement
 from proto.ike.endpoint import Endpoint
 from proto.ike.errands import Errand, Result
+from proto.ike.errors import Misuse
 from proto.ike.events import Event
 
 _DURABLE = Settlement.DURABLE
@@ -58,12 +60,17 @@ class JournalCommits:
     """The cluster's journal as the core's durable store: SPIs become shards, kinds become kinds."""
 
     def __init__(
-        self, journal: Journal, codec: SpiCodec, refusals: ClusterRefusals | None = None
+        self,
+        journal: Journal,
+        codec: SpiCodec,
+        refusals: ClusterRefusals | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
-        """`refusals` is told what the writes spend."""
+        """`refusals` is told what the writes spend, `addresses` which of them are leased."""
         self._journal = journal
         self._codec = codec
         self._refusals = refusals
+        self._addresses = addresses
 
     def submit(self, persist: Persist, done: Callable[[Settlement], None]) -> None:
         """Queue it; a full queue fences the SA at once: its peer will come again."""
@@ -88,15 +95,28 @@ class JournalCommits:
             issued_wall_s=None if ticket is None else ticket.issued_wall_s,
             ticket_key=persist.ticket_key,
             ticket=persist.ticket,
+            addresses=self._keys_of(persist) if persist.leased else (),
+            takes=persist.takes,
         )
 
         def ended(outcome: Ended) -> None:
             if refusals is not None and outcome is not Ended.FENCED:
                 refusals.written(persist)
+            if persist.takes:
+                self._taken(persist, outcome is Ended.COMMITTED)
             done(SETTLEMENTS[outcome])
 
         if not self._journal.submit(op, ended):
-            done(Settlement.FENCED)
+            ended(Ended.FENCED)
+
+    def _keys_of(self, persist: Persist) -> tuple[bytes, ...]:
+        if self._addresses is None:
+            raise Misuse("internal addresses without pools")
+        return self._addresses.keys(persist.leased)
+
+    def _taken(self, persist: Persist, durable: bool) -> None:
+        if self._addresses is not None:
+            self._addresses.settle(persist.chain, persist.leased, durable)
 
 
 def asked_s(endpoint: Endpoint, op: Op) -> float | None:

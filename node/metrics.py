@@ -109,6 +109,8 @@ class Metrics:
         """Names of `cluster.conditions.Condition`."""
         self.store_compactions = 0
         self.mirrors = MirrorCounts()
+        self.pools: Mapping[str, tuple[int, int]] = {}
+        """Name → (addresses that sessions have, all)."""
 
 
 class _Scrape(Collector):
@@ -185,6 +187,16 @@ def _gauges(m: Metrics) -> Iterator[Metric]:
     for condition in Condition:
         wrong.add_metric([condition.value], float(condition.value in m.store_conditions))
     yield wrong
+    if m.pools:
+        used = GaugeMetricFamily(
+            "standfast_pool_used", "Internal addresses that sessions have", labels=["pool"]
+        )
+        size = GaugeMetricFamily("standfast_pool_size", "Internal addresses", labels=["pool"])
+        for pool, (taken, whole) in m.pools.items():
+            used.add_metric([pool], taken)
+            size.add_metric([pool], whole)
+        yield used
+        yield size
 
 
 class MetricsServer:

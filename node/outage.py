@@ -158,9 +158,12 @@ class Standby:
 
     def live(self) -> dict[bytes, Live]:
         """See `Others.live`."""
+        node = self._node
         return {
-            core.chain: Live(core.generation, core.spi)
-            for core, _path in self._node.gateway.endpoint.established()
+            core.chain: Live(
+                core.generation, core.spi, node.addresses.keys(core.leased) if core.leased else ()
+            )
+            for core, _path in node.gateway.endpoint.established()
         }
 
     # -- what it tells

@@ -49,6 +49,9 @@ Encapsulation = Annotated[Literal["auto", "always"], Meta(description='"auto" or
 OptionalPrefixes = Annotated[
     tuple[str, ...], Meta(description='a list of networks such as ["10.0.0.0/8"], or []')
 ]
+Names = Annotated[tuple[Name, ...], Meta(description='a list of names such as ["office"]')]
+Domain = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$", description="a domain's name")]
+Family = Annotated[Literal[4, 6], Meta(description="4 or 6")]
 LocalAuth = Annotated[Literal["psk"], Meta(description='"psk"')]
 RemoteAuth = Annotated[
     tuple[Literal["psk"], ...],
@@ -164,6 +167,7 @@ class IkeConfig(msgspec.Struct, frozen=True):
     ticket_octets_max: Annotated[
         int, Meta(ge=64, le=2048, description="a whole number from 64 to 2048")
     ] = 1000
+    pools: Names = ()
 
 
 class ConnectionConfig(msgspec.Struct, frozen=True):
@@ -185,6 +189,7 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     ] = ""
     local_ts: OptionalPrefixes = ()
     remote_ts: OptionalPrefixes = ()
+    pools: Names = ()
     ca_file: OptionalFile = ""
 
 
@@ -242,6 +247,20 @@ class EventsConfig(msgspec.Struct, frozen=True):
     who: Text = ""
 
 
+class PoolConfig(msgspec.Struct, frozen=True):
+    """Internal addresses, and what clients get with them."""
+
+    name: Name
+    addresses: Text
+    dns: Annotated[
+        tuple[str, ...], Meta(description='a list of addresses such as ["10.0.0.53", "fd00::53"]')
+    ] = ()
+    subnets: OptionalPrefixes = ()
+    domains: Annotated[
+        tuple[Domain, ...], Meta(description='a list of domains such as ["corp.example"], or []')
+    ] = ()
+
+
 class GatewayConfig(msgspec.Struct, frozen=True):
     """Everything that is set for one gateway."""
 
@@ -254,6 +273,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     events: EventsConfig = EventsConfig()
     keys: KeysConfig = KeysConfig()
     connection: tuple[ConnectionConfig, ...] = ()
+    pool: tuple[PoolConfig, ...] = ()
     trust: TrustConfig = TrustConfig()
     certificate: tuple[CertificateConfig, ...] = ()
 
@@ -289,6 +309,9 @@ class ClientSection(msgspec.Struct, frozen=True):
     child_proposals: Proposals = CHILD_PROPOSALS
     local_ts: Prefixes = ANYWHERE
     remote_ts: Prefixes = ANYWHERE
+    request_addresses: Annotated[
+        tuple[Family, ...], Meta(description="a list of 4 and 6, or []")
+    ] = ()
 
 
 class ClientConfig(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from node.shell import Shell
 from proto.ike.core import Peer
 from proto.ike.effects import Address, Outcome, Path
 from proto.ike.events import (
+    AddressesReceived,
     Answered,
     Ended,
     Established,
@@ -153,6 +154,15 @@ class Session:
                 self._schedule(self._settings.liveness_interval_s, self._probe)
             case Established():
                 self._up(event)
+            case AddressesReceived():
+                given = event.configured
+                self._report(
+                    "configured",
+                    addresses=[str(address) for address in given.addresses],
+                    dns=[str(server) for server in given.dns],
+                    subnets=[str(subnet) for subnet in given.subnets],
+                    domains=list(given.domains),
+                )
             case TicketReceived():
                 self._tickets.save(event.ticket)
                 left_s = event.ticket.expires_wall_s - self._shell.now().wall_s

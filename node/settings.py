@@ -3,13 +3,16 @@
 Rules: pure functions; a value that a file may hold has been checked by `node.config`.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from cluster.member import MemberSettings
 from node.config import keep_alive_timeout_s
 from node.identity import format_address, normal_pattern
+from node.pools import core_pools
 from node.ports import listen
-from node.sections import ConnectionConfig, GatewayConfig, IkeConfig
+from node.sections import ConnectionConfig, GatewayConfig, IkeConfig, PoolConfig
 from proto.ike.auth import ResumeForm
 from proto.ike.connection import ANYBODY, BOTH_FORMS, DEFAULT, Connection, Method
 from proto.ike.core import Settings
@@ -30,7 +33,8 @@ FORMS = {
 def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
     """The core's settings from the configuration file."""
     ike = config.ike
-    everybody = _connection(DEFAULT, ANYBODY, ike.identity, ike)
+    everybody = _connection(DEFAULT, ANYBODY, ike.identity, ike, config.pool)
+    tables = [_of_table(table, ike, config.pool) for table in config.connection]
     return Settings(
         local_id=everybody.local_id,
         realm=config.cluster.name.encode(),
@@ -38,7 +42,7 @@ def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
         child_suites=tuple(parse_children(text) for text in ike.child_proposals),
         local_ts=everybody.local_ts,
         remote_ts=everybody.remote_ts,
-        connections=(*[_of_table(table, ike) for table in config.connection], everybody),
+        connections=(*tables, everybody),
         ike_sa_lifetime_s=ike.ike_sa_lifetime_s,
         ike_rekey_s=ike.ike_rekey_s,
         child_rekey_s=ike.child_rekey_s,
@@ -59,22 +63,27 @@ def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
     )
 
 
-def _of_table(table: ConnectionConfig, ike: IkeConfig) -> Connection:
+def _of_table(table: ConnectionConfig, ike: IkeConfig, pools: Sequence[PoolConfig]) -> Connection:
     """A [[connection]] table; what it leaves out is as in [ike]."""
     merged = msgspec.structs.replace(
         ike,
         resume_auth=table.resume_auth or ike.resume_auth,
         local_ts=table.local_ts or ike.local_ts,
         remote_ts=table.remote_ts or ike.remote_ts,
+        pools=table.pools or ike.pools,
     )
     patterns = tuple(p if p == "*" else normal_pattern(p) for p in table.identity)
-    made = _connection(table.name, patterns, table.local_identity or ike.identity, merged)
+    made = _connection(table.name, patterns, table.local_identity or ike.identity, merged, pools)
     remote = tuple(Method(text) for text in table.remote_auth)
     return msgspec.structs.replace(made, local_auth=Method(table.local_auth), remote_auth=remote)
 
 
 def _connection(
-    name: str, identities: tuple[str, ...], local_identity: str, ike: IkeConfig
+    name: str,
+    identities: tuple[str, ...],
+    local_identity: str,
+    ike: IkeConfig,
+    pools: Sequence[PoolConfig],
 ) -> Connection:
     return Connection(
         name,
@@ -83,6 +92,7 @@ def _connection(
         remote_ts=tuple(parse_selector(text) for text in ike.remote_ts),
         identities=identities,
         resume_forms=FORMS[ike.resume_auth],
+        pools=core_pools(pools, ike.pools),
     )
 
 

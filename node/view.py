@@ -14,6 +14,7 @@ from node.admin_view import (
     ClusterStatus,
     KeyInfo,
     MemberInfo,
+    PoolInfo,
     RevocationInfo,
     Revoke,
     SessionInfo,
@@ -105,6 +106,20 @@ class View:
         node = self._node
         node.seams.log.info("an operator moves a shard", shard=shard, to=member, operator=who)
         await move(node.ownership, node.membership.members, shard, member, MOVE_TIMEOUT_S)
+
+    def pools(self) -> Sequence[PoolInfo]:
+        """The pools of internal addresses."""
+        return [
+            PoolInfo(
+                use.pool.name,
+                str(use.pool.first),
+                str(use.pool.address(use.pool.size - 1)),
+                use.pool.size,
+                use.used,
+                use.reserved,
+            )
+            for use in self._node.addresses.usage()
+        ]
 
     def keys(self) -> Sequence[KeyInfo]:
         """The keys of the installed ring."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cluster.addresses import Addresses
 from cluster.dispatch import Dispatch
 from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
 from cluster.failsafe.outage import Outage, PledgeBook
@@ -39,6 +40,7 @@ from node.credentials import PskTable
 from node.errands import Errands
 from node.esp import EspSpis
 from node.gateway import Gateway
+from node.gauges import gauges
 from node.identity import load_psks
 from node.kernel import Kernel
 from node.key_log import lane_class
@@ -47,6 +49,7 @@ from node.lane import JournalCommits, asked_s
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.outage import Standby
+from node.pools import cluster_pools
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
 from node.sections import GatewayConfig
@@ -61,7 +64,6 @@ from proto.ike.endpoint import Endpoint
 T = TypeVar("T")
 
 RETRY_S = 0.5
-GAUGES_S = 1.0
 COMMITS_MAX = 8192
 """Writes that may wait before first requests are dropped."""
 CENSUS_S = 0.2
@@ -145,6 +147,7 @@ class Node:
         self.counters: EndpointCounters
         self.vault: RecordVault
         self.adopter: Adopter
+        self.addresses: Addresses
         self.spis: ShardSpis
         self.standby: Standby
         self.gateway: Gateway
@@ -186,7 +189,9 @@ class Node:
         self.mirrors.start(spawn)
         self.refusals.start(spawn)
         self.journal.start(spawn)
-        spawn(self._gauges(), "gauges")
+        if self.config.pool:
+            spawn(self.addresses.run(), "addresses")
+        spawn(gauges(self), "gauges")
         spawn(self._audit().run(), "audit")
         self.ready = True
         self.seams.log.info("joined", member=self.config.member.name, shards=self.codec.shards)
@@ -227,6 +232,11 @@ class Node:
         self.vault = RecordVault(lambda: self.rings.ring, seams.clock, seams.rng)
         self.references = References(seams.store, self.keys, self.vault, self.standby.kept)
         self.adopter = Adopter(self)
+        self.addresses = Addresses(
+            seams.store, self.keys, seams.clock, cluster_pools(self.config.pool),
+            shards=self.codec.shards, owned=lambda: self.ownership.owned,
+            agreed=lambda: not self.outage.failsafe,
+        )  # fmt: skip
         self.journal = Journal(
             store=seams.store,
             keys=self.keys,
@@ -258,14 +268,14 @@ class Node:
         self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch, esp)
         endpoint = Endpoint(
             self._core_settings, seams.rng, PskTable(load_psks(config.ike.psk_file)), self.spis,
-            ring, ring.cookies, self.refusals,
+            ring, ring.cookies, self.refusals, self.addresses,
         )  # fmt: skip
         esp.is_there = lambda spi: endpoint.find(spi) is not None
         sparse = SparseLog(seams.log, seams.clock)
         reporter = Reporter(self.metrics, self.events, sparse, self.replaced)
         lane = lane_class(config.ike.key_log_dir)(
-            endpoint, JournalCommits(self.journal, self.codec, self.refusals), esp,
-            self.sockets, seams.clock, reporter, self._send_back, seams.errands,
+            endpoint, JournalCommits(self.journal, self.codec, self.refusals, self.addresses),
+            esp, self.sockets, seams.clock, reporter, self._send_back, seams.errands,
         )  # fmt: skip
         self.mirrors.on_repaired.append(reporter.copy_repaired)
         if config.member.mirrors:
@@ -469,20 +479,3 @@ class Node:
         outcome = self.gateway.endpoint.drop(spi, why)
         if outcome is not None:
             self.gateway.lane.carry_out(outcome)
-
-    async def _gauges(self) -> None:
-        metrics = self.metrics
-        while True:
-            metrics.half_open = self.gateway.endpoint.half_open
-            metrics.ring_revision = self.rings.revision
-            metrics.ticket_key_seals_for_s = self.key_parts.seals_for_s()
-            metrics.unwritten = self.standby.flush.unwritten
-            metrics.pledges = len(self.outage.given)
-            metrics.shards_owned = len(self.ownership.owned)
-            metrics.shards_handed_over = self.ownership.handed_over
-            metrics.peers_suspected = len(self.heartbeats.suspected)
-            metrics.datagrams_out = self.gateway.lane.sent
-            metrics.store_state = self.store_state()
-            self.way.measure(metrics, self.membership.state)
-            metrics.mirrors = self.mirrors.counts()
-            await asyncio.sleep(GAUGES_S)

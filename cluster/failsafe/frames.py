@@ -69,6 +69,8 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The chain goes as well: no ticket of it is good any more."""
     shard_revision: int = 0
     """Of the shard's key, as the owner had it when the record was made."""
+    addresses: tuple[bytes, ...] = ()
+    """Keys of the internal addresses that the session has."""
 
     @property
     def number(self) -> int:

@@ -229,6 +229,7 @@ class Gate:
             gone=() if op.replaces is None else (op.replaces,),
             void=op.kind is OpKind.REVOKE,
             shard_revision=pending.shard_revision,
+            addresses=op.addresses,
         )
         if op.issued_wall_s is not None and self.refuses_tickets():
             end(pending, Outcome.SUPERSEDED)
@@ -242,7 +243,8 @@ class Gate:
         """The store has carried out `pending`, sent before the gate opened; may it be answered?"""
         if self._ledger is None:
             return True
-        return self._ledger.committed(pending.op.chain, op_generation, pending.op.spi)
+        op = pending.op
+        return self._ledger.committed(op.chain, Live(op_generation, op.spi, op.addresses))
 
     # -- one operation
 

@@ -2,7 +2,8 @@
 
 Rules: of a chain the newest generation counts, of a generation the newest operation. An SA that the
 ledger doesn't name at its generation is void, and so is every ticket of an earlier generation. What
-is known from before (`known`) counts like what is kept. What this member answered for is written to
+is known from before (`known`) counts like what is kept. An internal address that another chain is
+known to have makes an operation void. What this member answered for is written to
 the store by itself (`cluster.failsafe.flush`); the rest is kept for when its owner is lost.
 """
 
@@ -23,6 +24,8 @@ class Live(msgspec.Struct, frozen=True, gc=False):
 
     generation: int
     spi: bytes
+    addresses: tuple[bytes, ...] = ()
+    """Keys of its internal addresses."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +44,8 @@ class Ledger:
         self.unwritten: dict[bytes, None] = {}
         """Chains whose row the store doesn't have yet, and that were answered for here."""
         self._known = dict(known)
+        self._leased = {key: chain for chain, live in known.items() for key in live.addresses}
+        """Internal addresses → the chains that have them, as far as is known here."""
         self._reserved: dict[bytes, tuple[int, bytes]] = {}
 
     def grant(self, op_id: bytes, chain: bytes, generation: int, spi: bytes) -> bool:
@@ -60,9 +65,16 @@ class Ledger:
             return True
         if self._behind(claim.chain, claim.generation, claim.spi):
             return False
+        if any(self._leased.get(key, claim.chain) != claim.chain for key in claim.addresses):
+            return False
+        if row is None and len(self.rows) >= CHAINS_MAX:
+            return False
+        for key in claim.addresses:
+            if claim.void:
+                self._leased.pop(key, None)
+            else:
+                self._leased[key] = claim.chain
         if row is None:
-            if len(self.rows) >= CHAINS_MAX:
-                return False
             self.rows[claim.chain] = Row(claim, claim.gone)
             return True
         last = row.claim
@@ -85,12 +97,13 @@ class Ledger:
         self.unwritten[claim.chain] = None
         return True
 
-    def committed(self, chain: bytes, generation: int, spi: bytes) -> bool:
+    def committed(self, chain: bytes, live: Live) -> bool:
         """The store has carried out an operation of this member; whether it may be answered: not
         if the chain went on without the store meanwhile."""
-        if self._behind(chain, generation, spi):
+        if self._behind(chain, live.generation, live.spi):
             return False
-        self._known[chain] = Live(generation, spi)
+        self._known[chain] = live
+        self._leased.update(dict.fromkeys(live.addresses, chain))
         return True
 
     def kept(self, chain: bytes, generation: int) -> tuple[bool, bytes] | None:

@@ -9,7 +9,7 @@ version < the row's generation     put session; with the last one the record   c
         = , and it is the row's SA put or delete the record                    and shard
         = or >, and another SA     the older of the two goes: if it is the row's, void it;
                                    else delete the chain, and count up again
-the row ends its chain             delete session, record and ticket
+the row ends its chain             delete session, record, ticket and internal addresses
 ```
 
 What a lost process had answered for is void but for its chain: its SA is declared dead, its record
@@ -71,7 +71,8 @@ def next_step(
         if session is None:
             return Fate.DONE
         there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
-        gone = (Delete(key), *_gone(keys, row), Delete(keys.ticket(claim.chain)))
+        free = tuple(Delete(address) for address in claim.addresses)
+        gone = (Delete(key), *_gone(keys, row), Delete(keys.ticket(claim.chain)), *free)
         return Step(Txn(there, gone), last=True)
     ours = session is not None and session.value[:_SPI_LEN] == claim.spi
     if session is not None and version >= claim.generation and not ours:
@@ -82,7 +83,10 @@ def next_step(
         gone = (Delete(key), Delete(keys.record(shard_of(other), other)))
         return Step(Txn(there, gone), last=False, double=True)
     compares: tuple[Compare, ...] = (Compare(key, Target.VERSION, version),)
-    put = (Put(key, claim.spi + claim.op_id, lease_id),) if version < claim.generation else ()
+    put: tuple[Put, ...] = ()
+    if version < claim.generation:
+        leased = tuple(Put(address, claim.chain, lease_id) for address in claim.addresses)
+        put = (Put(key, claim.spi + claim.op_id, lease_id), *leased)
     if version + 1 < claim.generation:
         return Step(Txn(compares, put), last=False)
     ticket = _ticket(keys, row, lease_id)

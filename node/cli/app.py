@@ -14,7 +14,17 @@ from typing import Annotated
 
 import typer
 
+from node.cli.app_keys import keys_app
 from node.cli.failure import ExitCode, Failed
+from node.cli.options import (
+    AddressOption,
+    CaOption,
+    CertOption,
+    ConfigOption,
+    KeyOption,
+    OutputOption,
+    ReachOption,
+)
 from node.cli.output import Output
 
 app = typer.Typer(
@@ -27,7 +37,6 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at configuration files.")
 sessions_app = typer.Typer(no_args_is_help=True, help="The sessions of the cluster.")
-keys_app = typer.Typer(no_args_is_help=True, help="The key ring of the cluster.")
 drill_app = typer.Typer(no_args_is_help=True, help="Rehearse a failure.")
 app.add_typer(config_app, name="config")
 app.add_typer(sessions_app, name="sessions")
@@ -44,22 +53,6 @@ app.add_typer(store_app, name="store")
 member_app = typer.Typer(no_args_is_help=True, help="The gateways of the cluster.")
 app.add_typer(member_app, name="member")
 
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
-ConfigOption = Annotated[
-    Path, typer.Option("--config", envvar="STANDFAST_CONFIG", help="Its configuration file.")
-]
-ReachOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", envvar="STANDFAST_CONFIG", help="An operator's file, or any gateway's."
-    ),
-]
-AddressOption = Annotated[
-    str, typer.Option("--address", help="Ask the member at ADDRESS:PORT, not those of the file.")
-]
-CaOption = Annotated[str, typer.Option("--ca", help="The cluster's authority, a PEM file.")]
-CertOption = Annotated[str, typer.Option("--cert", help="The certificate to show, a PEM file.")]
-KeyOption = Annotated[str, typer.Option("--key", help="Its key, a PEM file.")]
 SpiArgument = Annotated[
     str, typer.Argument(metavar="SPI", help="Either SPI of the IKE SA, 16 hex digits.")
 ]
@@ -233,8 +226,8 @@ def shards_move(
     shards.move(admin.reach(config, address, ca, cert, key), shard, member, output)
 
 
-@keys_app.command("list")
-def keys_list(
+@app.command()
+def pools(
     config: ReachOption = None,
     address: AddressOption = "",
     ca: CaOption = "",
@@ -242,100 +235,11 @@ def keys_list(
     key: KeyOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List the keys of the ring.
-
-    What for, where in their life, until when. Never the keys themselves.
-    """
+    """Show how full the pools of internal addresses are."""
     from node.cli import admin
+    from node.cli.pools import listed
 
-    admin.keys_list(admin.reach(config, address, ca, cert, key), output)
-
-
-@keys_app.command("rotate")
-def keys_rotate(
-    force: Annotated[
-        bool, typer.Option("--force", help="Don't wait for members that lag; they are named.")
-    ] = False,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Replace the ticket key.
-
-    The new one seals once every live member has it; no valid ticket is refused.
-    """
-    from node.cli import admin
-
-    admin.keys_rotate(admin.reach(config, address, ca, cert, key), output, force=force)
-
-
-@keys_app.command("cancel")
-def keys_cancel(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Take a rotation back.
-
-    Only before the new key seals: what was announced goes, all else stays as it was.
-    """
-    from node.cli import admin
-
-    admin.keys_cancel(admin.reach(config, address, ca, cert, key), output)
-
-
-@keys_app.command("revoke")
-def keys_revoke(
-    ticket_key: Annotated[
-        str, typer.Argument(metavar="KEY", help="The ticket key, as the list of keys shows it.")
-    ],
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Its tickets become useless, and that is wanted.")
-    ] = False,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Make a ticket key useless at once, everywhere.
-
-    Clients whose tickets it sealed do a full handshake. If it was the sealing key, another one is
-    brought into use.
-    """
-    from node.cli import admin
-
-    whom = admin.reach(config, address, ca, cert, key)
-    admin.keys_revoke(whom, ticket_key, output, yes=yes)
-
-
-@keys_app.command("rewrap")
-def keys_rewrap(
-    new_kek: Annotated[
-        Path,
-        typer.Option("--new-kek", help="A file with the new key: it is read here, and not sent."),
-    ],
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Change the key-encryption key.
-
-    Every gateway must hold the new one before, as its kek_next_file (or another source).
-    """
-    from node.cli import admin
-
-    admin.keys_rewrap(admin.reach(config, address, ca, cert, key), new_kek, output)
+    listed(admin.reach(config, address, ca, cert, key), output)
 
 
 @revoke_app.command("session")

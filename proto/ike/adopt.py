@@ -113,6 +113,8 @@ def core_of(record: Record) -> SaCore:
         fragmentation=record.fragmentation,
         nat=record.nat,
         children=tuple([_child(row) for row in record.children]),
+        leased=record.leased,
+        ticketed=record.ticketed,
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 from proto.ike.auth import ResumeForm
 from proto.ike.identity import format_identity
 from proto.ike.payloads import IdPayload, TrafficSelector
+from proto.ike.pools import Pool
 
 BOTH_FORMS = (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE)
 ANYBODY = ("*",)
@@ -46,6 +47,8 @@ class Connection(msgspec.Struct, frozen=True):
     remote_auth: tuple[Method, ...] = (Method.PSK,)
     """What the peer must prove, one after the other (RFC 4739)."""
     resume_forms: tuple[ResumeForm, ...] = BOTH_FORMS
+    pools: tuple[Pool, ...] = ()
+    """Where its peers' internal addresses come from: the first that has one of a family."""
 
     def fits(self, identity: str) -> bool:
         """Is it for a peer of that identity?"""

@@ -22,6 +22,7 @@ from proto.ike.events import Event
 from proto.ike.kdf import SaKeys
 from proto.ike.nat import BETWEEN
 from proto.ike.payloads import IdPayload, NotifyPayload, Payload, TrafficSelector
+from proto.ike.pools import NO_ADDRESSES, Addresses, Leased
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, ChildSuites, Suite, Suites
@@ -178,6 +179,10 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """Did we begin the session? An IKE rekey may make either end the original initiator."""
     connection: str = DEFAULT
     """The name of the connection that admitted the peer (`proto.ike.connection`)."""
+    leased: tuple[Leased, ...] = ()
+    """Gateway: the internal addresses that the session has."""
+    ticketed: bool = False
+    """Gateway: was a ticket issued that redeems this generation?"""
     asking: Asking | None = None
     """Our outstanding request, where it is for more than a sign of life."""
 
@@ -207,6 +212,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     events: tuple[Event, ...] = ()
     ticket: bytes = b""
     """What a ticket by reference, in the reply, points to; goes with `persist`."""
+    takes: bool = False
+    """The internal addresses of `core` are new to the session; goes with `persist`."""
     successor: SaCore | None = None
     """The IKE SA that takes over; REKEYED: one that lost against the peer's, and is deleted."""
     wants: tuple[Want, ...] = ()
@@ -264,6 +271,8 @@ class Peer(msgspec.Struct, frozen=True):
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     resume_form: ResumeForm = ResumeForm.RFC
+    families: tuple[int, ...] = ()
+    """IP versions of which an internal address is asked for."""
     retransmit: RetransmitPolicy = RetransmitPolicy()
     nack_wait_s: float = 0.1
     """How long a genuine answer may still come after a TICKET_NACK, which anybody can forge
@@ -349,6 +358,7 @@ class Context(msgspec.Struct, gc=False):
     raw: bytes = b""
     """The datagram as it came."""
     refusals: Refusals = NO_REFUSALS
+    addresses: Addresses = NO_ADDRESSES
     came: Path | None = None
     """How it came, where the SA itself uses another path; the answer takes it back."""
     moved: tuple[KernelOp, ...] = ()

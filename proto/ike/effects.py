@@ -14,6 +14,7 @@ from proto.ike.errands import Errand
 from proto.ike.events import Dropped, Event
 from proto.ike.kdf import split_keymat
 from proto.ike.payloads import TrafficSelector
+from proto.ike.pools import Leased
 from proto.ike.reference import Reference
 from proto.ike.suite import ChildSuite
 from proto.ike.ticket import TicketBody
@@ -105,6 +106,10 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     """What a ticket by reference points to, a key in clear: kept under the chain from now on.
     Empty: what was kept goes. None: nothing changes. With REVOKE it goes in any case.
     """
+    leased: tuple[Leased, ...] = ()
+    """The internal addresses that the session has: they come and go with the chain."""
+    takes: bool = False
+    """Are they new to the session? Then nobody else may have them."""
 
     def __repr__(self) -> str:
         return f"<Persist {self.kind.value} {self.spi.hex()} {self.chain.hex()}/{self.generation}>"

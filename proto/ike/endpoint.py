@@ -36,6 +36,7 @@ from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, encode_clear, peek
 from proto.ike.opening import answered
 from proto.ike.payloads import NotifyPayload
+from proto.ike.pools import NO_ADDRESSES, Addresses
 from proto.ike.record import Record
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.sa import IkeSa, dropped
@@ -64,12 +65,14 @@ class Endpoint:
         tickets: TicketKeys,
         cookies: CookieSecrets,
         refusals: Refusals = NO_REFUSALS,
+        addresses: Addresses = NO_ADDRESSES,
     ) -> None:
         self._settings = settings
         self._connections = connections_of(settings)
         self.tickets = tickets
         self.cookies = cookies
         self.refusals = refusals
+        self._addresses = addresses
         self._rng = rng
         self._credentials = credentials
         self._spis = spis
@@ -358,7 +361,7 @@ class Endpoint:
     def _context(self, path: Path, now: Now, raw: bytes = b"") -> Context:
         return Context(
             now, path, self._rng, self._settings, self._credentials, self._spis,
-            self.tickets, self.cookies, self._connections, raw, self.refusals,
+            self.tickets, self.cookies, self._connections, raw, self.refusals, self._addresses,
         )  # fmt: skip
 
     def _on_sa(

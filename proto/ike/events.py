@@ -6,6 +6,7 @@ Rules: an event is a fact, never a request; it holds no secret except where its 
 
 import msgspec
 
+from proto.ike.pools import Configured
 from proto.ike.ticket import ClientTicket
 
 
@@ -88,6 +89,12 @@ class TicketReceived(Event, frozen=True, gc=False):
     """Client: a ticket to be stored safely (RFC 5723 9.7). Holds secrets."""
 
     ticket: ClientTicket
+
+
+class AddressesReceived(Event, frozen=True, gc=False):
+    """Client: what the gateway has configured us with (RFC 7296 2.19)."""
+
+    configured: Configured
 
 
 class Answered(Event, frozen=True, gc=False):

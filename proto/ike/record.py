@@ -12,6 +12,7 @@ from proto.ike.connection import DEFAULT
 from proto.ike.core import Child, SaCore
 from proto.ike.effects import Address, Path
 from proto.ike.errors import Misuse, WireError
+from proto.ike.pools import Leased
 from proto.ike.wire import UNREADABLE
 
 FORMAT = 1
@@ -74,6 +75,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The name of the connection that admitted the peer."""
     nat: int = 0
     """See `SaCore`."""
+    leased: tuple[Leased, ...] = ()
+    ticketed: bool = False
 
     @property
     def spi(self) -> bytes:
@@ -136,6 +139,8 @@ def encode(
             former,
             core.connection,
             core.nat,
+            core.leased,
+            core.ticketed,
         )
     )
 

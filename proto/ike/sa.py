@@ -318,7 +318,7 @@ class IkeSa(SaSuccession):
     def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
         send = (Datagram(reply, ctx.came or ctx.path),)
-        then = Waiting(step.core, reply, step.successor, step.wants, step.ticket)
+        then = Waiting(step.core, reply, step.successor, step.wants, step.ticket, step.takes)
         if step.persist is None:
             self._advance(then, ctx)
             return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
@@ -333,7 +333,7 @@ class IkeSa(SaSuccession):
         if then.reply:
             ids, reply = (self.expected_id + 1, self.requests.next_id), then.reply
         if then.successor is None:
-            return persist(self.core, then.core, kind, ids, reply, ctx, then.ticket)
+            return persist(self.core, then.core, kind, ids, reply, ctx, then.ticket, then.takes)
         former = b""
         if then.reply:
             prefix = ctx.spis.iv_prefix(self.spi)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proto.ike.connection import DEFAULT
 from proto.ike.errors import TicketReason, TicketRejected
+from proto.ike.pools import Leased
 from proto.ike.seams import Rng
 from proto.ike.wire import UNREADABLE
 from proto.secret import Secret
@@ -116,6 +117,8 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The name of the connection that admitted the peer: what policy is looked up by."""
     addkes: tuple[int, ...] = ()
     """The last field of the `Suite`: its additional key exchanges."""
+    leased: tuple[Leased, ...] = ()
+    """The session's internal addresses."""
 
     def __repr__(self) -> str:
         return f"<TicketBody {self.id.hex()} chain {self.chain.hex()}/{self.generation}>"

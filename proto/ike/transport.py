@@ -34,7 +34,8 @@ class Waiting(msgspec.Struct, frozen=True):
     successor: SaCore | None = None
     wants: tuple[Want, ...] = ()
     ticket: bytes = b""
-    """See `Step`."""
+    """See `Step`; so is `takes`."""
+    takes: bool = False
 
 
 class SaTransport:

@@ -28,6 +28,7 @@ def rekeyed(
     return Persist(
         PersistKind.REKEY, new.chain, new.generation - 1, new.spi, octets, before.spi,
         new.expires_wall_s, new.identity, new.auth_deadline_wall_s, ticket=ticket or None,
+        leased=new.leased,
     )  # fmt: skip
 
 
@@ -39,9 +40,10 @@ def persist(
     reply: bytes,
     ctx: Context,
     ticket: bytes = b"",
+    takes: bool = False,
 ) -> Persist:
     """The write that makes `core` of `before`; `ids` = (expected_id, next_id) afterwards. `ticket`:
-    what one by reference in the answer points to.
+    what one by reference in the answer points to. `takes`: its internal addresses are new to it.
     """
     octets = b""
     if kind not in ENDINGS:
@@ -57,5 +59,5 @@ def persist(
         kind, core.chain, generation, core.spi, octets, replaces, core.expires_wall_s,
         core.identity, core.auth_deadline_wall_s, redeems,
         b"" if redeems is None or before.handshake is None else before.handshake.ticket_key,
-        ticket if ticket or was_kept else None,
+        ticket if ticket or was_kept else None, core.leased, takes,
     )  # fmt: skip

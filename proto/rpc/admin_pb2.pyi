@@ -166,6 +166,32 @@ class Shard(_message.Message):
     sessions_here: int
     def __init__(self, shard: _Optional[int] = ..., owner: _Optional[str] = ..., fence: _Optional[int] = ..., home: _Optional[str] = ..., sessions_here: _Optional[int] = ...) -> None: ...
 
+class ListPoolsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPoolsReply(_message.Message):
+    __slots__ = ("pools",)
+    POOLS_FIELD_NUMBER: _ClassVar[int]
+    pools: _containers.RepeatedCompositeFieldContainer[Pool]
+    def __init__(self, pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ...) -> None: ...
+
+class Pool(_message.Message):
+    __slots__ = ("name", "first", "last", "size", "used", "free_here")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    FREE_HERE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    first: str
+    last: str
+    size: int
+    used: int
+    free_here: int
+    def __init__(self, name: _Optional[str] = ..., first: _Optional[str] = ..., last: _Optional[str] = ..., size: _Optional[int] = ..., used: _Optional[int] = ..., free_here: _Optional[int] = ...) -> None: ...
+
 class MoveShardRequest(_message.Message):
     __slots__ = ("shard", "member", "local_only")
     SHARD_FIELD_NUMBER: _ClassVar[int]

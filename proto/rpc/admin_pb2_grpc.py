@@ -64,6 +64,11 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.MoveShardRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.MoveShardReply.FromString,
                 _registered_method=True)
+        self.ListPools = channel.unary_unary(
+                '/standfast.admin.v1.Admin/ListPools',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.ListPoolsRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.ListPoolsReply.FromString,
+                _registered_method=True)
         self.ListKeys = channel.unary_unary(
                 '/standfast.admin.v1.Admin/ListKeys',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListKeysRequest.SerializeToString,
@@ -157,6 +162,13 @@ class AdminServicer(object):
     def MoveShard(self, request, context):
         """member if local_only. Hands a shard, sessions and all, to a live member, where it then belongs;
         ABORTED if it isn't the owner's to give, or there is no such member.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPools(self, request, context):
+        """How full the pools of internal addresses are, as the member asked sees it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -270,6 +282,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.MoveShard,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.MoveShardRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.MoveShardReply.SerializeToString,
+            ),
+            'ListPools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPools,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.ListPoolsRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.ListPoolsReply.SerializeToString,
             ),
             'ListKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListKeys,
@@ -484,6 +501,33 @@ class Admin(object):
             '/standfast.admin.v1.Admin/MoveShard',
             proto_dot_rpc_dot_admin__pb2.MoveShardRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.MoveShardReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/ListPools',
+            proto_dot_rpc_dot_admin__pb2.ListPoolsRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.ListPoolsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,16 @@ class Cluster:
 
     # -- files ----------------------------------------------------------------------------------
 
-    def gateway(self, sample: str, name: str, **changes: dict[str, Any]) -> Process:
-        """A gateway from the sample's file `sample`, with `changes`; its events are `name`'s."""
+    def gateway(
+        self,
+        sample: str,
+        name: str,
+        pools: Sequence[dict[str, Any]] = (),
+        **changes: dict[str, Any],
+    ) -> Process:
+        """A gateway from the sample's file `sample`, with `changes` and `[[pool]]` tables; its
+        events are `name`'s.
+        """
         tables = read_toml(self.files / f"{sample}.toml")
         ours: dict[str, dict[str, Any]] = {
             "store": {"endpoints": list(self.etcd.endpoints)},
@@ -170,7 +178,7 @@ class Cluster:
             for section, keys in sections.items():
                 tables[section] = {**_table(tables, section), **keys}
         config = self.files / f"{name}.toml"
-        config.write_text(to_toml(tables))
+        config.write_text(to_toml(tables) + "".join(to_toml({"[pool]": pool}) for pool in pools))
         return self._made("gateway", name, config)
 
     def client(self, name: str, gateways: tuple[str, ...] = (), **changes: Any) -> Process:

@@ -6,6 +6,7 @@ in which it takes effect. Findings are sentences.
 
 - A fence of a shard never comes back, and no shard is taken from a member that is there, but by
   its own hand (I1).
+- An internal address is one chain's (I6).
 - A record is written by its shard's present owner alone, and for the SA that its chain names
   (I1, I6).
 - No record of a session that is revoked is written, but its SA's last (I6, `last_words`).
@@ -73,8 +74,7 @@ class Ledger:
         """(epoch, shard, fence) → member and incarnation."""
         self.fences: dict[int, ShardRecord] = {}
         self.rings: list[KeyRing] = []
-        self._rings_before = 0
-        """Rings of former epochs."""
+        self._rings_before = 0  # rings of former epochs
         self.durable_replies: dict[bytes, None] = {}
         """Digests of the responses that a record held."""
         self.ended: dict[bytes, None] = {}
@@ -97,6 +97,7 @@ class Ledger:
         """Chain → whose session it is, and when its authentication ends."""
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
+        self.addresses: dict[bytes, bytes] = {}  # the internal ones, and their chains
         self.kept: dict[bytes, bytes] = {}
         """Chain → what its tickets by reference point to."""
         self.revoked_identities: dict[str, float] = {}
@@ -180,6 +181,8 @@ class Ledger:
             self._while_rewound(op)
         if op.key.startswith(keys.records):
             await self._record(op, txn, ops)
+        elif op.key.startswith(keys.addresses):
+            await self._address(op)
         elif op.key.startswith(keys.tickets):
             if isinstance(op, Put):
                 self.kept[bytes.fromhex(op.key[len(keys.tickets) :].decode())] = self._opened(op)
@@ -200,6 +203,21 @@ class Ledger:
             await self._session(bytes.fromhex(op.key[len(keys.sessions) :].decode()))
         if isinstance(op, Put):
             self.values.append(op.value)
+
+    async def _address(self, op: Put | Delete) -> None:
+        """One that is there is its chain's until it is deleted, or has expired."""
+        if isinstance(op, Delete):
+            self.addresses.pop(op.key, None)
+            return
+        entry = await self._inner.get(op.key)
+        before = self.addresses.get(op.key, op.value)
+        if before != op.value and entry is not None and entry.version > 1:
+            self.findings.broken(
+                "I6",
+                f"internal address {op.key.decode()} went from chain {before.hex()} to "
+                f"{op.value.hex()}",
+            )
+        self.addresses[op.key] = op.value
 
     async def _session(self, chain: bytes) -> None:
         self.sessions[chain] = None

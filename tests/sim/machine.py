@@ -31,6 +31,7 @@ from node.sections import (
     GatewayConfig,
     IkeConfig,
     MemberConfig,
+    PoolConfig,
     StoreConfig,
 )
 from node.session import MemoryTicket
@@ -68,6 +69,10 @@ class SimLog:
     warning = error = info
 
 
+POOLS = (PoolConfig("inner", "10.77.0.0/28"), PoolConfig("more", "10.78.0.0/24"))
+"""The first is small: it gets full."""
+
+
 def gateway_config(
     number: int, shards: int, folder: File, *, host: str = "", settings: Sections | None = None
 ) -> GatewayConfig:
@@ -97,6 +102,14 @@ def gateway_config(
     for section, keys in settings.items():
         tables[section].update(keys)
     return msgspec.convert(tables, GatewayConfig)
+
+
+def with_pools(config: GatewayConfig) -> GatewayConfig:
+    """`config`, whose clients get internal addresses."""
+    replace = msgspec.structs.replace
+    return replace(
+        config, ike=replace(config.ike, pools=tuple(pool.name for pool in POOLS)), pool=POOLS
+    )
 
 
 class SimNotebook:

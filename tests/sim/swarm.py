@@ -49,6 +49,7 @@ def size_of(seed: int) -> Size:
         liveness_interval_s=_choose(seed, "liveness_interval_s", (1, 2, 5)),
         ike_rekey_s=_choose(seed, "ike_rekey_s", (0, 0, 10, 40)),
         child_rekey_s=_choose(seed, "child_rekey_s", (0, 0, 8, 40)),
+        families=_choose(seed, "families", ((), (4,))),
         drift_max=_choose(seed, "drift_max", (0, 1, 5)) / 1000,
     )
 

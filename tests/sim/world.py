@@ -21,7 +21,15 @@ from tests.sim.invariants import Invariants
 from tests.sim.ledger import Ledger
 from tests.sim.link import LinkNet
 from tests.sim.loop import SimLoop
-from tests.sim.machine import CLUSTER, IKE_PORT, KEK, SimClient, SimGateway, gateway_config
+from tests.sim.machine import (
+    CLUSTER,
+    IKE_PORT,
+    KEK,
+    SimClient,
+    SimGateway,
+    gateway_config,
+    with_pools,
+)
 from tests.sim.net import PacketNet, Weather
 from tests.sim.seams import SeededRng, SimClock
 from tests.sim.store import FaultyStore, StoreClock
@@ -55,6 +63,8 @@ class Size(msgspec.Struct, frozen=True):
     ike_rekey_s: float = 0.0
     """A client's timers; a gateway's are in `settings`."""
     child_rekey_s: float = 0.0
+    families: tuple[int, ...] = ()
+    """IP versions of which clients ask for an internal address."""
     drift_max: float = DRIFT_MAX
     apart: float = 1.0
     """How far the machines' clocks are apart: a share of what is usual."""
@@ -127,7 +137,8 @@ class World:
         settings = {section: dict(keys) for section, keys in size.settings.items()}
         for section, keys in size.only.get(f"gw{number}", {}).items():
             settings.setdefault(section, {}).update(keys)
-        return gateway_config(number, size.shards, self.folder, host=host, settings=settings)
+        config = gateway_config(number, size.shards, self.folder, host=host, settings=settings)
+        return with_pools(config) if size.families else config
 
     def _write_psks(self) -> None:
         for name, identity in (
@@ -160,6 +171,7 @@ class World:
             retransmit_tries=self.size.retransmit_tries,
             ike_rekey_s=self.size.ike_rekey_s,
             child_rekey_s=self.size.child_rekey_s,
+            request_addresses=self.size.families,
         )
         client = SimClient(
             section,
@@ -272,6 +284,21 @@ class World:
             missing = [spi.hex() for spi in wanted if spi not in held]
             extra = [spi.hex() for spi in held if spi not in wanted]
             self.findings.broken("I9", f"SAs missing: {missing}, SAs nobody uses: {extra}")
+
+    def check_addresses(self) -> None:
+        """Each client has an internal address, if it asked for one, and nobody else has that."""
+        if not self.size.families:
+            return
+        held: dict[str, str] = {}
+        for client in self.clients:
+            given = client.all("configured")
+            if not given:
+                self.findings.broken("I6", f"{client.name} got no internal address")
+                continue
+            for address in given[-1]["addresses"]:
+                other = held.setdefault(address, client.name)
+                if other != client.name:
+                    self.findings.broken("I6", f"{other} and {client.name} both have {address}")
 
     async def check_records(self) -> None:
         """Durability: the store has the record of each SA that a client relies on (promise 6), and

@@ -21,12 +21,11 @@ def functions_of(path: Path) -> Iterator[str]:
             yield node.name
 
 
-def test_every_trap_has_a_row_with_a_test_or_says_what_is_missing() -> None:
+def test_every_trap_has_a_row_with_a_test() -> None:
     rows = {int(number): how for number, _what, how in ROW.findall(PAGE.read_text("utf-8"))}
     assert tuple(sorted(rows)) == HERE
     without = [number for number, how in rows.items() if not NAMED.search(how)]
-    assert all("Not yet:" in rows[number] for number in without)
-    assert without == [8]
+    assert without == []
 
 
 def test_every_test_that_is_named_exists_and_carries_the_number_of_its_row() -> None:

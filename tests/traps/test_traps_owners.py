@@ -2,6 +2,9 @@
 
 import asyncio
 
+import msgspec
+
+from cluster.journal import Op, OpKind
 from node.audit import CYCLE_S
 from proto.ike.effects import Path
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType
@@ -9,6 +12,17 @@ from tests.sim.net import Weather
 from tests.sim.scenario import RECOVER_S, Scenario, run_scenario
 from tests.sim.scenarios import run_seed
 from tests.sim.world import Size, World
+from tests.unit.cluster.journal_world import (
+    COMMITTED,
+    KEYS,
+    SUPERSEDED,
+    chain,
+    create,
+    play,
+    redeem,
+)
+from tests.unit.cluster.journal_world import World as JournalWorld
+from tests.unit.cluster.journal_world import other as other_op
 
 CALM = Weather()
 
@@ -125,3 +139,22 @@ def test_trap_25_nothing_leaves_a_gateway_that_dies_in_its_commit() -> None:
 
 def test_trap_21_a_restored_store_is_not_believed_and_once_accepted_voids_what_was_before() -> None:
     assert run_seed("store-rewound", 1).findings == ()
+
+
+def test_trap_08_the_end_of_a_former_sa_leaves_the_address_to_the_one_that_followed() -> None:
+    address = KEYS.address("office", bytes((10, 9, 0, 1)))
+
+    def leased(op: Op, **also: object) -> Op:
+        return msgspec.structs.replace(op, addresses=(address,), **also)
+
+    async def story(world: JournalWorld) -> None:
+        at, elsewhere = world.member(), world.member("gw2")
+        assert await at.do(leased(create(1), takes=True)) is COMMITTED
+        assert await elsewhere.do(leased(redeem(1, 1, new=11, old=1))) is COMMITTED
+        for end in (OpKind.END, OpKind.REVOKE):
+            assert await at.do(leased(other_op(end, 1, 1))) is SUPERSEDED
+        found = await world.store.get(address)
+        assert found is not None
+        assert found.value == chain(1)
+
+    play(story)

@@ -11,10 +11,11 @@ from proto.ike.core import Child, Context, Handshake, Peer, SaCore
 from proto.ike.effects import InstallChild, Path
 from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse, PeerError
+from proto.ike.exchanges import configuration
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
 from proto.ike.negotiation import child_proposal, chosen_child, select_child
-from proto.ike.payloads import NotifyPayload, Payload, SaPayload, TsPayload
+from proto.ike.payloads import NotifyPayload, Payload, SaPayload, TrafficSelector, TsPayload
 from proto.ike.suite import ChildSuite
 from proto.secret import Secret
 
@@ -36,7 +37,7 @@ def respond_child(
     if choice is None:
         return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
     connection = ctx.connection_of(core)
-    remote = selectors.narrow(ts_i.selectors, connection.remote_ts)
+    remote = selectors.narrow(ts_i.selectors, remote_policy(core, ctx))
     local = selectors.narrow(ts_r.selectors, connection.local_ts)
     if not remote or not local:
         return None, (NotifyPayload(NotifyType.TS_UNACCEPTABLE),)
@@ -47,6 +48,11 @@ def respond_child(
         TsPayload(_TSI, remote),
         TsPayload(_TSR, local),
     )
+
+
+def remote_policy(core: SaCore, ctx: Context) -> tuple[TrafficSelector, ...]:
+    """What may stand on the peer's side of a Child SA: its internal addresses, if it has any."""
+    return configuration.selectors(core.leased) or ctx.connection_of(core).remote_ts
 
 
 def offer_child(peer: Peer, spi_in: bytes) -> tuple[Payload, ...]:

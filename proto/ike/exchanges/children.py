@@ -15,7 +15,7 @@ from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, PayloadType, ProtocolId
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import ChildRekeyed
-from proto.ike.exchanges.child import install
+from proto.ike.exchanges.child import install, remote_policy
 from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
@@ -91,7 +91,7 @@ def _choose(
         public, shared = answer(group, ke.data, ctx)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     connection = ctx.connection_of(core)
-    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, connection.remote_ts)
+    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, remote_policy(core, ctx))
     local = () if ts_r is None else selectors.narrow(ts_r.selectors, connection.local_ts)
     if not remote or not local:
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="no selectors in common")
@@ -254,7 +254,7 @@ def _wanted(core: SaCore, former: Child | None, ctx: Context) -> tuple[Selectors
     if former is not None:
         return former.local_ts, former.remote_ts
     connection = ctx.connection_of(core)
-    return connection.local_ts, connection.remote_ts
+    return connection.local_ts, remote_policy(core, ctx)
 
 
 def _child(core: SaCore, spi_in: bytes) -> Child | None:

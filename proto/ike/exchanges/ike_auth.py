@@ -14,13 +14,13 @@ from proto.ike.core import Child, Context, Handshake, Peer, SaCore, State, Step,
 from proto.ike.effects import PersistKind
 from proto.ike.enums import AuthMethod, NotifyType, PayloadType
 from proto.ike.errors import Misuse, PeerError
-from proto.ike.events import Established, Event, TicketIssued, TicketReceived
+from proto.ike.events import AddressesReceived, Established, Event, TicketIssued, TicketReceived
 from proto.ike.exchanges import child as child_sa
-from proto.ike.exchanges import tickets
+from proto.ike.exchanges import configuration, tickets
 from proto.ike.identity import IDENTITY_MAX, format_identity
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Message
-from proto.ike.payloads import AuthPayload, IdPayload, NotifyPayload, Payload
+from proto.ike.payloads import AuthPayload, CpPayload, IdPayload, NotifyPayload, Payload
 from proto.ike.suite import Suite
 
 _SHARED_KEY_MIC = AuthMethod.SHARED_KEY_MIC
@@ -124,6 +124,7 @@ def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
         established_wall_s=wall_s,
         auth_deadline_wall_s=deadline,
         expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, deadline),
+        leased=body.leased,
     )
     proof_r = auth.make_resume_auth(
         form, suite.prf, keys.pr, handshake.message_2, handshake.nonce_i, idr.body
@@ -143,19 +144,28 @@ def _answer(
     if core.idr is None:
         raise Misuse("an answer without an identity")
     reply: list[Payload] = [core.idr, AuthPayload(_SHARED_KEY_MIC, proof)]
+    configured = configuration.respond(core, message, ctx)
+    if configured.reply is not None:
+        reply.append(configured.reply)
+    if configured.leased:
+        core = replace(core, leased=configured.leased)
     issued = None
     if message.notify(_TICKET_REQUEST) is not None:
         issued = tickets.issue(core, ctx)
         reply.append(issued.notify)
-    made, payloads = child_sa.respond_child(core, handshake, message, ctx)
-    reply.extend(payloads)
-    core = _established(core, made)
+    made = None
+    if configured.failure is not None:
+        reply.append(configured.failure)
+    else:
+        made, payloads = child_sa.respond_child(core, handshake, message, ctx)
+        reply.extend(payloads)
+    core = _established(core, made, issued is not None and issued.lifetime_s > 0)
     events: list[Event] = [_event(core)]
     if issued is not None and issued.lifetime_s:
         events.append(TicketIssued(core.spi, issued.lifetime_s))
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     kept = b"" if issued is None else issued.state
-    return Step(core, tuple(reply), kind, kernel, tuple(events), kept)
+    return Step(core, tuple(reply), kind, kernel, tuple(events), kept, configured.takes)
 
 
 def initiate(core: SaCore, ctx: Context) -> Step:
@@ -185,6 +195,7 @@ def initiate(core: SaCore, ctx: Context) -> Step:
         peer.remote_id,
         AuthPayload(_SHARED_KEY_MIC, proof),
         NotifyPayload(_TICKET_REQUEST),
+        *((configuration.request(peer.families),) if peer.families else ()),
         *child_sa.offer_child(peer, spi_in),
     )
     core = replace(core, handshake=replace(handshake, child_spi=spi_in))
@@ -222,6 +233,9 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     fresh = tickets.received(core, message, wall_s)
     core = _established(core, made)
     events: list[Event] = [_event(core)]
+    given = configuration.accept(message.find(CpPayload)) if peer.families else None
+    if given is not None:
+        events.append(AddressesReceived(core.spi, given))
     if fresh is not None:
         events.append(TicketReceived(core.spi, fresh))
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
@@ -275,11 +289,12 @@ def _claim(message: Message) -> tuple[IdPayload, IdPayload | None, AuthPayload]:
     return idi, idr, proof
 
 
-def _established(core: SaCore, made: Child | None) -> SaCore:
+def _established(core: SaCore, made: Child | None, ticketed: bool = False) -> SaCore:
     return replace(
         core,
         state=_ESTABLISHED,
         handshake=None,
+        ticketed=ticketed,
         children=() if made is None else (made,),
     )
 

@@ -29,16 +29,23 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         return step
     issued = tickets.issue(core, ctx)
     events = (TicketIssued(core.spi, issued.lifetime_s),) if issued.lifetime_s else ()
-    persist = PersistKind.WRITE if issued.state else step.persist
+    core, persist = step.core, step.persist
+    if issued.lifetime_s and not core.ticketed:
+        # told to whoever adopts the SA: its end must leave the chain
+        core, persist = replace(core, ticketed=True), PersistKind.WRITE
+    if issued.state:
+        persist = PersistKind.WRITE
     reply = (*step.reply, issued.notify)
-    return replace(step, reply=reply, persist=persist, events=events, ticket=issued.state)
+    return replace(
+        step, core=core, reply=reply, persist=persist, events=events, ticket=issued.state
+    )
 
 
 def end(core: SaCore, revoke: bool, why: str) -> Step:
     """The SA is over: kernel cleared, record gone; the chain too, where its tickets are to die with
-    it.
+    it, or there are none: its internal addresses are free then.
     """
-    kind = PersistKind.REVOKE if revoke else PersistKind.END
+    kind = PersistKind.REVOKE if revoke or not core.ticketed else PersistKind.END
     return Step(
         replace(core, state=State.DEAD),
         persist=kind if core.generation else None,

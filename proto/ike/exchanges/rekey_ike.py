@@ -67,6 +67,7 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
         kept = issued.state
         payloads.append(issued.notify)
         if issued.lifetime_s:
+            new = replace(new, ticketed=True)
             events.append(TicketIssued(new.spi, issued.lifetime_s))
     if asking is not None and asking.want.work is Work.REKEY_IKE:
         asking = replace(asking, rival=Rival(min(nonce, nonce_r)))
@@ -163,6 +164,7 @@ def successor(
         generation=core.generation + 1 if core.generation else 0,
         replaces=b"",
         resumed=False,
+        ticketed=False,
         established_wall_s=wall_s,
         expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, core.auth_deadline_wall_s),
         asking=None,

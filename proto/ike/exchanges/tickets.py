@@ -88,6 +88,7 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
         connection=core.connection,
         flags=BEHIND_NAT if core.nat & THERE else 0,
         addkes=suite.addkes,
+        leased=core.leased,
     )
 
 

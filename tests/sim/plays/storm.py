@@ -91,6 +91,7 @@ async def _liveness(play: Storm) -> None:
             world.findings.append(f"{client.name} was not answered all the time in the end")
     await world.until(world.one_sa_each, REKEYING_S, "each client's one SA was not in use")
     world.check_one_sa_each()
+    world.check_addresses()
     await world.check_records()
     await check_mirrors(world)
     if sum(len(gateway.node.ownership.owned) for gateway in world.live()) != world.size.shards:

@@ -8,7 +8,7 @@ from cluster.failsafe.frames import Claim
 from cluster.failsafe.ledger import CHAINS_MAX, RESERVED_MAX, Ledger, Live, Row
 from cluster.failsafe.write import Fate, Step, next_step
 from cluster.layout import Keys
-from cluster.store import Put, Txn, TxnResult
+from cluster.store import Delete, Entry, Put, Txn, TxnResult
 from cluster.store_memory import MemoryStore
 from tests.unit.cluster.fakes import LoopClock
 
@@ -85,11 +85,11 @@ def test_what_lives_here_from_before_is_objected_with():
 
 def test_what_the_store_carried_out_late_is_overtaken_by_what_is_kept():
     ledger = Ledger({})
-    assert ledger.committed(CHAIN, 2, spi(1))
+    assert ledger.committed(CHAIN, Live(2, spi(1)))
     assert not ledger.keep(claim(2, 2, 1))
     assert ledger.keep(claim(3, 2, 1))
-    assert not ledger.committed(CHAIN, 2, spi(1))
-    assert not ledger.committed(CHAIN, 3, spi(1))
+    assert not ledger.committed(CHAIN, Live(2, spi(1)))
+    assert not ledger.committed(CHAIN, Live(3, spi(1)))
 
 
 def test_only_what_was_answered_here_is_to_be_written():
@@ -285,3 +285,35 @@ def test_a_write_that_changes_no_reference_leaves_what_the_store_has():
     assert ledger.kept(CHAIN, 2) == (False, b"")
     assert ledger.keep(claim(2, 1, 5, record=b"", void=True))
     assert ledger.kept(CHAIN, 2) == (True, b"")
+
+
+LEASED = KEYS.address("office", b"\x0a\x09\x00\x01")
+OTHER_CHAIN = bytes(15) + b"d"
+
+
+def test_an_internal_address_that_another_chain_has_makes_it_void():
+    known = Ledger({OTHER_CHAIN: Live(1, spi(9), (LEASED,))})
+    assert not known.keep(claim(1, 1, 1, addresses=(LEASED,)))
+    told = Ledger({})
+    assert told.committed(OTHER_CHAIN, Live(1, spi(9), (LEASED,)))
+    assert not told.keep(claim(1, 1, 1, addresses=(LEASED,)))
+    kept = Ledger({})
+    assert kept.keep(claim(1, 1, 1, addresses=(LEASED,)))
+    assert kept.keep(claim(2, 2, 2, addresses=(LEASED,)))  # its own, at the next generation
+    assert not kept.keep(claim(1, 3, 3, chain=OTHER_CHAIN, addresses=(LEASED,)))
+    assert kept.keep(claim(2, 2, 4, void=True, addresses=(LEASED,)))
+    assert kept.keep(claim(1, 3, 5, chain=OTHER_CHAIN, addresses=(LEASED,)))
+
+
+def test_the_store_gets_the_internal_addresses_with_the_chain_and_loses_them_with_it():
+    row = Row(claim(1, 1, 1, addresses=(LEASED,)), ())
+    made = next_step(KEYS, row, None, lease_id=7, shard_revision=3, shard_of=lambda _spi: SHARD)
+    assert isinstance(made, Step)
+    assert Put(LEASED, CHAIN, 7) in made.txn.success
+    void = Row(claim(1, 1, 2, void=True, addresses=(LEASED,)), ())
+    session = Entry(KEYS.session(CHAIN), spi(1) + op_id(1), 1, 1, 1, 7)
+    ended = next_step(
+        KEYS, void, session, lease_id=7, shard_revision=3, shard_of=lambda _spi: SHARD
+    )
+    assert isinstance(ended, Step)
+    assert Delete(LEASED) in ended.txn.success

@@ -58,6 +58,7 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
         ("sessions", "terminate"),
         ("shards", "list"),
         ("shards", "move"),
+        ("pools",),
         ("keys", "list"),
         ("keys", "rotate"),
         ("keys", "cancel"),
