@@ -25,26 +25,38 @@ SEEN_MAX = 65_536
 
 _IKE_ENCR = {
     Encr.ENCR_AES_CBC: "AES-CBC-{bits} [RFC3602]",
+    Encr.ENCR_AES_CTR: "AES-CTR-{bits} [RFC5930]",
+    Encr.ENCR_AES_CCM_8: "AES-CCM-{bits} with 8 octet ICV [RFC5282]",
+    Encr.ENCR_AES_CCM_12: "AES-CCM-{bits} with 12 octet ICV [RFC5282]",
+    Encr.ENCR_AES_CCM_16: "AES-CCM-{bits} with 16 octet ICV [RFC5282]",
+    Encr.ENCR_AES_GCM_8: "AES-GCM-{bits} with 8 octet ICV [RFC5282]",
+    Encr.ENCR_AES_GCM_12: "AES-GCM-{bits} with 12 octet ICV [RFC5282]",
     Encr.ENCR_AES_GCM_16: "AES-GCM-{bits} with 16 octet ICV [RFC5282]",
 }
 _IKE_INTEG = {
     0: "NONE [RFC4306]",
+    Integ.AUTH_HMAC_SHA1_96: "HMAC_SHA1_96 [RFC2404]",
     Integ.AUTH_HMAC_SHA2_256_128: "HMAC_SHA2_256_128 [RFC4868]",
     Integ.AUTH_HMAC_SHA2_384_192: "HMAC_SHA2_384_192 [RFC4868]",
     Integ.AUTH_HMAC_SHA2_512_256: "HMAC_SHA2_512_256 [RFC4868]",
 }
 _ESP_ENCR = {
+    Encr.ENCR_NULL: "NULL",
     Encr.ENCR_AES_CBC: "AES-CBC [RFC3602]",
+    Encr.ENCR_AES_CTR: "AES-CTR [RFC3686]",
+    Encr.ENCR_AES_GCM_8: "AES-GCM with 8 octet ICV [RFC4106]",
+    Encr.ENCR_AES_GCM_12: "AES-GCM with 12 octet ICV [RFC4106]",
     Encr.ENCR_AES_GCM_16: "AES-GCM [RFC4106]",
 }
 _ESP_INTEG = {
     0: "NULL",
+    Integ.AUTH_HMAC_SHA1_96: "HMAC-SHA-1-96 [RFC2404]",
+    Integ.AUTH_AES_XCBC_96: "ANY 96-bits of Authentication [No Checking]",
+    Integ.AUTH_AES_CMAC_96: "ANY 96-bits of Authentication [No Checking]",
     Integ.AUTH_HMAC_SHA2_256_128: "HMAC-SHA-256-128 [RFC4868]",
     Integ.AUTH_HMAC_SHA2_384_192: "HMAC-SHA-384-192 [RFC4868]",
     Integ.AUTH_HMAC_SHA2_512_256: "HMAC-SHA-512-256 [RFC4868]",
 }
-UNNAMED = "ENCR_CHACHA20_POLY1305"
-"""What stands in a row of a cipher that Wireshark 4.4 doesn't open; the row is a comment."""
 
 
 class KeyLog:
@@ -81,13 +93,13 @@ class KeyLog:
 
 def ike_row(spi_i: bytes, spi_r: bytes, suite: Suite, keys: SaKeys) -> str:
     """A line of `ikev2_decryption_table`: SPIs, SK_ei, SK_er, cipher, SK_ai, SK_ar, integrity."""
-    named = _IKE_ENCR.get(Encr(suite.encr))
-    cipher = UNNAMED if named is None else named.format(bits=suite.key_bits)
+    named, integ = _IKE_ENCR.get(Encr(suite.encr)), _IKE_INTEG.get(suite.integ)
+    cipher = Encr(suite.encr).name if named is None else named.format(bits=suite.key_bits)
     cells = (
         spi_i.hex(), spi_r.hex(), _hex(keys.ei), _hex(keys.er), f'"{cipher}"',
-        _hex(keys.ai), _hex(keys.ar), f'"{_IKE_INTEG[suite.integ]}"',
+        _hex(keys.ai), _hex(keys.ar), f'"{integ or Integ(suite.integ).name}"',
     )  # fmt: skip
-    return _line(cells, named)
+    return _line(cells, named and integ)
 
 
 def esp_row(
@@ -98,7 +110,7 @@ def esp_row(
     version = "IPv6" if ":" in source else "IPv4"
     encr, integ = ("0x" + _hex(key) if len(key) else "" for key in keys)
     cells = (
-        version, source, target, f"0x{spi.hex()}", named or UNNAMED, encr,
+        version, source, target, f"0x{spi.hex()}", named or Encr(suite.encr).name, encr,
         _ESP_INTEG[suite.integ], integ,
     )  # fmt: skip
     return _line(tuple(f'"{cell}"' for cell in cells), named)

@@ -12,6 +12,7 @@ from node.kernel import NullKernel
 from node.key_log import lane_class
 from node.lane import Lane, NoCommits
 from node.seams import OsClock
+from proto.ike.algorithms import COMBINED, IKE_CIPHERS, INTEGS
 from proto.ike.core import SaCore, State
 from proto.ike.core import replace as changed
 from proto.ike.effects import InstallChild, Outcome
@@ -114,6 +115,21 @@ def test_what_wireshark_has_no_name_for_is_a_comment(
     ]
     assert len(lines) == 3
     assert all(line.startswith("# ") for line in lines)
+
+
+@pytest.mark.parametrize("cipher", IKE_CIPHERS)
+@pytest.mark.parametrize("integ", INTEGS)
+def test_every_algorithm_has_a_row(
+    cipher: str, integ: str, carry: Callable[[Core], Lane], tmp_path: Path
+) -> None:
+    combined = IKE_CIPHERS[cipher][0] in COMBINED
+    name = cipher if combined else f"{cipher}-{integ}"
+    lane = carry(Core(f"{name}-prfsha256-x25519"))
+    lane.carry_out(Outcome(SPI, kernel=(child(name),)))
+    (ike,) = (tmp_path / "keys" / "ikev2_decryption_table").read_text().splitlines()
+    named = cipher != "chacha20poly1305" and (combined or not integ.startswith("aes"))
+    assert ike.startswith("# ") is not named
+    assert len((tmp_path / "keys" / "esp_sa").read_text().splitlines()) == 2
 
 
 def test_only_the_owner_reads_it(carry: Callable[[Core], Lane], tmp_path: Path) -> None:
