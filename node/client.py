@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from cluster.seams import Clock, Rng
+from node.computing import Workers
 from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks
@@ -26,7 +27,6 @@ from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
 from node.shell import Shell
 from node.spis import ClientSpis
 from node.supervisor import Supervisor
-from node.threads import COMPUTING_THREADS, OsThreads
 from node.tickets import TicketFile
 from node.toml_strict import ConfigError
 from node.udp import Receiver, Sockets
@@ -178,7 +178,7 @@ async def run_client(config: ClientConfig) -> int:
     section, clock = config.client, OsClock()
     log = structlog.get_logger("client")
     events = EventLog(config.events.file, config.events.who or "client", clock)
-    supervisor, threads = Supervisor(), OsThreads(COMPUTING_THREADS, "errands")
+    supervisor, workers = Supervisor(), Workers()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.end)
@@ -199,7 +199,7 @@ async def run_client(config: ClientConfig) -> int:
         clock=clock,
         rng=OsRng(),
         open_sockets=socket.open,
-        errands=Errands(supervisor.contain, threads),
+        errands=Errands(supervisor.contain, workers),
         lanes=lane_class(section.key_log_dir),
     )
     if section.key_log_dir:
@@ -210,7 +210,7 @@ async def run_client(config: ClientConfig) -> int:
         await asyncio.sleep(CLOSE_S)
     client.stop()
     await supervisor.stop()
-    threads.close()
+    await workers.close()
     socket.close()
     events.close()
     return 0

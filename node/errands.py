@@ -1,4 +1,4 @@
-"""Carries the core's errands out: computations in threads, everything else as tasks.
+"""Carries the core's errands out: computations in other processes, everything else as tasks.
 
 Rules: exactly one result comes of each, in bounded time; how many of a kind may be under way is
 bounded too, and what is beyond it is refused at once. A failure that nobody expected is logged and
@@ -16,9 +16,8 @@ from proto.ike.errands import Computation, Errand, Result, Undone
 
 COMPUTATION_LIMIT_S = 5.0
 COMPUTATIONS_MAX = 64
-"""Under way or waiting for a thread; one takes 2 to 75 ms."""
+"""Under way or waiting for a process; one takes 1 to 75 ms."""
 
-T = TypeVar("T")
 E = TypeVar("E", bound=Errand)
 Do = Callable[[E], Awaitable[Result]]
 Contain = Callable[
@@ -27,11 +26,12 @@ Contain = Callable[
 """`node.supervisor.Supervisor.contain`."""
 
 
-class Threads(Protocol):
-    """Where computations run. Implementers: `node.threads.OsThreads`, `tests.sim.seams`."""
+class Computing(Protocol):
+    """Where computations are done. Implementers: `node.computing.Workers`,
+    `tests.sim.seams.AtOnce`."""
 
-    async def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises."""
+    async def compute(self, computation: Computation) -> Result:
+        """What comes of it."""
         ...
 
 
@@ -45,10 +45,10 @@ class _Kind(msgspec.Struct):
 class Errands:
     """See the module."""
 
-    def __init__(self, contain: Contain, threads: Threads) -> None:
+    def __init__(self, contain: Contain, computing: Computing) -> None:
         self._contain = contain
         self._computing = _Kind(
-            lambda errand: threads.call(cast(Computation, errand).run),
+            lambda errand: computing.compute(cast(Computation, errand)),
             COMPUTATION_LIMIT_S,
             COMPUTATIONS_MAX,
         )

@@ -22,6 +22,7 @@ from cluster.store_etcd3 import Etcd3Files, Etcd3Store
 from cluster.store_memory import MemoryStore
 from cluster.vault import Keks
 from node.collector import settle_collector
+from node.computing import Workers
 from node.data_dir import DataDir
 from node.errands import Errands
 from node.identity import parse_address
@@ -33,7 +34,7 @@ from node.rpc import NoLink, RpcServer
 from node.seams import OsClock, OsRng
 from node.sections import GatewayConfig, StoreConfig
 from node.supervisor import Supervisor
-from node.threads import COMPUTING_THREADS, OsThreads
+from node.threads import OsThreads
 from node.udp import Receiver, Sockets, UdpSockets
 from node.view import View
 from node.wiring import Identity, Node, Seams
@@ -98,8 +99,8 @@ async def _live(
         sockets.start()
         return sockets
 
-    threads = OsThreads(COMPUTING_THREADS, "errands")
-    errands = Errands(supervisor.contain, threads)
+    workers = Workers()
+    errands = Errands(supervisor.contain, workers)
     seams = Seams(
         clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log,
         data_dir.pledges, errands,
@@ -113,7 +114,7 @@ async def _live(
             await rpc.stop()
         await link.close()
         await store.close()
-        threads.close()
+        await workers.close()
 
 
 async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, store: Store) -> int:

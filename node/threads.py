@@ -1,7 +1,7 @@
-"""A bounded number of threads for what blocks: a store's client, a computation of milliseconds.
+"""A bounded number of threads for a store's client that blocks.
 
-Rules: the only threads that the product starts by itself, and only when there is work for them;
-everything else runs in the loop.
+Rules: the only threads that the product starts by itself, and only where the configuration asks for
+such a client; everything else runs in the loop.
 """
 
 import asyncio
@@ -12,18 +12,15 @@ from typing import TypeVar
 THREADS = 8
 """As many calls as the journal and the member's own tasks have under way at a time."""
 
-COMPUTING_THREADS = 2
-"""For computations, which hold the interpreter's lock for a part of their time."""
-
 T = TypeVar("T")
 
 
 class OsThreads:
     """`count` threads of the operating system, started as they are needed."""
 
-    def __init__(self, count: int = THREADS, name: str = "store") -> None:
+    def __init__(self, count: int = THREADS) -> None:
         self.count = count
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="store")
 
     async def call(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises. Cancelled, it goes on unheard."""

@@ -1,34 +1,83 @@
 """Key exchanges that take milliseconds: never on the event loop, but as errands.
 
 Rules: which groups these are is a setting. The private value comes from the given randomness, as
-everywhere; a peer's value is checked before it is used.
+everywhere; a peer's value is checked before it is used. What another process is told and answers is
+a msgpack array, in a format that only processes of one release see.
 """
+
+import msgspec
 
 from proto.ike import dh
 from proto.ike.core import Context
 from proto.ike.dh import KeyExchange
 from proto.ike.enums import NotifyType
 from proto.ike.errands import Computation, Result
-from proto.ike.errors import PeerError
-from proto.ike.seams import Rng
+from proto.ike.errors import PeerError, WireError
+from proto.ike.wire import UNREADABLE
 from proto.secret import Secret
 
-SEED_OCTETS = 128
-"""Randomness for one private value, of any group."""
+
+class Work(msgspec.Struct, frozen=True, array_like=True):
+    """What is to be computed: our KE data, the shared secret, or both."""
+
+    group: int
+    private: bytes
+    public: bool
+    peer_public: bytes
+    """Empty: no shared secret is wanted."""
 
 
-class _Seed(Rng):
-    """Hands the octets of a seed out once."""
+class Done(msgspec.Struct, frozen=True, array_like=True):
+    """What came of it; `why` is empty, or says what is wrong with the peer's value."""
 
-    def __init__(self, seed: Secret) -> None:
-        self._left = seed.octets
+    public: bytes = b""
+    shared: bytes = b""
+    why: str = ""
 
-    def bytes(self, n: int) -> bytes:
-        """The next `n` octets. Raises ValueError beyond the end."""
-        if n > len(self._left):
-            raise ValueError(f"{n} octets of a seed that has {len(self._left)}")
-        octets, self._left = self._left[:n], self._left[n:]
-        return octets
+
+def compute(request: bytes) -> bytes:
+    """The answer to a `Computation.request`, in whichever process. Raises WireError."""
+    try:
+        work = msgspec.msgpack.decode(request, type=Work)
+    except UNREADABLE as error:
+        raise WireError(f"no computation: {error}") from None
+    return msgspec.msgpack.encode(_do(work))
+
+
+def _do(work: Work) -> Done:
+    half = KeyExchange.from_private(work.group, Secret(work.private))
+    try:
+        shared = half.shared(work.peer_public).octets if work.peer_public else b""
+    except PeerError as error:
+        return Done(why=error.why)
+    return Done(half.public if work.public else b"", shared)
+
+
+class _Exchange(Computation, frozen=True):
+    """Base of the three kinds."""
+
+    def work(self) -> Work:
+        """What is to be computed."""
+        raise NotImplementedError
+
+    def come_to(self, done: Done) -> Result:
+        """The result of it."""
+        raise NotImplementedError
+
+    def run(self) -> Result:
+        """See `Computation`."""
+        return self.come_to(_do(self.work()))
+
+    def request(self) -> bytes:
+        """See `Computation`."""
+        return msgspec.msgpack.encode(self.work())
+
+    def result(self, answer: bytes) -> Result:
+        """See `Computation`."""
+        try:
+            return self.come_to(msgspec.msgpack.decode(answer, type=Done))
+        except UNREADABLE as error:
+            raise WireError(f"no answer to a computation: {error}") from None
 
 
 class Answered(Result, frozen=True):
@@ -39,19 +88,20 @@ class Answered(Result, frozen=True):
     why: str = ""
 
 
-class Answer(Computation, frozen=True):
-    """What a responder makes of the peer's KE data, with a key pair out of `seed`."""
+class Answer(_Exchange, frozen=True):
+    """What a responder makes of the peer's KE data."""
 
     group: int
+    private: Secret
     peer_public: bytes
-    seed: Secret
 
-    def run(self) -> Answered:
+    def work(self) -> Work:
         """See `dh.answer`."""
-        try:
-            return Answered(*dh.answer(self.group, self.peer_public, _Seed(self.seed)))
-        except PeerError as error:
-            return Answered(b"", None, error.why)
+        return Work(self.group, self.private.octets, True, self.peer_public)
+
+    def come_to(self, done: Done) -> Answered:
+        """See `Answered`."""
+        return Answered(done.public, None if done.why else Secret(done.shared), done.why)
 
 
 class KeyMade(Result, frozen=True):
@@ -60,15 +110,19 @@ class KeyMade(Result, frozen=True):
     exchange: KeyExchange
 
 
-class MakeKey(Computation, frozen=True):
-    """A key pair of `group`, out of `seed`."""
+class MakeKey(_Exchange, frozen=True):
+    """A key pair of `group`."""
 
     group: int
-    seed: Secret
+    private: Secret
 
-    def run(self) -> KeyMade:
+    def work(self) -> Work:
         """See `KeyExchange.generate`."""
-        return KeyMade(KeyExchange.generate(self.group, _Seed(self.seed)))
+        return Work(self.group, self.private.octets, True, b"")
+
+    def come_to(self, done: Done) -> KeyMade:
+        """See `KeyMade`."""
+        return KeyMade(KeyExchange.from_private(self.group, self.private, done.public))
 
 
 class Agreed(Result, frozen=True):
@@ -78,44 +132,51 @@ class Agreed(Result, frozen=True):
     why: str = ""
 
 
-class Agree(Computation, frozen=True):
-    """What our half makes of the peer's."""
+class Agree(_Exchange, frozen=True):
+    """What our half makes of the responder's."""
 
     exchange: KeyExchange
     peer_public: bytes
 
-    def run(self) -> Agreed:
+    def work(self) -> Work:
         """See `KeyExchange.shared`."""
-        try:
-            return Agreed(self.exchange.shared(self.peer_public))
-        except PeerError as error:
-            return Agreed(None, error.why)
+        return Work(self.exchange.group, self.exchange.private.octets, False, self.peer_public)
+
+    def come_to(self, done: Done) -> Agreed:
+        """See `Agreed`."""
+        return Agreed(None if done.why else Secret(done.shared), done.why)
 
 
 def make_key(group: int, ctx: Context) -> KeyExchange:
     """Initiator: a fresh key pair. Raises Misuse for a group that isn't supported; Needed."""
     if group not in ctx.settings.slow_groups:
         return KeyExchange.generate(group, ctx.rng)
-    return ctx.need(MakeKey(group, Secret(ctx.rng.bytes(SEED_OCTETS))), KeyMade).exchange
+    return ctx.need(MakeKey(group, dh.draw(group, ctx.rng)), KeyMade).exchange
 
 
 def answer(group: int, peer_public: bytes, ctx: Context) -> tuple[bytes, Secret]:
-    """Responder: our KE data, and g^ir. Raises PeerError INVALID_SYNTAX for a value that isn't one,
-    Misuse for a group that isn't supported; Needed.
+    """Responder: our KE data, and the shared secret. Raises PeerError INVALID_SYNTAX for a value
+    that isn't one, Misuse for a group that isn't supported; Needed.
     """
+    private = dh.draw(group, ctx.rng)
     if group not in ctx.settings.slow_groups:
-        return dh.answer(group, peer_public, ctx.rng)
-    seed = Secret(ctx.rng.bytes(SEED_OCTETS))
-    answered = ctx.need(Answer(group, peer_public, seed), Answered)
+        return dh.answer(group, private, peer_public)
+    if not peer_public:
+        raise PeerError(NotifyType.INVALID_SYNTAX, why="empty KE data")
+    answered = ctx.need(Answer(group, private, peer_public), Answered)
     if answered.shared is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why=answered.why)
     return answered.public, answered.shared
 
 
 def agree(exchange: KeyExchange, peer_public: bytes, ctx: Context) -> Secret:
-    """Initiator: g^ir. Raises PeerError INVALID_SYNTAX for a value that isn't one; Needed."""
+    """Initiator: the shared secret. Raises PeerError INVALID_SYNTAX for a value that isn't one;
+    Needed.
+    """
     if exchange.group not in ctx.settings.slow_groups:
         return exchange.shared(peer_public)
+    if not peer_public:
+        raise PeerError(NotifyType.INVALID_SYNTAX, why="empty KE data")
     agreed = ctx.need(Agree(exchange, peer_public), Agreed)
     if agreed.shared is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why=agreed.why)

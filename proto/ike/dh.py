@@ -44,24 +44,27 @@ MODP = (
 class KeyExchange:
     """The initiator's half, used for one exchange."""
 
-    __slots__ = ("_half", "group", "public")
+    __slots__ = ("_half", "group", "private")
 
-    def __init__(self, group: int, half: Half) -> None:
+    def __init__(self, group: int, half: Half, private: Secret) -> None:
         self.group = group
-        self.public = half.public
-        """What goes into the KE payload."""
+        self.private = private
         self._half = half
+
+    @property
+    def public(self) -> bytes:
+        """What goes into the KE payload."""
+        return self._half.public
 
     @classmethod
     def generate(cls, group: int, rng: Rng) -> "KeyExchange":
         """A fresh pair. Raises Misuse for a method outside SUPPORTED."""
-        method = _method(group)
-        return cls(group, method.half(method.draw(rng)))
+        return cls.from_private(group, draw(group, rng))
 
     @classmethod
-    def from_private(cls, group: int, private: Secret) -> "KeyExchange":
-        """The pair of a private value, as long as the method wants it."""
-        return cls(group, _method(group).half(private))
+    def from_private(cls, group: int, private: Secret, public: bytes = b"") -> "KeyExchange":
+        """The pair of a private value, as `draw` makes it; `public`: known already, if given."""
+        return cls(group, _method(group).half(private, public), private)
 
     def shared(self, peer_public: bytes) -> Secret:
         """The shared secret, from the responder's KE data.
@@ -71,12 +74,17 @@ class KeyExchange:
         return self._half.shared(peer_public)
 
 
-def answer(group: int, peer_public: bytes, rng: Rng) -> tuple[bytes, Secret]:
+def draw(group: int, rng: Rng) -> Secret:
+    """A fresh private value. Raises Misuse for a method outside SUPPORTED."""
+    return _method(group).draw(rng)
+
+
+def answer(group: int, private: Secret, peer_public: bytes) -> tuple[bytes, Secret]:
     """The responder's KE data, and the shared secret.
 
     Raises PeerError INVALID_SYNTAX as `KeyExchange.shared`, Misuse for a method outside SUPPORTED.
     """
-    return _method(group).answer(peer_public, rng)
+    return _method(group).answer(private, peer_public)
 
 
 def _method(group: int) -> Method:

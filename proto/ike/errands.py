@@ -32,10 +32,20 @@ class Undone(Result, frozen=True):
 
 
 class Computation(Errand, frozen=True):
-    """One that needs nothing but time, too much of it for the event loop: a thread does it."""
+    """One that needs nothing but time, too much of it for the event loop: another process does it.
+    (Not a thread: it would hold the interpreter's lock all the while.)
+    """
 
     def run(self) -> Result:
-        """Compute; pure, and from any thread."""
+        """Compute; pure."""
+        raise NotImplementedError
+
+    def request(self) -> bytes:
+        """What another process needs for it, keys in clear."""
+        raise NotImplementedError
+
+    def result(self, answer: bytes) -> Result:
+        """What that process's answer says. Raises WireError where it is none."""
         raise NotImplementedError
 
 

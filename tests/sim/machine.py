@@ -44,7 +44,7 @@ from proto.secret import Secret
 from tests.sim.link import LinkNet
 from tests.sim.loop import Process
 from tests.sim.net import PacketNet, SimSockets
-from tests.sim.seams import NoThreads, SeededRng, SimClock
+from tests.sim.seams import AtOnce, SeededRng, SimClock
 from tests.sim.store import FaultyStore
 from tests.sim.trace import Trace
 
@@ -196,7 +196,7 @@ class SimGateway:
             kernel=NullKernel(),
             log=self.log,
             pledges=self.pledges,
-            errands=Errands(self.supervisor.contain, NoThreads()),
+            errands=Errands(self.supervisor.contain, AtOnce()),
         )
         identity = Identity(
             f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated", None, self.notebook
@@ -359,7 +359,7 @@ class SimClient:
             clock=clock,
             rng=rng,
             open_sockets=self._open,
-            errands=Errands(Supervisor().contain, NoThreads()),
+            errands=Errands(Supervisor().contain, AtOnce()),
         )
         self.session = self._client.session
 

@@ -5,13 +5,10 @@ that one more draw in one part doesn't change what the others draw.
 """
 
 import random
-from collections.abc import Callable
-from typing import TypeVar
 
 from proto.ike.effects import Now
+from proto.ike.errands import Computation, Result
 from tests.sim.loop import SimLoop
-
-T = TypeVar("T")
 
 WALL_START_S = 1_790_000_000.0
 """Wall time at virtual second 0; any round number of this decade."""
@@ -66,9 +63,9 @@ class SeededRng:
         return self.random.randbytes(n)
 
 
-class NoThreads:
-    """Computes at once: a computation takes no virtual time."""
+class AtOnce:
+    """Computes here and now: a computation takes no virtual time."""
 
-    async def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises."""
-        return work()
+    async def compute(self, computation: Computation) -> Result:
+        """What comes of it."""
+        return computation.run()

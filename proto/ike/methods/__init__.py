@@ -34,11 +34,11 @@ class Method(Protocol):
         """A fresh private value."""
         ...
 
-    def half(self, private: Secret) -> Half:
-        """The initiator's half of that private value."""
+    def half(self, private: Secret, public: bytes = b"") -> Half:
+        """The initiator's half of that private value; `public`: known already, if given."""
         ...
 
-    def answer(self, peer_public: bytes, rng: Rng) -> tuple[bytes, Secret]:
+    def answer(self, private: Secret, peer_public: bytes) -> tuple[bytes, Secret]:
         """The responder's KE data and the shared secret. Raises PeerError INVALID_SYNTAX."""
         ...
 

@@ -27,13 +27,13 @@ class Ecp:
         wide = int.from_bytes(rng.bytes(self.size + EXTRA_OCTETS), "big")
         return Secret((wide % (self.order - 1) + 1).to_bytes(self.size, "big"))
 
-    def half(self, private: Secret) -> "EcpHalf":
+    def half(self, private: Secret, public: bytes = b"") -> "EcpHalf":
         """See `Method`."""
         return EcpHalf(self, private)
 
-    def answer(self, peer_public: bytes, rng: Rng) -> tuple[bytes, Secret]:
+    def answer(self, private: Secret, peer_public: bytes) -> tuple[bytes, Secret]:
         """See `Method`."""
-        half = EcpHalf(self, self.draw(rng))
+        half = EcpHalf(self, private)
         return half.public, half.shared(peer_public)
 
 

@@ -45,12 +45,12 @@ class MlKem:
         """A seed."""
         return Secret(rng.bytes(SEED_OCTETS))
 
-    def half(self, private: Secret) -> "MlKemHalf":
+    def half(self, private: Secret, public: bytes = b"") -> "MlKemHalf":
         """See `Method`."""
         return MlKemHalf(self, self._private.from_seed_bytes(private.octets))
 
-    def answer(self, peer_public: bytes, rng: Rng) -> tuple[bytes, Secret]:
-        """See `Method`: ciphertext and secret."""
+    def answer(self, private: Secret, peer_public: bytes) -> tuple[bytes, Secret]:
+        """See `Method`: ciphertext and secret, which the library draws."""
         check_length(peer_public, self.key_octets, self.name)
         try:
             key = self._public.from_public_bytes(peer_public)

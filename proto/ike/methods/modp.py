@@ -72,14 +72,13 @@ class Modp:
         octets = rng.bytes(self._exponent_octets)
         return Secret(bytes((octets[0] | 0x80,)) + octets[1:])
 
-    def half(self, private: Secret) -> "ModpHalf":
+    def half(self, private: Secret, public: bytes = b"") -> "ModpHalf":
         """See `Method`."""
-        return ModpHalf(self, private)
+        return ModpHalf(self, private, public)
 
-    def answer(self, peer_public: bytes, rng: Rng) -> tuple[bytes, Secret]:
+    def answer(self, private: Secret, peer_public: bytes) -> tuple[bytes, Secret]:
         """See `Method`."""
-        self.check(peer_public)
-        half = ModpHalf(self, self.draw(rng))
+        half = ModpHalf(self, private)
         return half.public, half.shared(peer_public)
 
     def check(self, peer_public: bytes) -> None:
@@ -100,12 +99,19 @@ class Modp:
 class ModpHalf:
     """See `proto.ike.methods.Half`."""
 
-    __slots__ = ("_exponent", "_group", "public")
+    __slots__ = ("_exponent", "_group", "_public")
 
-    def __init__(self, group: Modp, exponent: Secret) -> None:
+    def __init__(self, group: Modp, exponent: Secret, public: bytes = b"") -> None:
         self._group = group
         self._exponent = exponent
-        self.public = group.power(_GENERATOR, exponent)
+        self._public = public
+
+    @property
+    def public(self) -> bytes:
+        """g^x, computed when it is asked for first."""
+        if not self._public:
+            self._public = self._group.power(_GENERATOR, self._exponent)
+        return self._public
 
     def shared(self, peer_public: bytes) -> Secret:
         """g^ir."""

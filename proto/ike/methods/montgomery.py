@@ -64,13 +64,13 @@ class Montgomery:
         """Octets that the curve clamps by itself."""
         return Secret(rng.bytes(self.octets))
 
-    def half(self, private: Secret) -> X25519Half | X448Half:
+    def half(self, private: Secret, public: bytes = b"") -> X25519Half | X448Half:
         """See `Method`."""
         return self._half(private)
 
-    def answer(self, peer_public: bytes, rng: Rng) -> tuple[bytes, Secret]:
+    def answer(self, private: Secret, peer_public: bytes) -> tuple[bytes, Secret]:
         """See `Method`."""
-        half = self._half(self.draw(rng))
+        half = self._half(private)
         return half.public, half.shared(peer_public)
 
 

@@ -4,14 +4,13 @@ import asyncio
 
 from node.errands import COMPUTATIONS_MAX, Errands, NoErrands
 from node.supervisor import Supervisor
-from node.threads import OsThreads
 from proto.ike.agreement import Agree, Agreed, KeyMade, MakeKey
 from proto.ike.enums import KeMethod
 from proto.ike.errands import Errand, Result, Undone
 from proto.secret import Secret
-from tests.sim.seams import NoThreads
+from tests.sim.seams import AtOnce
 
-MAKE = MakeKey(KeMethod.CURVE25519, Secret(bytes(range(128))))
+MAKE = MakeKey(KeMethod.CURVE25519, Secret(bytes(range(32))))
 
 
 class Ask(Errand, frozen=True):
@@ -41,20 +40,17 @@ async def come_to(errands: Errands | NoErrands, errand: Errand) -> Result:
     return result
 
 
-async def test_a_computation_runs_in_a_thread() -> None:
-    supervisor, threads = Supervisor(), OsThreads(1, "test")
-    errands = Errands(supervisor.contain, threads)
+async def test_a_computation_comes_to_what_it_computes() -> None:
+    errands = Errands(Supervisor().contain, AtOnce())
     made = await come_to(errands, MAKE)
     assert isinstance(made, KeyMade)
     agreed = await come_to(errands, Agree(made.exchange, made.exchange.public))
     assert isinstance(agreed, Agreed)
     assert agreed.shared == made.exchange.shared(made.exchange.public)
-    await supervisor.stop()
-    threads.close()
 
 
 async def test_what_is_no_value_of_the_group_comes_back_as_such() -> None:
-    errands = Errands(Supervisor().contain, NoThreads())
+    errands = Errands(Supervisor().contain, AtOnce())
     made = await come_to(errands, MAKE)
     assert isinstance(made, KeyMade)
     refused = await come_to(errands, Agree(made.exchange, b"short"))
@@ -62,7 +58,7 @@ async def test_what_is_no_value_of_the_group_comes_back_as_such() -> None:
 
 
 async def test_each_kind_goes_to_whoever_does_it() -> None:
-    errands = Errands(Supervisor().contain, NoThreads())
+    errands = Errands(Supervisor().contain, AtOnce())
 
     async def answer(errand: Ask) -> Result:
         return Told(errand.what.upper())
@@ -73,7 +69,7 @@ async def test_each_kind_goes_to_whoever_does_it() -> None:
 
 
 async def test_nobody_waits_longer_than_the_limit() -> None:
-    errands = Errands(Supervisor().contain, NoThreads())
+    errands = Errands(Supervisor().contain, AtOnce())
 
     async def never(errand: Ask) -> Result:
         await asyncio.Event().wait()
@@ -86,7 +82,7 @@ async def test_nobody_waits_longer_than_the_limit() -> None:
 
 async def test_what_is_beyond_the_bound_is_refused_at_once() -> None:
     supervisor = Supervisor()
-    errands = Errands(supervisor.contain, NoThreads())
+    errands = Errands(supervisor.contain, AtOnce())
     release = asyncio.Event()
 
     async def wait(errand: Ask) -> Result:
@@ -105,7 +101,7 @@ async def test_what_is_beyond_the_bound_is_refused_at_once() -> None:
 
 
 async def test_computations_are_bounded_too() -> None:
-    errands = Errands(Supervisor().contain, NoThreads())
+    errands = Errands(Supervisor().contain, AtOnce())
     told: list[Result] = []
     for _ in range(COMPUTATIONS_MAX + 1):
         errands.begin(MAKE, told.append)
@@ -114,7 +110,7 @@ async def test_computations_are_bounded_too() -> None:
 
 async def test_a_failure_that_nobody_expected_costs_that_errand_alone() -> None:
     supervisor = Supervisor()
-    errands = Errands(supervisor.contain, NoThreads())
+    errands = Errands(supervisor.contain, AtOnce())
 
     async def break_down(errand: Ask) -> Result:
         raise RuntimeError(errand.what)

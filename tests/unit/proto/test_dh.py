@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from proto.ike.dh import MODP, SUPPORTED, KeyExchange, answer
+from proto.ike import dh
+from proto.ike.dh import MODP, SUPPORTED, KeyExchange
 from proto.ike.enums import KeMethod, NotifyType
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.methods import modp
@@ -22,6 +23,11 @@ class CountingRng:
     def bytes(self, n: int) -> bytes:
         self.calls += 1
         return bytes((self.calls * 7 + i) % 256 for i in range(n))
+
+
+def answer(group, peer_public, rng):
+    """A responder's KE data and secret, with a private value from `rng`."""
+    return dh.answer(group, dh.draw(group, rng), peer_public)
 
 
 RFC5903_256 = (
