@@ -7,10 +7,13 @@ resumption, so that a key taken away is refused at once.
 
 from node.identity import PskTable as Patterns
 from node.identity import find_psk
-from proto.ike.exchanges.ike_auth import text
+from proto.ike.enums import PayloadType
+from proto.ike.exchanges.authenticated import text
 from proto.ike.payloads import IdPayload
+from proto.ike.ticket import TicketBody, psk_identities
 from proto.secret import Secret
 
+_IDI = PayloadType.IDi
 KNOWN_MAX = 65_536
 """Identities whose key is remembered; beyond it the memory starts anew."""
 
@@ -34,3 +37,10 @@ class PskTable:
                 self._known.clear()
             self._known[key] = found
         return found
+
+    def may_resume(self, body: TicketBody) -> bool:
+        """See `Credentials.may_resume`: the pre-shared keys are still there."""
+        for key in psk_identities(body):
+            if key not in self._known and self.psk(IdPayload(_IDI, *key)) is None:
+                return False
+        return True

@@ -78,9 +78,6 @@ class JournalCommits:
         if persist.replaces:
             replaces = (self._codec.shard_of(persist.replaces), persist.replaces)
         ticket, refusals = persist.redeems, self._refusals
-        began_s = persist.auth_deadline_wall_s
-        if refusals is not None:
-            began_s = refusals.authenticated_wall_s(began_s)
         op = Op(
             kind=KINDS[persist.kind],
             chain=persist.chain,
@@ -91,7 +88,7 @@ class JournalCommits:
             replaces=replaces,
             expires_wall_s=persist.expires_wall_s,
             identity=persist.identity,
-            authenticated_wall_s=began_s,
+            authenticated_wall_s=persist.authenticated_wall_s,
             issued_wall_s=None if ticket is None else ticket.issued_wall_s,
             ticket_key=persist.ticket_key,
             ticket=persist.ticket,

@@ -40,7 +40,6 @@ class ClusterRefusals:
         self.rules = Revocations(seams.store, node.keys, seams.clock, seams.rng, spi_key)
         self.rules.on_rules.append(self.end_revoked)
         self.spent = SpentTickets(seams.store, node.keys, seams.clock, seams.link, self._others)
-        self._authentication_lifetime_s = settings.authentication_lifetime_s
         self.ticket_lifetime_s = settings.ticket_lifetime_s
 
     def listen(self) -> None:
@@ -62,8 +61,9 @@ class ClusterRefusals:
         """See `Refusals.revoked`."""
         if not self.rules.active:
             return False
-        began_s = self.authenticated_wall_s(body.auth_deadline_wall_s)
-        return self.rules.covers(Session(body.chain, body.identity, began_s, body.issued_wall_s))
+        return self.rules.covers(
+            Session(body.chain, body.identity, body.authenticated_wall_s, body.issued_wall_s)
+        )
 
     def used(self, shown: TicketBody | Reference) -> Used:
         """See `Refusals.used`."""
@@ -106,10 +106,6 @@ class ClusterRefusals:
         await self.rules.obey(watermark)
         await self._node.rings.catch_up()
 
-    def authenticated_wall_s(self, auth_deadline_wall_s: float) -> float:
-        """When the original authentication was, from when it ends."""
-        return auth_deadline_wall_s - self._authentication_lifetime_s
-
     def written(self, persist: Persist) -> None:
         """A write has ended, the chain's generation with it: its tickets are spent."""
         if persist.redeems is not None:
@@ -147,13 +143,7 @@ class ClusterRefusals:
         revoked = [
             core.spi
             for core, _path in gateway.endpoint.established()
-            if self.rules.covers(
-                Session(
-                    core.chain,
-                    core.identity,
-                    self.authenticated_wall_s(core.auth_deadline_wall_s),
-                )
-            )
+            if self.rules.covers(Session(core.chain, core.identity, core.authenticated_wall_s))
         ]
         for spi in revoked:
             gateway.terminate(spi, WHY)

@@ -104,6 +104,8 @@ def core_of(record: Record) -> SaCore:
         identity=record.identity,
         connection=record.connection,
         auth_method=record.auth_method,
+        certificate=record.certificate,
+        authenticated_wall_s=record.authenticated_wall_s,
         chain=record.chain,
         generation=record.generation,
         resumed=record.resumed,

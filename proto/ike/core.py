@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from proto.ike.auth import ResumeForm
-from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections
+from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections, Method
 from proto.ike.cookie import CookieSecrets
 from proto.ike.dh import MODP, KeyExchange
 from proto.ike.effects import KernelOp, Now, Path, PersistKind
@@ -24,6 +24,7 @@ from proto.ike.nat import BETWEEN
 from proto.ike.payloads import IdPayload, NotifyPayload, Payload, TrafficSelector
 from proto.ike.pools import NO_ADDRESSES, Addresses, Leased
 from proto.ike.refusals import NO_REFUSALS, Refusals
+from proto.ike.rounds import Proof, Proving, Rounds
 from proto.ike.seams import Rng
 from proto.ike.suite import ChildSuite, ChildSuites, Suite, Suites
 from proto.ike.ticket import ClientTicket, TicketBody, TicketForm, TicketKeys
@@ -141,6 +142,14 @@ class Handshake(msgspec.Struct, frozen=True):
     """Initiator: what the responder asked us to bring."""
     retries: int = 0
     """Initiator: COOKIE and INVALID_KE_PAYLOAD answers followed so far."""
+    hashes: frozenset[int] | None = None
+    """Those that the peer can check signatures with; None: one of the two announced none."""
+    multiple: bool = False
+    """Initiator: the responder takes several authentications (RFC 4739)."""
+    rounds: Rounds | None = None
+    """Responder, once the first request of IKE_AUTH was answered."""
+    proving: Proving = Proving()
+    """Initiator."""
     why: str = ""
     """Initiator: the last unauthenticated error seen; believed only if nothing better comes."""
 
@@ -161,6 +170,11 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     identity: str = ""
     """The peer's authenticated identity, in text."""
     auth_method: str = ""
+    """How: `psk`, `certificate`, `null`, `eap-` and the method; several with a `+` between."""
+    certificate: bytes = b""
+    """By which one, as `proto.ike.proofs.ChainChecked.certificate` has it."""
+    authenticated_wall_s: float = 0.0
+    """When, originally."""
     chain: bytes = b""
     generation: int = 0
     """Of the chain; 0: the store holds nothing of this SA (a client's; one that was revoked)."""
@@ -226,6 +240,10 @@ class Credentials(Protocol):
         """The key shared with this peer; None: not known here (any more)."""
         ...
 
+    def may_resume(self, body: TicketBody) -> bool:
+        """Is what the ticket's bearer has proven still good: key, account, certificate?"""
+        ...
+
 
 class SpiSpace(Protocol):
     """Where SPIs and IVs come from. Implementers: `node.spis.ShardSpis` (gateway),
@@ -265,7 +283,8 @@ class Peer(msgspec.Struct, frozen=True):
 
     local_id: IdPayload
     remote_id: IdPayload
-    psk: Secret
+    psk: Secret | None
+    """What is shared with the gateway, if anything."""
     suites: Suites
     child_suites: ChildSuites
     local_ts: tuple[TrafficSelector, ...]
@@ -278,6 +297,17 @@ class Peer(msgspec.Struct, frozen=True):
     """How long a genuine answer may still come after a TICKET_NACK, which anybody can forge
     (RFC 7296 2.21.1).
     """
+    proofs: tuple[Proof, ...] = ()
+    """What we prove, one after the other; none: the pre-shared key."""
+    remote_auth: Method = Method.PSK
+    """What the gateway must prove; EAP: that it may leave that to EAP (RFC 5998)."""
+    certreq: bytes = b""
+    """See `Settings.certreq`."""
+
+    @property
+    def to_prove(self) -> tuple[Proof, ...]:
+        """`proofs`, or the pre-shared key."""
+        return self.proofs or (Proof(Method.PSK, self.local_id, self.psk),)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -322,6 +352,9 @@ class Settings(msgspec.Struct, frozen=True):
     connections: tuple[Connection, ...] = ()
     """In the order in which they are tried; none: one for everybody, made of the above."""
     revoke_on_delete: bool = False
+    certreq: bytes = b""
+    """SHA-1 hashes of the public keys of the anchors that peers' certificates may have, 20 octets
+    each (RFC 7296 3.7); empty: none is asked for."""
     slow_groups: tuple[int, ...] = MODP
     """Key exchange methods that are computed by errand, and only after a cookie."""
     epoch: int = 0
@@ -378,15 +411,20 @@ class Context(msgspec.Struct, gc=False):
             raise PeerError(NotifyType.TEMPORARY_FAILURE, why=why)
         return connection
 
-    def need(self, errand: Errand, kind: type[R]) -> R:
-        """What comes of `errand`. Raises Needed until it is there, PeerError TEMPORARY_FAILURE
-        where it couldn't be done.
+    def need(
+        self,
+        errand: Errand,
+        kind: type[R],
+        otherwise: NotifyType = NotifyType.TEMPORARY_FAILURE,
+    ) -> R:
+        """What comes of `errand`. Raises Needed until it is there, PeerError `otherwise` where it
+        couldn't be done.
 
         A handler that needs several must ask for those of one kind in the same order each time.
         """
         for at, result in enumerate(self.left):
             if isinstance(result, Undone):
-                raise PeerError(NotifyType.TEMPORARY_FAILURE, why=result.why)
+                raise PeerError(otherwise, why=result.why)
             if isinstance(result, kind):
                 self.left = self.left[:at] + self.left[at + 1 :]
                 return result

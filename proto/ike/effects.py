@@ -96,8 +96,8 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     """When neither the SA nor any ticket of the chain can be valid any more."""
     identity: str = ""
     """Whose session it is; compared with revocations, never stored."""
-    auth_deadline_wall_s: float = 0.0
-    """When the original authentication ends, which tells when it was."""
+    authenticated_wall_s: float = 0.0
+    """When the original authentication was."""
     redeems: TicketBody | None = None
     """The ticket that is used up (REDEEM)."""
     ticket_key: bytes = b""

@@ -204,6 +204,7 @@ class IdType(IntEnum):
     ID_DER_ASN1_DN = 9
     ID_DER_ASN1_GN = 10
     ID_KEY_ID = 11
+    ID_NULL = 13
 
 
 class AuthMethod(IntEnum):

@@ -97,6 +97,12 @@ class AddressesReceived(Event, frozen=True, gc=False):
     configured: Configured
 
 
+class Reauthenticate(Event, frozen=True, gc=False):
+    """Client: the gateway wants a new authentication within this time (RFC 4478 2)."""
+
+    lifetime_s: int
+
+
 class Answered(Event, frozen=True, gc=False):
     """The peer answered a request of ours on an established SA."""
 

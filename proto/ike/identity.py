@@ -21,12 +21,15 @@ ID_TYPES: dict[str, int] = {
     "ipv6": IdType.ID_IPV6_ADDR,
     "dn": IdType.ID_DER_ASN1_DN,
     "key_id": IdType.ID_KEY_ID,
+    "null": IdType.ID_NULL,
 }
 _KINDS = {number: kind for kind, number in ID_TYPES.items()}
 IDENTITY_MAX = 512
 """Octets of an identity that a peer may have. Records and tickets hold it twice, once as text."""
 _PRINTABLE = re.compile(rb"[!-~]+")
 
+NULL_IDENTITY = "null:"
+"""Whoever proves nothing (RFC 7619 2.2)."""
 RIGHT_IDENTITY = (
     "fqdn:NAME, rfc822:USER@DOMAIN, ipv4:ADDRESS, ipv6:ADDRESS, dn:CN=NAME,O=NAME or key_id:TEXT"
 )
@@ -35,7 +38,9 @@ RIGHT_IDENTITY = (
 def parse_identity(text: str) -> Identity:
     """`kind:text` → (ID type, data). Raises ValueError saying what would be right."""
     kind, _, rest = text.partition(":")
-    if kind not in ID_TYPES or not rest:
+    if text == NULL_IDENTITY:
+        return IdType.ID_NULL, b""
+    if kind not in ID_TYPES or kind == "null" or not rest:
         raise ValueError(RIGHT_IDENTITY)
     if kind in ("ipv4", "ipv6"):
         family = ipaddress.IPv4Address if kind == "ipv4" else ipaddress.IPv6Address
@@ -67,5 +72,7 @@ def format_identity(identity: Identity) -> str:
             return f"{kind}:{format_name(decode_name(data))}"
         except WireError:
             return f"{kind}:0x{data.hex()}"
+    if (kind, data) == ("null", b""):
+        return NULL_IDENTITY
     printable = _PRINTABLE.fullmatch(data) and not data.startswith(b"0x")
     return f"{kind}:{data.decode() if printable else '0x' + data.hex()}"

@@ -15,7 +15,7 @@ from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType
 from proto.ike.errands import Needed
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Event, Failed
-from proto.ike.exchanges import ike_auth, ike_sa_init
+from proto.ike.exchanges import ike_auth_client, ike_sa_init
 from proto.ike.message import encode_clear
 from proto.ike.payloads import Payload
 from proto.ike.transport import SaTransport
@@ -107,7 +107,10 @@ class SaOpening(SaTransport):
         self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
         self.requests.next_id = 1
         self._float()
-        auth = ike_auth.initiate(self.core, ctx)
+        try:
+            auth = ike_auth_client.initiate(self.core, ctx)
+        except PeerError as error:
+            return self._failed(error.why)
         self.core = auth.core
         return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
 

@@ -77,6 +77,9 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """See `SaCore`."""
     leased: tuple[Leased, ...] = ()
     ticketed: bool = False
+    certificate: bytes = b""
+    """See `proto.ike.core.SaCore`, of this and the next."""
+    authenticated_wall_s: float = 0.0
 
     @property
     def spi(self) -> bytes:
@@ -141,6 +144,8 @@ def encode(
             core.nat,
             core.leased,
             core.ticketed,
+            core.certificate,
+            core.authenticated_wall_s,
         )
     )
 

@@ -353,7 +353,7 @@ class IkeSa(SaSuccession):
             # only the last answer is said again; nothing of our own is asked any more
             self.requests.outstanding = self.wants_end = None
             self._due = ctx.now.boot_s + LINGER_S
-        elif was_half_open:
+        elif was_half_open and core.state is _ESTABLISHED:
             self.agenda.begin(core, ctx.settings, ctx.now.boot_s)
             self._schedule(ctx)
             self._keep_nat(ctx)
@@ -374,6 +374,9 @@ class IkeSa(SaSuccession):
         self.requests.outstanding = None
         if asked.last is not None or step.core.state is _DEAD:
             return self._finish(asked.last or step, ctx)
+        if asked.exchange == ExchangeType.IKE_AUTH and step.reply:
+            self.core = step.core
+            return self._request(ExchangeType.IKE_AUTH, step.reply, ctx)
         if asked.exchange == ExchangeType.IKE_AUTH:
             self.core = step.core
             self.agenda.begin(step.core, ctx.settings, ctx.now.boot_s)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proto.ike.connection import DEFAULT
 from proto.ike.errors import TicketReason, TicketRejected
+from proto.ike.identity import Identity, parse_identity
 from proto.ike.pools import Leased
 from proto.ike.seams import Rng
 from proto.ike.wire import UNREADABLE
@@ -33,6 +34,7 @@ KEY_ID = slice(1, 1 + KEY_ID_LEN)
 SuiteNumbers = tuple[int, int, int, int, int]
 """The fields of a `proto.ike.suite.Suite`, in order, but for the last."""
 
+_PSK = "psk"
 _INFO = {FORMAT: b"standfast ticket v1", REFERENCE_FORMAT: b"standfast ticket reference v1"}
 """What a ticket's key is for, by its format: one form never opens as the other."""
 
@@ -107,7 +109,7 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     identity: str
     """The authenticated identity: what policy is about."""
     auth_method: str
-    """How it was proven: `psk`."""
+    """How it was proven: see `proto.ike.core.SaCore`."""
     suite: SuiteNumbers
     """The algorithms of the SA, not negotiated again."""
     sk_d: bytes
@@ -119,9 +121,27 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The last field of the `Suite`: its additional key exchanges."""
     leased: tuple[Leased, ...] = ()
     """The session's internal addresses."""
+    certificate: bytes = b""
+    """By which one it was proven, for its revocation (RFC 5723 5, note 2)."""
+    authenticated_wall_s: float = 0.0
+    """When that was, originally."""
 
     def __repr__(self) -> str:
         return f"<TicketBody {self.id.hex()} chain {self.chain.hex()}/{self.generation}>"
+
+
+def psk_identities(body: TicketBody) -> tuple[Identity, ...]:
+    """Whose pre-shared keys have proven something, as far as the ticket still tells: those of the
+    first and of the last proof. Raises ValueError for an identity that isn't one.
+    """
+    first = (body.idi_type, body.idi)
+    if body.auth_method == _PSK:
+        return (first,)
+    methods = body.auth_method.split("+")
+    found = [first] if methods[0] == _PSK else []
+    if len(methods) > 1 and methods[-1] == _PSK:
+        found.append(parse_identity(body.identity))
+    return tuple(found)
 
 
 encode_body = msgspec.msgpack.Encoder().encode

@@ -27,7 +27,7 @@ def rekeyed(
     octets = record.encode(new, ctx.path, ctx.spis.iv_prefix(new.spi), FIRST_IDS, b"", former)
     return Persist(
         PersistKind.REKEY, new.chain, new.generation - 1, new.spi, octets, before.spi,
-        new.expires_wall_s, new.identity, new.auth_deadline_wall_s, ticket=ticket or None,
+        new.expires_wall_s, new.identity, new.authenticated_wall_s, ticket=ticket or None,
         leased=new.leased,
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ def persist(
     was_kept = redeems is not None and redeems.flags & BY_REFERENCE
     return Persist(
         kind, core.chain, generation, core.spi, octets, replaces, core.expires_wall_s,
-        core.identity, core.auth_deadline_wall_s, redeems,
+        core.identity, core.authenticated_wall_s, redeems,
         b"" if redeems is None or before.handshake is None else before.handshake.ticket_key,
         ticket if ticket or was_kept else None, core.leased, takes,
     )  # fmt: skip

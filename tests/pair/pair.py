@@ -15,6 +15,7 @@ from proto.ike.enums import FLAG_RESPONSE, PayloadType
 from proto.ike.errands import Computation, Errand, Result, Undone
 from proto.ike.events import Event, TicketReceived
 from proto.ike.ticket import ClientTicket
+from tests.pair.authorities import Authority
 from tests.pair.parts import (
     CLIENT,
     GATEWAY,
@@ -95,6 +96,8 @@ class Pair:
         self.deliver: Callable[[Side, Datagram], Fate] = lambda side, datagram: ONCE
         self.hold_writes = False
         self.held: list[tuple[Side, Outcome]] = []
+        self.authority = Authority()
+        """Of both sides: whom they trust, and how EAP goes."""
         self.hold_errands = False
         self.out: list[tuple[Side, bytes, Errand]] = []
         """Errands that are held: whose, of which SA, what."""
@@ -162,7 +165,9 @@ class Pair:
 
     def come_to(self, errand: Errand) -> Result:
         """What comes of an errand."""
-        return errand.run() if isinstance(errand, Computation) else Undone("nobody does it")
+        if isinstance(errand, Computation):
+            return errand.run()
+        return self.authority.come_to(errand) or Undone("nobody does it")
 
     def _effects(self, side: Side, outcome: Outcome) -> None:
         side.kernel.extend(outcome.kernel)

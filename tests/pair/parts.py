@@ -16,6 +16,7 @@ from proto.ike.errors import PeerError
 from proto.ike.names import parse_child, parse_suite
 from proto.ike.payloads import IdPayload
 from proto.ike.selectors import parse_selector
+from proto.ike.ticket import TicketBody, psk_identities
 from proto.secret import Secret
 
 Address = tuple[str, int]
@@ -136,6 +137,10 @@ class Psks:
     def psk(self, peer: IdPayload) -> Secret | None:
         """The key by the identity's data alone."""
         return self.known.get(peer.data)
+
+    def may_resume(self, body: TicketBody) -> bool:
+        """Whether the keys are still there that were proven."""
+        return all(data in self.known for _, data in psk_identities(body))
 
 
 class Chains:

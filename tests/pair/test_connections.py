@@ -69,7 +69,8 @@ def test_a_peer_that_no_connection_is_for_is_told_no_more_than_any_other() -> No
     assert pair.gateway.live() == []
     (failed,) = pair.gateway.of(Failed)
     assert failed.why == (
-        "no connection for rfc822:alice@example.com that asks for fqdn:vpn.example.com"
+        "no connection for rfc822:alice@example.com that asks for fqdn:vpn.example.com and begins"
+        " with psk; configured: bobs (rfc822:bob@* proves psk to fqdn:bobs.example.com)"
     )
     (told,) = pair.client.of(Failed)
     assert told.why == "the gateway answered AUTHENTICATION_FAILED"
@@ -156,7 +157,7 @@ def test_what_was_admitted_is_remembered_within_bounds() -> None:
     connections = Connections((BOBS, REST))
     for number in range(70_000):
         identity = b"%d@example.com" % number
-        assert connections.admitting("rest", IdType.ID_RFC822_ADDR, identity) is REST
+        assert connections.admitting("rest", IdType.ID_RFC822_ADDR, identity, "psk") is REST
     assert len(connections._admitted) <= 65_536
-    assert connections.admitting("bobs", CLIENT_ID.id_type, CLIENT_ID.data) is None
-    assert connections.admitting("bobs", BOB_ID.id_type, BOB_ID.data) is BOBS
+    assert connections.admitting("bobs", CLIENT_ID.id_type, CLIENT_ID.data, "psk") is None
+    assert connections.admitting("bobs", BOB_ID.id_type, BOB_ID.data, "psk") is BOBS

@@ -143,7 +143,7 @@ def test_a_gateway_that_proves_nothing_is_not_believed_and_its_ticket_not_kept(
     ]
     pair.inject(pair.client, sealed(gateway, ExchangeType.IKE_AUTH, 1, forged, response=True))
     (failed,) = pair.client.of(Failed)
-    assert failed.why == "the gateway's AUTH is wrong"
+    assert failed.why.startswith("the gateway's AUTH is wrong")
     assert len(pair.client.of(TicketReceived)) == kept
     assert pair.client.endpoint.find(spi) is None
 

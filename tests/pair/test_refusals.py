@@ -109,4 +109,4 @@ def test_a_redemption_says_what_it_uses_up_and_whose_it_is() -> None:
     assert redeemed.kind is PersistKind.REDEEM
     assert redeemed.redeems == pair.against.asked[-1]
     assert made.identity == redeemed.identity == pair.against.asked[-1].identity
-    assert made.auth_deadline_wall_s == redeemed.auth_deadline_wall_s > 0
+    assert made.authenticated_wall_s == redeemed.authenticated_wall_s > 0

@@ -234,9 +234,8 @@ class Invariants:
             return  # begun without the store, and whoever held it was lost before it came back
         if self._lost_with_its_keepers(body.chain, body.generation):
             return
-        identity, ends_s = ledger.people.get(body.chain, ("", 0.0))
+        identity, authenticated_s = ledger.people.get(body.chain, ("", 0.0))
         until_s = ledger.revoked_identities.get(identity, float("-inf"))
-        authenticated_s = gateway.node.refusals.authenticated_wall_s(ends_s)
         if authenticated_s <= until_s + 2 * SKEW_S:
             return  # the rule's own margin, and its maker's idea of the date
         if gateway.node.outage.failsafe:

@@ -94,7 +94,7 @@ class Ledger:
         self.sessions: dict[bytes, None] = {}
         """Every chain that the store ever had."""
         self.people: dict[bytes, tuple[str, float]] = {}
-        """Chain → whose session it is, and when its authentication ends."""
+        """Chain → whose session it is, and when that was authenticated."""
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
         self.addresses: dict[bytes, bytes] = {}  # the internal ones, and their chains
@@ -281,7 +281,7 @@ class Ledger:
         ):
             self.findings.broken("I6", f"record {spi} was written, and its session is revoked")
         self.generations[record.chain] = record.generation
-        self.people[record.chain] = record.identity, record.auth_deadline_wall_s
+        self.people[record.chain] = record.identity, record.authenticated_wall_s
 
     def _fence(self, shard: int) -> int:
         return self.fences.get(shard, ShardRecord("", "", 0)).fence

@@ -15,6 +15,8 @@ from proto.ike.enums import ExchangeType
 from proto.ike.exchanges import (
     create_child_sa,
     ike_auth,
+    ike_auth_client,
+    ike_auth_resumed,
     ike_sa_init,
     ike_session_resume,
     informational,
@@ -34,10 +36,10 @@ class Row(msgspec.Struct, frozen=True):
 
 REQUESTS: dict[tuple[State, int], Row] = {
     (State.INIT_ANSWERED, ExchangeType.IKE_AUTH): Row(
-        "a peer proves its pre-shared key", True, ike_auth.respond
+        "a peer proves who it is, in one round or several", True, ike_auth.respond
     ),
     (State.RESUME_ANSWERED, ExchangeType.IKE_AUTH): Row(
-        "a peer proves that it holds the ticket's keys", True, ike_auth.respond_resumed
+        "a peer proves that it holds the ticket's keys", True, ike_auth_resumed.respond
     ),
     (State.ESTABLISHED, ExchangeType.INFORMATIONAL): Row(
         "a peer asks whether we live, deletes, or wants a ticket", True, informational.respond
@@ -61,10 +63,10 @@ RESPONSES: dict[tuple[State, int], Row] = {
         "the gateway takes or refuses the ticket", False, ike_session_resume.process
     ),
     (State.AUTH_SENT, ExchangeType.IKE_AUTH): Row(
-        "the gateway proves its pre-shared key", True, ike_auth.process
+        "the gateway proves itself, or wants to know more", True, ike_auth_client.process
     ),
     (State.RESUME_AUTH_SENT, ExchangeType.IKE_AUTH): Row(
-        "the gateway proves that it opened the ticket", True, ike_auth.process
+        "the gateway proves that it opened the ticket", True, ike_auth_client.process
     ),
     (State.ESTABLISHED, ExchangeType.INFORMATIONAL): Row(
         "the peer answers a request of ours", True, informational.process

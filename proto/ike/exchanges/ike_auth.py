@@ -1,324 +1,325 @@
-"""IKE_AUTH, both roles: identities proven, the first Child SA, a ticket (RFC 7296 1.2, 2.15; RFC
-5723 4.2, 4.3.3).
+"""IKE_AUTH as its responder: the peer's proofs, ours, and then what it asked for (RFC 7296 1.2,
+2.15, 2.16; RFC 4739; RFC 5998; RFC 7619).
 
-Rules: a full handshake proves a pre-shared key; a resumption proves SK_px, in the RFC's form or in
-libreswan's, and is answered in the form that matched. A ticket is claimed here and nowhere else.
-What fails here ends the SA with AUTHENTICATION_FAILED inside SK and nothing durable (RFC 7296
-2.21.2).
+Rules: the first request chooses the connection, and with it what must be proven, one proof after
+the other. A peer that begins with another proof than its connection wants is a stranger to it. What
+fails here ends the SA, with AUTHENTICATION_FAILED or EAP's Failure inside SK, and nothing durable
+(RFC 7296 2.21.2). Certificates and EAP are errands. (Resumptions: `ike_auth_resumed`; our other
+role: `ike_auth_client`.)
 """
 
-import hmac
-
-from proto.ike import auth
-from proto.ike.core import Child, Context, Handshake, Peer, SaCore, State, Step, replace
+from proto.ike import proofs
+from proto.ike.connection import Connection, Method
+from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
-from proto.ike.enums import AuthMethod, NotifyType, PayloadType
-from proto.ike.errors import Misuse, PeerError
-from proto.ike.events import AddressesReceived, Established, Event, TicketIssued, TicketReceived
-from proto.ike.exchanges import child as child_sa
-from proto.ike.exchanges import configuration, tickets
-from proto.ike.identity import IDENTITY_MAX, format_identity
-from proto.ike.kdf import SaKeys
+from proto.ike.enums import CertEncoding, IdType, NotifyType, PayloadType
+from proto.ike.errors import Misuse
+from proto.ike.events import Failed
+from proto.ike.exchanges.authenticated import (
+    answer,
+    halves,
+    octets_of_initiator,
+    octets_of_responder,
+    refused,
+    text,
+    with_deadline,
+)
+from proto.ike.identity import IDENTITY_MAX, NULL_IDENTITY, format_identity
 from proto.ike.message import Message
-from proto.ike.payloads import AuthPayload, CpPayload, IdPayload, NotifyPayload, Payload
-from proto.ike.suite import Suite
+from proto.ike.payloads import (
+    AuthPayload,
+    CertPayload,
+    EapPayload,
+    IdPayload,
+    NotifyPayload,
+    Payload,
+)
+from proto.ike.proofs import (
+    ChainChecked,
+    CheckChain,
+    EapAsked,
+    EapDone,
+    EapStep,
+    EapStepped,
+)
+from proto.ike.rounds import Passed, Rounds
+from proto.secret import Secret
 
-_SHARED_KEY_MIC = AuthMethod.SHARED_KEY_MIC
 _IDI = PayloadType.IDi
 _IDR = PayloadType.IDr
-_REDEEM = PersistKind.REDEEM
-_TICKET_REQUEST = NotifyType.TICKET_REQUEST
-_ESTABLISHED = State.ESTABLISHED
+_FAILED = NotifyType.AUTHENTICATION_FAILED
 
 CHAIN_OCTETS = 16
-PSK = "psk"
 FIRST_GENERATION = 1
+CERTIFICATES_MAX = 8
+"""CERT payloads of one message; a chain is rarely longer than four."""
 
 
 def respond(core: SaCore, message: Message, ctx: Context) -> Step:
-    """Check a full handshake's IKE_AUTH request and answer IDr, AUTH, [ticket,] SA, TSi, TSr.
+    """Take the next request of a full handshake's IKE_AUTH.
 
-    Raises PeerError(AUTHENTICATION_FAILED).
+    Raises PeerError AUTHENTICATION_FAILED; Needed.
     """
-    handshake, suite, keys = _halves(core)
-    idi, idr, proof = _claim(message)
-    connection = ctx.connections.choose(idi, idr)
+    handshake, _, _ = halves(core)
+    rounds = handshake.rounds
+    if rounds is None:
+        return _begin(core, message, ctx)
+    if rounds.done is not None:
+        return _confirm(core, rounds, rounds.done, message, ctx)
+    if rounds.in_eap:
+        packet = message.find(EapPayload)
+        if packet is None:
+            raise refused(f"{text(rounds.latest)} goes on without EAP")
+        return _converse(core, rounds, EapStep(core.spi, packet.data), (), ctx)
+    idi = message.identity(_IDI)
+    if idi is None or len(idi.data) > IDENTITY_MAX:
+        raise refused(f"{text(rounds.latest)} begins another authentication without IDi")
+    return _prove(core, replace(rounds, latest=idi), message, ctx)
+
+
+def claim(message: Message) -> tuple[IdPayload, IdPayload | None, AuthPayload | None]:
+    """IDi, and IDr and AUTH if there are any. Raises PeerError AUTHENTICATION_FAILED."""
+    idi, idr = message.identity(_IDI), message.identity(_IDR)
+    if idi is None:
+        raise refused("IKE_AUTH without IDi")
+    if len(idi.data) > IDENTITY_MAX:
+        raise refused(f"IDi of {len(idi.data)} octets")
+    return idi, idr, message.find(AuthPayload)
+
+
+def _begin(core: SaCore, message: Message, ctx: Context) -> Step:
+    """The first request: whose it is, and the first proof."""
+    idi, idr, proof = claim(message)
+    begins = proofs.begins_with(proof)
+    connection = ctx.connections.choose(idi, idr, begins)
     if connection is None:
         asked = "" if idr is None else f" that asks for {text(idr)}"
-        why = f"no connection for {text(idi)}{asked}"
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=why)
-    psk = ctx.credentials.psk(idi)
-    octets = auth.signed_octets(
-        handshake.message_1, handshake.nonce_r, suite.prf, keys.pi, idi.body
-    )
-    if psk is None or proof.method != _SHARED_KEY_MIC:
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"no shared key for {text(idi)}")
-    if not hmac.compare_digest(proof.data, auth.psk_auth(suite.prf, psk, octets)):
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"wrong shared key: {text(idi)}")
-    idr, wall_s = connection.local_id, ctx.now.wall_s
-    octets = auth.signed_octets(
-        handshake.message_2, handshake.nonce_i, suite.prf, keys.pr, idr.body
-    )
-    deadline = wall_s + ctx.settings.authentication_lifetime_s
-    core = replace(
-        core,
-        idi=idi,
-        idr=idr,
-        identity=text(idi),
-        connection=connection.name,
-        auth_method=PSK,
-        chain=ctx.rng.bytes(CHAIN_OCTETS),
-        generation=FIRST_GENERATION,
-        established_wall_s=wall_s,
-        auth_deadline_wall_s=deadline,
-        expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, deadline),
-    )
-    return _answer(
-        core, handshake, message, ctx, PersistKind.CREATE, auth.psk_auth(suite.prf, psk, octets)
-    )
+        offered = f"{text(idi)}{asked} and begins with {begins.value}"
+        raise refused(f"no connection for {offered}; configured: {ctx.connections}")
+    rounds = Rounds(connection, message, idi, idi)
+    core = replace(core, connection=connection.name)
+    return _prove(core, rounds, message, ctx)
 
 
-def respond_resumed(core: SaCore, message: Message, ctx: Context) -> Step:
-    """Check a resumption's IKE_AUTH request against the ticket, and answer in the form that
-    matched.
-
-    Raises PeerError(AUTHENTICATION_FAILED); the ticket is then still unused (R33).
-    """
-    handshake, suite, keys = _halves(core)
-    body = handshake.ticket
-    if body is None:
-        raise Misuse("a resumption without its ticket")
-    idr = IdPayload(_IDR, body.idr_type, body.idr)
-    connection = ctx.connections.named(body.connection)
-    if connection is None:
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="the ticket's connection is gone")
-    idi, asked, proof = _claim(message)
-    if asked is not None and (asked.id_type, asked.data) != (body.idr_type, body.idr):
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="asked for another IDr than ours")
-    if (idi.id_type, idi.data) != (body.idi_type, body.idi):
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IDi isn't the ticket's")
-    form = None
-    if proof.method == _SHARED_KEY_MIC:
-        form = auth.match_resume_auth(
-            proof.data,
-            suite.prf,
-            keys.pi,
-            handshake.message_1,
-            handshake.nonce_r,
-            idi.body,
-            connection.resume_forms,
+def _prove(core: SaCore, rounds: Rounds, message: Message, ctx: Context) -> Step:
+    """The first or only message of a proof."""
+    proof, connection = message.find(AuthPayload), rounds.connection
+    begins = proofs.begins_with(proof)
+    if begins is not rounds.method:
+        raise refused(
+            f"{text(rounds.latest)} proves {begins.value} where connection {connection}"
+            f" wants {rounds.method.value}"
         )
-    if form is None:
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="AUTH of no accepted form")
-    wall_s, deadline = ctx.now.wall_s, body.auth_deadline_wall_s
-    core = replace(
-        core,
-        idi=idi,
-        idr=idr,
-        identity=body.identity,
-        connection=body.connection,
-        auth_method=body.auth_method,
-        chain=body.chain,
-        generation=body.generation + 1,
-        replaces=body.spi_r,
-        established_wall_s=wall_s,
-        auth_deadline_wall_s=deadline,
-        expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, deadline),
-        leased=body.leased,
-    )
-    proof_r = auth.make_resume_auth(
-        form, suite.prf, keys.pr, handshake.message_2, handshake.nonce_i, idr.body
-    )
-    return _answer(core, handshake, message, ctx, _REDEEM, proof_r)
+    if proof is None:
+        return _begin_eap(core, rounds, message, ctx)
+    if rounds.method is Method.CERTIFICATE:
+        passed = _by_certificate(core, rounds, message, proof, ctx)
+    else:
+        passed = _by_secret(core, rounds, proof, ctx)
+    return _passed(core, rounds, passed, message, ctx)
 
 
-def _answer(
+def _by_secret(core: SaCore, rounds: Rounds, proof: AuthPayload, ctx: Context) -> Passed:
+    """Pre-shared key, or nothing but the possession of SK_pi (RFC 7619 2.1)."""
+    _, suite, keys = halves(core)
+    idi, is_null = rounds.latest, rounds.method is Method.NULL
+    if is_null and idi.id_type == IdType.ID_NULL and idi.data:
+        raise refused("ID_NULL with data")
+    secret = keys.pi if is_null else ctx.credentials.psk(idi)
+    octets = octets_of_initiator(core, idi)
+    if not proofs.check_shared(suite.prf, secret, octets, proof, is_null=is_null):
+        what = "no shared key for" if secret is None else "wrong shared key:"
+        raise refused(f"{what} {text(idi)}")
+    return Passed(rounds.method.value, NULL_IDENTITY if is_null else text(idi))
+
+
+def _by_certificate(
+    core: SaCore, rounds: Rounds, message: Message, proof: AuthPayload, ctx: Context
+) -> Passed:
+    idi = rounds.latest
+    checked = check_chain(message, idi, rounds.connection.name, ctx, is_gateway=False)
+    if checked.key is None:
+        raise refused(f"certificate of {text(idi)}: {checked.why}")
+    handshake, _, _ = halves(core)
+    proofs.check_signed(checked.key, octets_of_initiator(core, idi), proof, handshake.hashes)
+    return Passed(Method.CERTIFICATE.value, text(idi), checked.certificate, checked.expires_wall_s)
+
+
+def check_chain(
+    message: Message, identity: IdPayload, connection: str, ctx: Context, *, is_gateway: bool
+) -> ChainChecked:
+    """What the certificates of a message are worth, both roles. Raises PeerError, Needed."""
+    shown = tuple(p for p in message.payloads if isinstance(p, CertPayload))
+    if len(shown) > CERTIFICATES_MAX:
+        raise refused(f"{len(shown)} CERT payloads from {text(identity)}")
+    who = (identity.id_type, identity.data)
+    errand = CheckChain(connection, who, shown, is_gateway)
+    return ctx.need(errand, ChainChecked, _FAILED)
+
+
+def _begin_eap(core: SaCore, rounds: Rounds, message: Message, ctx: Context) -> Step:
+    """The first EAP request, after our own proof (RFC 7296 2.16), or without it (RFC 5998 3)."""
+    connection = rounds.connection
+    alone = (
+        connection.eap_only
+        and not rounds.said
+        and message.notify(NotifyType.EAP_ONLY_AUTHENTICATION) is not None
+    )
+    asked = EapAsked(
+        connection.name,
+        name_of(rounds.latest),
+        ctx.path.remote[0],
+        connection.eap_methods,
+    )
+    ours: tuple[Payload, ...] = ()
+    if alone:
+        ours = (connection.local_id,)
+    elif not rounds.said:
+        ours = _own_proof(core, rounds, ctx)
+    rounds = replace(rounds, said=True, alone=alone, in_eap=True)
+    return _converse(core, rounds, EapStep(core.spi, b"", asked), ours, ctx)
+
+
+def _converse(
+    core: SaCore, rounds: Rounds, step: EapStep, ours: tuple[Payload, ...], ctx: Context
+) -> Step:
+    """One round of EAP: what its back end makes of the peer's packet."""
+    stepped = ctx.need(step, EapStepped, _FAILED)
+    if stepped.why or not (stepped.packet or stepped.done):
+        why = f"EAP of {text(rounds.latest)}: {stepped.why or 'nothing to say'}"
+        failed: Payload = NotifyPayload(_FAILED)
+        if stepped.packet:
+            failed = EapPayload(stepped.packet)
+        dead = replace(core, state=State.DEAD)
+        return Step(dead, (*ours, failed), events=(Failed(core.spi, False, why),))
+    if stepped.done is not None:
+        rounds = replace(rounds, in_eap=False, done=stepped.done)
+        if rounds.alone and not (stepped.done.is_safe and stepped.done.msk is not None):
+            why = f"{stepped.done.method} of {text(rounds.latest)} can't prove both sides"
+            raise refused(f"EAP: {why}")
+    return Step(_at(core, rounds), (*ours, EapPayload(stepped.packet)))
+
+
+def _confirm(core: SaCore, rounds: Rounds, done: EapDone, message: Message, ctx: Context) -> Step:
+    """AUTH with the key that EAP has made, from both sides."""
+    _, suite, keys = halves(core)
+    proof, idi = message.find(AuthPayload), rounds.latest
+    secret = done.msk or keys.pi
+    octets = octets_of_initiator(core, idi)
+    if proof is None or not proofs.check_shared(suite.prf, secret, octets, proof):
+        raise refused(f"AUTH of {text(idi)} isn't by the key of {done.method}")
+    passed = Passed(f"{Method.EAP.value}-{done.method}", identity_of(done.identity))
+    if done.lifetime_s is not None:
+        passed = replace(passed, expires_wall_s=ctx.now.wall_s + done.lifetime_s)
+    octets = octets_of_responder(core, rounds.connection.local_id)
+    ours = proofs.make_shared(suite.prf, done.msk or keys.pr, octets)
+    return _passed(core, replace(rounds, done=None), passed, message, ctx, (ours,))
+
+
+def _passed(
     core: SaCore,
-    handshake: Handshake,
+    rounds: Rounds,
+    passed: Passed,
     message: Message,
     ctx: Context,
-    kind: PersistKind,
-    proof: bytes,
+    ours: tuple[Payload, ...] = (),
 ) -> Step:
-    """IDr, AUTH, the ticket if one was asked for, and the Child SA."""
-    if core.idr is None:
-        raise Misuse("an answer without an identity")
-    reply: list[Payload] = [core.idr, AuthPayload(_SHARED_KEY_MIC, proof)]
-    configured = configuration.respond(core, message, ctx)
-    if configured.reply is not None:
-        reply.append(configured.reply)
-    if configured.leased:
-        core = replace(core, leased=configured.leased)
-    issued = None
-    if message.notify(_TICKET_REQUEST) is not None:
-        issued = tickets.issue(core, ctx)
-        reply.append(issued.notify)
-    made = None
-    if configured.failure is not None:
-        reply.append(configured.failure)
-    else:
-        made, payloads = child_sa.respond_child(core, handshake, message, ctx)
-        reply.extend(payloads)
-    core = _established(core, made, issued is not None and issued.lifetime_s > 0)
-    events: list[Event] = [_event(core)]
-    if issued is not None and issued.lifetime_s:
-        events.append(TicketIssued(core.spi, issued.lifetime_s))
-    kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
-    kept = b"" if issued is None else issued.state
-    return Step(core, tuple(reply), kind, kernel, tuple(events), kept, configured.takes)
-
-
-def initiate(core: SaCore, ctx: Context) -> Step:
-    """The IKE_AUTH request of either handshake; the state stays AUTH_SENT or RESUME_AUTH_SENT."""
-    handshake, suite, keys = _halves(core)
-    peer = handshake.peer
-    if peer is None:
-        raise Misuse("an IKE_AUTH request of a responder")
-    idi = peer.local_id
-    if core.resumed:
-        proof = auth.make_resume_auth(
-            peer.resume_form,
-            suite.prf,
-            keys.pi,
-            handshake.message_1,
-            handshake.nonce_r,
-            idi.body,
+    """One proof is through: on to the next one, or to what was asked for."""
+    rounds = replace(rounds, passed=(*rounds.passed, passed))
+    connection, done = rounds.connection, len(rounds.passed)
+    wants_more = done < len(connection.remote_auth)
+    has_more = message.notify(NotifyType.ANOTHER_AUTH_FOLLOWS) is not None
+    if wants_more != has_more:
+        offered = "more" if has_more else "no more"
+        raise refused(
+            f"{text(rounds.latest)} offers {offered} than {done} proofs; connection {connection}"
         )
-    else:
-        octets = auth.signed_octets(
-            handshake.message_1, handshake.nonce_r, suite.prf, keys.pi, idi.body
-        )
-        proof = auth.psk_auth(suite.prf, peer.psk, octets)
-    spi_in = ctx.spis.esp_spi(core.spi)
-    payloads = (
-        idi,
-        peer.remote_id,
-        AuthPayload(_SHARED_KEY_MIC, proof),
-        NotifyPayload(_TICKET_REQUEST),
-        *((configuration.request(peer.families),) if peer.families else ()),
-        *child_sa.offer_child(peer, spi_in),
-    )
-    core = replace(core, handshake=replace(handshake, child_spi=spi_in))
-    return Step(core, payloads)
+    if not rounds.said:
+        ours = (*_own_proof(core, rounds, ctx), *ours)
+        rounds = replace(rounds, said=True)
+    if wants_more:
+        return Step(_at(core, rounds), ours)
+    return _finish(core, rounds, ours, ctx)
 
 
-def process(core: SaCore, message: Message, ctx: Context) -> Step:
-    """Initiator: check the gateway's identity and AUTH, take Child SA and ticket.
-
-    Raises PeerError: the SA has failed, for the reason given.
-    """
-    handshake, suite, keys = _halves(core)
-    peer = handshake.peer
-    if peer is None:
-        raise Misuse("an IKE_AUTH response to a responder")
-    refused = [n for n in message.notifies if n.type < NotifyType.INITIAL_CONTACT]
-    proof, idr = message.find(AuthPayload), message.identity(_IDR)
-    if proof is None or idr is None:
-        why = ", ".join(_name(n.type) for n in refused) or "no AUTH"
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"the gateway answered {why}")
-    wanted = peer.remote_id
-    if (idr.id_type, idr.data) != (wanted.id_type, wanted.data):
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"the gateway is {text(idr)}")
-    _check_gateway(core, handshake, suite, keys, proof, idr, peer)
-    wall_s, stored = ctx.now.wall_s, handshake.client_ticket
+def _finish(core: SaCore, rounds: Rounds, ours: tuple[Payload, ...], ctx: Context) -> Step:
+    """All is proven. Whose policy it is: that of the last identity."""
+    connection, wall_s = rounds.connection, ctx.now.wall_s
+    limits = [passed.expires_wall_s for passed in rounds.passed]
+    if connection.lifetime_s:
+        limits.append(wall_s + connection.lifetime_s)
+    deadline = min(wall_s + ctx.settings.authentication_lifetime_s, *limits)
+    if deadline <= wall_s:
+        raise refused(f"what {text(rounds.latest)} has proven holds no longer")
+    certificates = [passed.certificate for passed in rounds.passed if passed.certificate]
     core = replace(
         core,
-        idi=peer.local_id,
-        idr=idr,
-        identity=text(idr),
-        auth_method=PSK if stored is None else stored.auth_method,
-        established_wall_s=wall_s,
+        idi=rounds.idi,
+        idr=connection.local_id,
+        identity=rounds.passed[-1].identity,
+        auth_method="+".join(passed.method for passed in rounds.passed),
+        certificate=certificates[0] if certificates else b"",
+        authenticated_wall_s=wall_s,
+        chain=ctx.rng.bytes(CHAIN_OCTETS),
+        generation=FIRST_GENERATION,
     )
-    made = child_sa.accept_child(core, handshake, message, peer)
-    fresh = tickets.received(core, message, wall_s)
-    core = _established(core, made)
-    events: list[Event] = [_event(core)]
-    given = configuration.accept(message.find(CpPayload)) if peer.families else None
-    if given is not None:
-        events.append(AddressesReceived(core.spi, given))
-    if fresh is not None:
-        events.append(TicketReceived(core.spi, fresh))
-    kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
-    return Step(core, (), None, kernel, tuple(events))
-
-
-def _check_gateway(
-    core: SaCore,
-    handshake: Handshake,
-    suite: Suite,
-    keys: SaKeys,
-    proof: AuthPayload,
-    idr: IdPayload,
-    peer: Peer,
-) -> None:
-    """Raises PeerError unless the gateway's AUTH proves what ours did, in the form we used."""
-    if core.resumed:
-        form = auth.match_resume_auth(
-            proof.data,
-            suite.prf,
-            keys.pr,
-            handshake.message_2,
-            handshake.nonce_i,
-            idr.body,
-            (peer.resume_form,),
-        )
-        good = form is not None
-    else:
-        octets = auth.signed_octets(
-            handshake.message_2, handshake.nonce_i, suite.prf, keys.pr, idr.body
-        )
-        good = hmac.compare_digest(proof.data, auth.psk_auth(suite.prf, peer.psk, octets))
-    if proof.method != _SHARED_KEY_MIC or not good:
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="the gateway's AUTH is wrong")
-
-
-def _halves(core: SaCore) -> tuple[Handshake, Suite, SaKeys]:
-    if core.handshake is None or core.suite is None or core.keys is None:
-        raise Misuse("IKE_AUTH outside a handshake")
-    return core.handshake, core.suite, core.keys
-
-
-def _claim(message: Message) -> tuple[IdPayload, IdPayload | None, AuthPayload]:
-    """IDi, IDr if there is one, and AUTH of a request. A CERT in it is ignored (R34)."""
-    idi, idr = message.identity(_IDI), message.identity(_IDR)
-    proof = message.find(AuthPayload)
-    if idi is None or proof is None:
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why="IKE_AUTH without IDi or AUTH")
-    if len(idi.data) > IDENTITY_MAX:
-        raise PeerError(NotifyType.AUTHENTICATION_FAILED, why=f"IDi of {len(idi.data)} octets")
-    return idi, idr, proof
-
-
-def _established(core: SaCore, made: Child | None, ticketed: bool = False) -> SaCore:
-    return replace(
-        core,
-        state=_ESTABLISHED,
-        handshake=None,
-        ticketed=ticketed,
-        children=() if made is None else (made,),
+    return answer(
+        with_deadline(core, deadline, ctx),
+        rounds.request,
+        ctx,
+        PersistKind.CREATE,
+        ours,
+        tell_lifetime=connection.lifetime_s > 0,
     )
 
 
-def _event(core: SaCore) -> Established:
-    return Established(
-        core.spi,
-        core.spi_i,
-        core.spi_r,
-        core.chain,
-        core.generation,
-        core.resumed,
-        core.identity,
-        core.replaces,
-    )
+def _own_proof(core: SaCore, rounds: Rounds, ctx: Context) -> tuple[Payload, ...]:
+    """IDr, CERTs, AUTH."""
+    connection = rounds.connection
+    idr = connection.local_id
+    if connection.local_auth is Method.CERTIFICATE:
+        return (idr, *_signed(core, connection))
+    secret = _own_secret(core, rounds, ctx)
+    _, suite, _ = halves(core)
+    is_null = connection.local_auth is Method.NULL
+    octets = octets_of_responder(core, idr)
+    return (idr, proofs.make_shared(suite.prf, secret, octets, is_null=is_null))
 
 
-def text(identity: IdPayload) -> str:
-    """An identity as operators write it."""
-    return format_identity((identity.id_type, identity.data))
+def _own_secret(core: SaCore, rounds: Rounds, ctx: Context) -> Secret:
+    if rounds.connection.local_auth is Method.NULL:
+        return halves(core)[2].pr
+    psk = ctx.credentials.psk(rounds.idi)
+    if psk is None:
+        raise refused(f"no shared key to prove ourselves to {text(rounds.idi)} with")
+    return psk
 
 
-def _name(notify_type: int) -> str:
-    try:
-        return NotifyType(notify_type).name
-    except ValueError:
-        return str(notify_type)
+def _signed(core: SaCore, connection: Connection) -> tuple[Payload, ...]:
+    own, (handshake, _, _) = connection.own, halves(core)
+    if own is None:
+        raise Misuse(f"connection {connection.name!r} has no key to sign with")
+    octets = octets_of_responder(core, connection.local_id)
+    return (*shown(own.certificates), proofs.make_signed(own, octets, handshake.hashes))
+
+
+def shown(certificates: tuple[bytes, ...]) -> tuple[CertPayload, ...]:
+    """Our certificates as they are sent, both roles."""
+    return tuple(CertPayload(CertEncoding.X509_SIGNATURE, der) for der in certificates)
+
+
+def _at(core: SaCore, rounds: Rounds) -> SaCore:
+    """Still half-open, this far."""
+    return replace(core, handshake=replace(halves(core)[0], rounds=rounds))
+
+
+def name_of(identity: IdPayload) -> str:
+    """What an identity is called in EAP: a name, without its kind."""
+    return text(identity).partition(":")[2]
+
+
+def identity_of(name: str) -> str:
+    """How the identity that EAP has authenticated is written elsewhere."""
+    octets = name.encode()
+    id_type = IdType.ID_RFC822_ADDR if "@" in name else IdType.ID_KEY_ID
+    return format_identity((id_type, octets))

@@ -10,17 +10,27 @@ from proto.ike import cookie, nat, negotiation
 from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
-from proto.ike.enums import NotifyType
+from proto.ike.enums import CertEncoding, NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.kdf import derive_keys, skeyseed_init
 from proto.ike.message import Message
-from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, SaPayload
+from proto.ike.payloads import (
+    CertreqPayload,
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+)
+from proto.ike.signature import decode_hashes, encode_hashes
 from proto.ike.suite import Suite, kes_of
 
 NONCE_OCTETS = 32
 RETRIES_MAX = 4
 COOKIE_MAX = 64
 """Octets of a COOKIE, at most; at least 1 (RFC 7296 2.6)."""
+HASHES = NotifyPayload(NotifyType.SIGNATURE_HASH_ALGORITHMS, encode_hashes())
+MULTIPLE = NotifyPayload(NotifyType.MULTIPLE_AUTH_SUPPORTED)
 FRAGMENTATION = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
 
 
@@ -118,12 +128,16 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     keys = derive_keys(chosen, seed, nonce.data, nonce_r, header.spi_i, spi_r)
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     found, shown = look_for_nat(spi_r, message, ctx)
-    payloads: tuple[Payload, ...] = (
+    hashes = _hashes(message)
+    payloads: list[Payload] = [
         reply,
         KePayload(chosen.ke, public),
         NoncePayload(nonce_r),
         *shown,
-    )
+        *_wanted(hashes is not None, ctx),
+    ]
+    if fragmentation:
+        payloads.append(FRAGMENTATION)
     core = SaCore(
         state=State.INIT_ANSWERED,
         initiator=False,
@@ -131,11 +145,29 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         spi_r=spi_r,
         suite=chosen,
         keys=keys,
-        handshake=Handshake(nonce_i=nonce.data, nonce_r=nonce_r, message_1=ctx.raw),
+        handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes),
         fragmentation=fragmentation,
         nat=found,
     )
-    return Step(core, payloads + ((FRAGMENTATION,) if fragmentation else ()))
+    return Step(core, tuple(payloads))
+
+
+def _wanted(knows_hashes: bool, ctx: Context) -> tuple[Payload, ...]:
+    """How the initiator may prove itself: [CERTREQ,] [N(hashes),] [N(several)]."""
+    payloads: list[Payload] = []
+    if ctx.settings.certreq:
+        payloads.append(CertreqPayload(CertEncoding.X509_SIGNATURE, ctx.settings.certreq))
+    if knows_hashes:
+        payloads.append(HASHES)
+    if ctx.connections.multiple:
+        payloads.append(MULTIPLE)
+    return tuple(payloads)
+
+
+def _hashes(message: Message) -> frozenset[int] | None:
+    """Those of a SIGNATURE_HASH_ALGORITHMS (RFC 7427 4). Raises WireError."""
+    notify = message.notify(NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    return None if notify is None else decode_hashes(notify.data)
 
 
 def initiate(core: SaCore, ctx: Context) -> Step:
@@ -177,6 +209,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         KePayload(handshake.exchange.group, handshake.exchange.public),
         NoncePayload(handshake.nonce_i),
         *handshake.shown,
+        HASHES,
         FRAGMENTATION,
     )
 
@@ -206,7 +239,14 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     seed = skeyseed_init(chosen.prf, handshake.nonce_i, nonce.data, shared)
     spi_r = message.header.spi_r
     keys = derive_keys(chosen, seed, handshake.nonce_i, nonce.data, core.spi_i, spi_r)
-    handshake = replace(handshake, nonce_r=nonce.data, message_2=ctx.raw, exchange=None)
+    handshake = replace(
+        handshake,
+        nonce_r=nonce.data,
+        message_2=ctx.raw,
+        exchange=None,
+        hashes=_hashes(message),
+        multiple=message.notify(NotifyType.MULTIPLE_AUTH_SUPPORTED) is not None,
+    )
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     return Step(
         replace(

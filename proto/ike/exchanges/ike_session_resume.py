@@ -24,7 +24,7 @@ from proto.ike.exchanges.ike_sa_init import (
 from proto.ike.kdf import derive_keys, skeyseed_resume
 from proto.ike.message import Message
 from proto.ike.nat import THERE
-from proto.ike.payloads import IdPayload, NoncePayload, NotifyPayload, Payload
+from proto.ike.payloads import NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
 from proto.ike.suite import Suite, holds
 from proto.ike.ticket import BEHIND_NAT, KEY_ID, ClientTicket, TicketBody
@@ -57,13 +57,15 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
     if isinstance(opened, Reference) and state is None:
         return opened
     body = reference.resolve(opened, state or b"") if isinstance(opened, Reference) else opened
-    connection = ctx.connections.admitting(body.connection, body.idi_type, body.idi)
+    connection = ctx.connections.admitting(
+        body.connection, body.idi_type, body.idi, body.auth_method
+    )
     if connection is None:
         raise TicketRejected(TicketReason.POLICY)
-    idi, ours = IdPayload(_IDI, body.idi_type, body.idi), connection.local_id
+    ours = connection.local_id
     if (body.idr_type, body.idr) != (ours.id_type, ours.data):
         raise TicketRejected(TicketReason.POLICY)
-    if ctx.credentials.psk(idi) is None or not holds(settings.suites, suite_of(body)):
+    if not ctx.credentials.may_resume(body) or not holds(settings.suites, suite_of(body)):
         raise TicketRejected(TicketReason.POLICY)
     if ctx.refusals.revoked(body):
         raise TicketRejected(TicketReason.REVOKED)

@@ -9,8 +9,9 @@ so that a peer that sends Delete and keeps its ticket (libreswan's suspend) can 
 from proto.ike.core import Asking, Child, Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, ProtocolId
-from proto.ike.events import Ended, TicketIssued, TicketReceived
+from proto.ike.events import Ended, Reauthenticate, TicketIssued, TicketReceived
 from proto.ike.exchanges import tickets
+from proto.ike.exchanges.authenticated import lifetime_in
 from proto.ike.message import Message
 from proto.ike.negotiation import ESP_SPI_LEN
 from proto.ike.payloads import DeletePayload, NotifyPayload
@@ -25,6 +26,9 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if any(delete.protocol == ProtocolId.IKE for delete in deletes):
         return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
     step = _delete_children(core, deletes) if deletes else Step(core)
+    lifetime_s = lifetime_in(message) if core.client else None
+    if lifetime_s is not None:
+        return replace(step, events=(*step.events, Reauthenticate(core.spi, lifetime_s)))
     if core.client or message.notify(NotifyType.TICKET_REQUEST) is None:
         return step
     issued = tickets.issue(core, ctx)

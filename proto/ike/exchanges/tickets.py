@@ -89,6 +89,8 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
         flags=BEHIND_NAT if core.nat & THERE else 0,
         addkes=suite.addkes,
         leased=core.leased,
+        certificate=core.certificate,
+        authenticated_wall_s=core.authenticated_wall_s,
     )
 
 

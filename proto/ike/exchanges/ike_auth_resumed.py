@@ -1,0 +1,112 @@
+"""IKE_AUTH of a resumption, both roles (RFC 5723 4.3.3).
+
+Rules: what is proven is SK_px, in the RFC's form or in libreswan's, and it is answered in the form
+that matched. A ticket is claimed here and nowhere else. The connection and the original
+authentication are the ticket's: nothing but their consequences is looked at again. A CERT is
+ignored (R34).
+"""
+
+from proto.ike import auth
+from proto.ike.core import Context, Handshake, Peer, SaCore, Step, replace
+from proto.ike.effects import PersistKind
+from proto.ike.enums import AuthMethod, PayloadType
+from proto.ike.errors import Misuse
+from proto.ike.exchanges.authenticated import answer, halves, refused, with_deadline
+from proto.ike.exchanges.ike_auth import claim
+from proto.ike.message import Message
+from proto.ike.payloads import AuthPayload, IdPayload
+
+_SHARED_KEY_MIC = AuthMethod.SHARED_KEY_MIC
+_IDR = PayloadType.IDr
+_REDEEM = PersistKind.REDEEM
+
+
+def respond(core: SaCore, message: Message, ctx: Context) -> Step:
+    """Check a resumption's IKE_AUTH request against the ticket, and answer in the form that
+    matched.
+
+    Raises PeerError(AUTHENTICATION_FAILED); the ticket is then still unused (R33).
+    """
+    handshake, suite, keys = halves(core)
+    body = handshake.ticket
+    if body is None:
+        raise Misuse("a resumption without its ticket")
+    idr = IdPayload(_IDR, body.idr_type, body.idr)
+    connection = ctx.connections.named(body.connection)
+    if connection is None:
+        raise refused("the ticket's connection is gone")
+    idi, asked, proof = claim(message)
+    if asked is not None and (asked.id_type, asked.data) != (body.idr_type, body.idr):
+        raise refused("asked for another IDr than ours")
+    if (idi.id_type, idi.data) != (body.idi_type, body.idi):
+        raise refused("IDi isn't the ticket's")
+    form = None
+    if proof is not None and proof.method == _SHARED_KEY_MIC:
+        form = auth.match_resume_auth(
+            proof.data,
+            suite.prf,
+            keys.pi,
+            handshake.message_1,
+            handshake.nonce_r,
+            idi.body,
+            connection.resume_forms,
+        )
+    if form is None:
+        raise refused("AUTH of no accepted form")
+    core = replace(
+        core,
+        idi=idi,
+        idr=idr,
+        identity=body.identity,
+        connection=body.connection,
+        auth_method=body.auth_method,
+        certificate=body.certificate,
+        authenticated_wall_s=body.authenticated_wall_s,
+        chain=body.chain,
+        generation=body.generation + 1,
+        replaces=body.spi_r,
+        leased=body.leased,
+    )
+    made = auth.make_resume_auth(
+        form, suite.prf, keys.pr, handshake.message_2, handshake.nonce_i, idr.body
+    )
+    return answer(
+        with_deadline(core, body.auth_deadline_wall_s, ctx),
+        message,
+        ctx,
+        _REDEEM,
+        (idr, AuthPayload(_SHARED_KEY_MIC, made)),
+        tell_lifetime=connection.lifetime_s > 0,
+    )
+
+
+def prove(core: SaCore, peer: Peer) -> AuthPayload:
+    """Initiator: AUTH in the form that we use."""
+    handshake, suite, keys = halves(core)
+    proof = auth.make_resume_auth(
+        peer.resume_form,
+        suite.prf,
+        keys.pi,
+        handshake.message_1,
+        handshake.nonce_r,
+        peer.local_id.body,
+    )
+    return AuthPayload(_SHARED_KEY_MIC, proof)
+
+
+def check_gateway(
+    core: SaCore, handshake: Handshake, proof: AuthPayload, idr: IdPayload, peer: Peer
+) -> None:
+    """Initiator: raises PeerError unless the gateway's AUTH proves what ours did, in our form."""
+    _, suite, keys = halves(core)
+    form = auth.match_resume_auth(
+        proof.data,
+        suite.prf,
+        keys.pr,
+        handshake.message_2,
+        handshake.nonce_i,
+        idr.body,
+        (peer.resume_form,),
+    )
+    if proof.method != _SHARED_KEY_MIC or form is None:
+        raise refused("the gateway's AUTH is wrong")
