@@ -20,6 +20,9 @@ from tests.interop.xfrm import EspKeys
 
 OUR_IP, THEIR_IP = "192.0.2.1", "192.0.2.100"
 OUR_IP6, THEIR_IP6 = "2001:db8::1", "2001:db8::100"
+INSIDE_IP = "10.9.0.2"
+NATS = (("10.9.0.1", "192.0.2.50"), ("10.9.0.3", "192.0.2.51"))
+"""Each one's address inside and outside."""
 SECRETS = f'@gw.example.com @client.example.com : PSK "{PSK}"\n'
 
 
@@ -40,6 +43,7 @@ class Stage:
         """Of ours, that were read by decoders which aren't."""
         self.left: Net
         self.right: Net
+        self.inside: Net
 
     def flat(self, packets_max: int = 0) -> None:
         """The plain network: our side and the peer's on one wire, which is captured at ours, the
@@ -50,9 +54,32 @@ class Stage:
         self.world.address(self.left, f"{OUR_IP}/24", f"{OUR_IP6}/64")
         self.world.address(self.right, f"{THEIR_IP}/24", f"{THEIR_IP6}/64")
         self.left.ip("addr add 10.1.0.1/32 dev lo")
-        self.right.ip("addr add 10.2.0.1/32 dev lo")
+        self.right.ip("addr add 10.2.0.1/32 dev lo", "addr add 10.1.0.2/32 dev lo")
         capture = self.world.capture(self.left, packets_max=packets_max)
         self.captures.append((capture, (OUR_IP, OUR_IP6)))
+
+    def behind_nat(self, ours_inside: bool) -> None:
+        """The client's side behind a NAT, on a network with two ways out: `way_out` chooses one.
+        Captured at our side.
+        """
+        hub, lan = self.world.bridge("hub"), self.world.bridge("lan")
+        inside = self.world.attach(lan, "inside", f"{INSIDE_IP}/24")
+        outside = self.world.attach(hub, "outside", f"{THEIR_IP if ours_inside else OUR_IP}/24")
+        for number, (lan_ip, ip) in enumerate(NATS):
+            router = self.world.attach(hub, f"nat{number}", f"{ip}/24")
+            self.world.join(router, lan, "v1", f"nat{number}")
+            lan.ip(f"link set nat{number} master br0")
+            self.world.address(router, f"{lan_ip}/24", interface="v1")
+            router.masquerade("v0")
+        self.left, self.right = (inside, outside) if ours_inside else (outside, inside)
+        self.inside = inside
+        inside.ip(f"route add default via {NATS[0][0]}")
+        address = INSIDE_IP if ours_inside else OUR_IP
+        self.captures.append((self.world.capture(self.left), (address,)))
+
+    def way_out(self, number: int) -> None:
+        """The client's side goes out by that NAT from now on, 0 or 1."""
+        self.inside.ip(f"route replace default via {NATS[number][0]}")
 
     # -- programs -------------------------------------------------------------------------------
 

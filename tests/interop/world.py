@@ -183,6 +183,14 @@ class Net:
         """IKE arrives again."""
         self._nft("delete table inet cut;")
 
+    def masquerade(self, interface: str) -> None:
+        """Forward, and put the address of this interface on what leaves by it."""
+        self.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        self._nft(
+            "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
+            f" add rule ip nat out oifname {interface} masquerade random;"
+        )
+
     def _nft(self, script: str) -> str:
         return self.run("chroot", str(BOOKWORM.path), "nft", script)
 
