@@ -13,6 +13,7 @@ import structlog
 from cluster.seams import Clock, Rng
 from node.computing import Workers
 from node.credentials import PskTable
+from node.detour import Follow
 from node.errands import Errands
 from node.identity import load_psks
 from node.kernel import NullKernel
@@ -97,6 +98,7 @@ def peer_with(
         local_ts=tuple(parse_selector(text) for text in section.local_ts),
         remote_ts=tuple(parse_selector(text) for text in section.remote_ts),
         families=section.request_addresses,
+        follows=section.follow_redirects != Follow.NEVER.value,
         retransmit=RetransmitPolicy(
             section.retransmit_initial_s, section.retransmit_factor, section.retransmit_tries
         ),
@@ -115,6 +117,7 @@ def session_settings(section: ClientSection) -> SessionSettings:
         child_pfs=section.child_pfs,
         encapsulate_always=section.udp_encapsulation == "always",
         nat_keepalive_s=section.nat_keepalive_s,
+        follow=Follow(section.follow_redirects),
     )
 
 

@@ -36,6 +36,7 @@ from node.toml_strict import ConfigError, Problems, convert, file_problem, read_
 from node.trust.config import check_trust
 from proto.ike.identity import parse_identity
 from proto.ike.names import parse_children, parse_suites
+from proto.ike.redirect import parse_target
 
 TICKET_LIFETIME_S_MAX = 604_800
 """Seven days, as in TLS 1.3 (RFC 8446 4.6.1): a stolen ticket's session must end some day."""
@@ -193,6 +194,8 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     if ike.ticket_lifetime_s > most_s:
         right = f"at most {most_s:g} (ike_sa_lifetime_s, and never above {TICKET_LIFETIME_S_MAX})"
         problems.add("ike.ticket_lifetime_s", show(ike.ticket_lifetime_s), right)
+    if ike.redirect:
+        _check_target("ike.redirect", ike.redirect, problems)
     if ike.cookie_threshold > ike.half_open_max:
         right = f"at most half_open_max ({ike.half_open_max})"
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)
@@ -211,6 +214,8 @@ def _check_connections(connections: tuple[ConnectionConfig, ...], problems: Prob
         for pattern in connection.identity:
             if pattern != "*":
                 _check(f"{where}.identity", pattern, normal_pattern, problems)
+        if connection.redirect:
+            _check_target(f"{where}.redirect", connection.redirect, problems)
         if connection.local_identity:
             _check_identity(f"{where}.local_identity", connection.local_identity, problems)
         _check_traffic(where, connection, problems)
@@ -279,6 +284,13 @@ def _check(key: str, text: str, parse: Callable[[str], object], problems: Proble
     """`parse` raises ValueError saying what would be right."""
     try:
         parse(text)
+    except ValueError as error:
+        problems.add(key, show(text), str(error))
+
+
+def _check_target(key: str, text: str, problems: Problems) -> None:
+    try:
+        parse_target(text)
     except ValueError as error:
         problems.add(key, show(text), str(error))
 

@@ -167,6 +167,8 @@ class IkeConfig(msgspec.Struct, frozen=True):
     ticket_octets_max: Annotated[
         int, Meta(ge=64, le=2048, description="a whole number from 64 to 2048")
     ] = 1000
+    redirect: Text = ""
+    redirect_at: Annotated[tuple[str, ...], Meta(description="a list of addresses, or []")] = ()
     pools: Names = ()
 
 
@@ -189,6 +191,7 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     ] = ""
     local_ts: OptionalPrefixes = ()
     remote_ts: OptionalPrefixes = ()
+    redirect: Text = ""
     pools: Names = ()
     ca_file: OptionalFile = ""
 
@@ -309,6 +312,9 @@ class ClientSection(msgspec.Struct, frozen=True):
     child_proposals: Proposals = CHILD_PROPOSALS
     local_ts: Prefixes = ANYWHERE
     remote_ts: Prefixes = ANYWHERE
+    follow_redirects: Annotated[
+        Literal["never", "known", "any"], Meta(description='"never", "known" or "any"')
+    ] = "known"
     request_addresses: Annotated[
         tuple[Family, ...], Meta(description="a list of 4 and 6, or []")
     ] = ()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from node.detour import Detour, Follow
 from node.origins import Origins
 from node.shell import Shell
 from proto.ike.core import Peer
@@ -23,6 +24,7 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
+    Redirected,
     Rekeyed,
     TicketReceived,
     TicketRefused,
@@ -82,6 +84,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     nat_keepalive_s: float = 20.0
     nat_gateways: tuple[Address | None, ...] = ()
     """The same gateways where NATs let pass; empty: nowhere."""
+    follow: Follow = Follow.NEVER
 
 
 Report = Callable[..., None]
@@ -107,6 +110,9 @@ class Session:
         self._tickets = tickets
         self._report = report
         self._at = 0
+        self._detour = Detour(settings.gateways, settings.nat_gateways, settings.follow)
+        self._left = b""
+        """The SA that was redirected: it goes once the one that follows is there."""
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
@@ -118,7 +124,7 @@ class Session:
     @property
     def gateway(self) -> str:
         """The address we are at, or trying."""
-        host, port = self._settings.gateways[self._at]
+        host, port = self._where()[0]
         return f"{host}:{port}"
 
     def start(self, first: int = 0) -> None:
@@ -173,6 +179,8 @@ class Session:
             case TicketRefused():
                 self._refused = True
                 self._report("ticket_refused", gateway=self.gateway)
+            case Redirected():
+                self._redirected(event)
             case Failed():
                 self._failed(event)
             case Ended() if event.why == "deleted by the peer":
@@ -197,25 +205,61 @@ class Session:
         how = "full" if ticket is None else "resumed"
         self._report("connecting", gateway=self.gateway, how=how)
         endpoint = self._shell.endpoint
+        peer = msgspec.structs.replace(self._peer, redirected_from=self._detour.came_from)
         if ticket is None:
-            outcome = endpoint.connect(self._peer, path, now, nat_path)
+            outcome = endpoint.connect(peer, path, now, nat_path)
         else:
-            outcome = endpoint.resume(ticket, self._peer, path, now, nat_path)
+            outcome = endpoint.resume(ticket, peer, path, now, nat_path)
         self.spi = outcome.spi
         self._refused = False
         self._carry_out(outcome)
 
     def _paths(self) -> tuple[Path, Path | None]:
         """The way to the gateway, and the one that NATs let pass, if any. Raises OSError."""
-        gateway, nat_gateways = self._settings.gateways[self._at], self._settings.nat_gateways
+        gateway, nat_gateway = self._where()
         path = Path(self._origins.ike(gateway), gateway)
-        nat_gateway = nat_gateways[self._at] if nat_gateways else None
         if nat_gateway is None:
             return path, None
         nat_local = self._origins.nat(nat_gateway)
         return path, None if nat_local is None else Path(nat_local, nat_gateway)
 
+    def _where(self) -> tuple[Address, Address | None]:
+        """The gateway, and where NATs let pass to it."""
+        if self._detour.at is not None:
+            return self._detour.at
+        nat_gateways = self._settings.nat_gateways
+        return self._settings.gateways[self._at], nat_gateways[self._at] if nat_gateways else None
+
+    def _redirected(self, event: Redirected) -> None:
+        """Go where the gateway wants us, if we may (RFC 5685 3, 7). A session that is up goes on at
+        the old one until the new one has it: a Delete would cost the ticket (RFC 5723 6.2).
+        """
+        why = self._detour.turn(event.target, self._where()[0], self._shell.now().boot_s)
+        if why:
+            self._report("redirect_refused", gateway=self.gateway, to=event.target, why=why)
+            if not self.established:
+                self._next()
+            return
+        self._report("redirected", gateway=self.gateway, how=event.target)
+        if self.established:
+            self._left = self.spi
+        self._down()
+        self._connect()
+
+    def _leave(self, event: Established) -> None:
+        """The SA that was redirected ends: silently if it was resumed, for its gateway has let go
+        of it as silently (RFC 5723 4.3.4).
+        """
+        former, self._left = self._left, b""
+        endpoint = self._shell.endpoint
+        if former and event.resumed:
+            self._carry_out(endpoint.drop(former, "redirected"))
+        elif former:
+            now = self._shell.now()
+            self._carry_out(endpoint.terminate(former, False, "redirected", now))
+
     def _up(self, event: Established) -> None:
+        self._leave(event)
         if event.resumed:
             self._tickets.drop()  # used: the new one follows in the same answer, if any
         self.established = True
@@ -248,7 +292,8 @@ class Session:
     def _next(self) -> None:
         """The gateway is dead to us: go on at the next one, slower once all have failed."""
         self._down()
-        self._at = (self._at + 1) % len(self._settings.gateways)
+        if not self._detour.give_up():
+            self._at = (self._at + 1) % len(self._settings.gateways)
         self._failures += 1
         rounds = self._failures // len(self._settings.gateways)
         self._schedule(AGAIN_S * rounds if rounds else 0.0, self._connect)

@@ -20,6 +20,7 @@ from proto.ike.enums import PayloadType
 from proto.ike.identity import parse_identity
 from proto.ike.names import parse_children, parse_suites
 from proto.ike.payloads import IdPayload
+from proto.ike.redirect import parse_target
 from proto.ike.selectors import parse_selector
 from proto.ike.ticket import TicketForm
 
@@ -59,6 +60,8 @@ def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
         revoke_on_delete=ike.revoke_on_delete,
         ticket_form=TicketForm(ike.tickets),
         ticket_octets_max=ike.ticket_octets_max,
+        redirect=parse_target(ike.redirect) if ike.redirect else None,
+        redirect_at=ike.redirect_at,
         epoch=epoch,
     )
 
@@ -75,7 +78,12 @@ def _of_table(table: ConnectionConfig, ike: IkeConfig, pools: Sequence[PoolConfi
     patterns = tuple(p if p == "*" else normal_pattern(p) for p in table.identity)
     made = _connection(table.name, patterns, table.local_identity or ike.identity, merged, pools)
     remote = tuple(Method(text) for text in table.remote_auth)
-    return msgspec.structs.replace(made, local_auth=Method(table.local_auth), remote_auth=remote)
+    return msgspec.structs.replace(
+        made,
+        local_auth=Method(table.local_auth),
+        remote_auth=remote,
+        redirect=parse_target(table.redirect) if table.redirect else None,
+    )
 
 
 def _connection(

@@ -116,6 +116,7 @@ def core_of(record: Record) -> SaCore:
         nat=record.nat,
         children=tuple([_child(row) for row in record.children]),
         leased=record.leased,
+        follows=record.follows,
         ticketed=record.ticketed,
     )
 

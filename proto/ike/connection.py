@@ -17,6 +17,7 @@ from proto.ike.auth import ResumeForm
 from proto.ike.identity import format_identity
 from proto.ike.payloads import IdPayload, TrafficSelector
 from proto.ike.pools import Pool
+from proto.ike.redirect import Target
 from proto.ike.signature import PrivateKey
 
 BOTH_FORMS = (ResumeForm.RFC, ResumeForm.FIRST_MESSAGE)
@@ -62,6 +63,8 @@ class Connection(msgspec.Struct, frozen=True):
     remote_auth: tuple[Method, ...] = (Method.PSK,)
     """What the peer must prove, one after the other (RFC 4739)."""
     resume_forms: tuple[ResumeForm, ...] = BOTH_FORMS
+    redirect: Target | None = None
+    """Where its peers are sent once they are authenticated, if they follow (RFC 5685 6)."""
     pools: tuple[Pool, ...] = ()
     """Where its peers' internal addresses come from: the first that has one of a family."""
     own: OwnKey | None = None

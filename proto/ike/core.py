@@ -23,6 +23,7 @@ from proto.ike.kdf import SaKeys
 from proto.ike.nat import BETWEEN
 from proto.ike.payloads import IdPayload, NotifyPayload, Payload, TrafficSelector
 from proto.ike.pools import NO_ADDRESSES, Addresses, Leased
+from proto.ike.redirect import Target
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.rounds import Proof, Proving, Rounds
 from proto.ike.seams import Rng
@@ -193,6 +194,8 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """Did we begin the session? An IKE rekey may make either end the original initiator."""
     connection: str = DEFAULT
     """The name of the connection that admitted the peer (`proto.ike.connection`)."""
+    follows: bool = False
+    """Gateway: may the peer be redirected (RFC 5685 3)?"""
     leased: tuple[Leased, ...] = ()
     """Gateway: the internal addresses that the session has."""
     ticketed: bool = False
@@ -290,6 +293,10 @@ class Peer(msgspec.Struct, frozen=True):
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     resume_form: ResumeForm = ResumeForm.RFC
+    follows: bool = False
+    """We go where a gateway redirects us to (RFC 5685)."""
+    redirected_from: str = ""
+    """The address of the gateway that has redirected us to this one, if one has."""
     families: tuple[int, ...] = ()
     """IP versions of which an internal address is asked for."""
     retransmit: RetransmitPolicy = RetransmitPolicy()
@@ -332,6 +339,10 @@ class Settings(msgspec.Struct, frozen=True):
     """Of full handshakes, and as many of resumptions."""
     half_open_timeout_s: float = 30.0
     cookie_threshold: int = 1024
+    redirect: Target | None = None
+    """Responder: who follows is sent there with his first request (RFC 5685 3)."""
+    redirect_at: tuple[str, ...] = ()
+    """Our addresses at which that is so, an anycast one for example; none: at all of them."""
     nat_traversal: bool = False
     """Responder: we listen at ports that NATs let pass, and look for NATs (RFC 7296 2.23)."""
     encapsulate_always: bool = False

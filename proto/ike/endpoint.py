@@ -38,6 +38,7 @@ from proto.ike.opening import answered
 from proto.ike.payloads import NotifyPayload
 from proto.ike.pools import NO_ADDRESSES, Addresses
 from proto.ike.record import Record
+from proto.ike.redirect import Target, redirect
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.sa import IkeSa, dropped
 from proto.ike.seams import Rng
@@ -244,6 +245,16 @@ class Endpoint:
         """
         asked = (informational.TICKET_REQUEST,)
         return self._on_sa(spi, now, lambda sa, ctx: sa.ask(asked, ctx) if sa.core.client else None)
+
+    def redirect(self, spi: bytes, target: Target, now: Now) -> Outcome | None:
+        """Send the client of an established SA to another gateway (RFC 5685 5); None: it doesn't
+        follow, or another request is outstanding.
+        """
+
+        def ask(sa: IkeSa, ctx: Context) -> Outcome | None:
+            return sa.ask((redirect(target),), ctx) if sa.core.follows else None
+
+        return self._on_sa(spi, now, ask)
 
     def rekey_ike(self, spi: bytes, now: Now) -> Outcome | None:
         """Rekey an IKE SA, as soon as no other request is outstanding (RFC 7296 2.18)."""

@@ -103,6 +103,14 @@ class Reauthenticate(Event, frozen=True, gc=False):
     lifetime_s: int
 
 
+class Redirected(Event, frozen=True, gc=False):
+    """Client: a gateway sends us to another one. Gateway: we have sent a client there, or its SA
+    (RFC 5685)."""
+
+    target: str
+    """The address, or the name."""
+
+
 class Answered(Event, frozen=True, gc=False):
     """The peer answered a request of ours on an established SA."""
 

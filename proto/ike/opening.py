@@ -104,6 +104,9 @@ class SaOpening(SaTransport):
             return self.start(exchange, step.reply, ctx)
         if self.core.state in (State.INIT_SENT, State.RESUME_SENT):
             return Outcome(self.spi)
+        if self.core.state is _DEAD:  # sent elsewhere
+            self.requests.outstanding, self._due = None, NEVER
+            return Outcome(self.spi, events=step.events)
         self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
         self.requests.next_id = 1
         self._float()

@@ -76,6 +76,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     nat: int = 0
     """See `SaCore`."""
     leased: tuple[Leased, ...] = ()
+    follows: bool = False
     ticketed: bool = False
     certificate: bytes = b""
     """See `proto.ike.core.SaCore`, of this and the next."""
@@ -143,6 +144,7 @@ def encode(
             core.connection,
             core.nat,
             core.leased,
+            core.follows,
             core.ticketed,
             core.certificate,
             core.authenticated_wall_s,

@@ -11,16 +11,18 @@ from functools import partial
 
 import msgspec
 
+from proto.ike import redirect
 from proto.ike.core import Context, Handshake, SaCore, State, Step
 from proto.ike.effects import Datagram, Outcome, ignored
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Errand, Needed
 from proto.ike.errors import PeerError, TicketReason, TicketRejected, WireError
-from proto.ike.events import Event, Failed, TicketRefused
+from proto.ike.events import Event, Failed, Redirected, TicketRefused
 from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.redirect import Target
 from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import KEY_ID
@@ -71,9 +73,26 @@ def answer(
         if payload.__class__ is UnknownPayload and payload.critical:
             critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
             return refuse(message, (NotifyPayload(critical, bytes((payload.type,))),), ctx)
+    if ctx.settings.redirect is not None:
+        elsewhere = _redirect(ctx.settings.redirect, message, ctx)
+        if elsewhere is not None:
+            return elsewhere
     if message.header.exchange == _RESUME:
         return _resume(message, half_open, looked, ctx)
     return _init(message, half_open, ctx)
+
+
+def _redirect(target: Target, message: Message, ctx: Context) -> Outcome | None:
+    """Where the sender is to go instead, if he follows and came to an address where that holds (RFC
+    5685 3, 4): stateless, and no larger than the request. Not back to whom he comes from.
+    """
+    here, nonce = ctx.settings.redirect_at, message.find(NoncePayload)
+    if nonce is None or (here and ctx.path.local[0] not in here):
+        return None
+    if not redirect.follows(message) or redirect.was_sent_by(message, target):
+        return None
+    event = Redirected(b"", target.text)
+    return refuse(message, (redirect.redirect(target, nonce.data),), ctx, event)
 
 
 def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Unfinished | Outcome:

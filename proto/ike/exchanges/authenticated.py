@@ -6,18 +6,19 @@ authentication holds is the least of what connection, certificate and EAP say, a
 peer where one of them says so.
 """
 
-from proto.ike import auth
+from proto.ike import auth, redirect
 from proto.ike.core import Child, Context, Handshake, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
-from proto.ike.events import Established, Event, TicketIssued
+from proto.ike.events import Established, Event, Redirected, TicketIssued
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import configuration, tickets
 from proto.ike.identity import format_identity
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Message
 from proto.ike.payloads import IdPayload, NotifyPayload, Payload
+from proto.ike.redirect import Target
 from proto.ike.suite import Suite
 
 _TICKET_REQUEST = NotifyType.TICKET_REQUEST
@@ -25,6 +26,8 @@ _ESTABLISHED = State.ESTABLISHED
 _FAILED = NotifyType.AUTHENTICATION_FAILED
 
 LIFETIME_OCTETS = 4
+SENT_AWAY_S = 30.0
+"""How long the SA of a client that was redirected in IKE_AUTH waits for its Delete."""
 
 
 def halves(core: SaCore) -> tuple[Handshake, Suite, SaKeys]:
@@ -72,9 +75,11 @@ def answer(
     tell_lifetime: bool,
 ) -> Step:
     """Our proofs, the ticket if one was `asked` for, the Child SA, and how long all this holds."""
-    handshake = core.handshake
+    handshake, target = core.handshake, ctx.connection_of(core).redirect
     if handshake is None:
         raise Misuse("an answer outside a handshake")
+    if target is not None and core.follows and kind is PersistKind.CREATE:
+        return _send_away(core, target, proofs, ctx)
     reply: list[Payload] = list(proofs)
     configured = configuration.respond(core, asked, ctx)
     if configured.reply is not None:
@@ -102,6 +107,17 @@ def answer(
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     kept = b"" if issued is None else issued.state
     return Step(core, tuple(reply), kind, kernel, tuple(events), kept, configured.takes)
+
+
+def _send_away(core: SaCore, target: Target, proofs: tuple[Payload, ...], ctx: Context) -> Step:
+    """Our proofs and REDIRECT, no Child SA and no ticket (RFC 5685 6). The SA stays for the
+    client's Delete, and not for long.
+    """
+    until_s = min(core.expires_wall_s, ctx.now.wall_s + SENT_AWAY_S)
+    core = established(replace(core, expires_wall_s=until_s), None)
+    events = (event(core), Redirected(core.spi, target.text))
+    reply = (*proofs, redirect.redirect(target))
+    return Step(core, reply, PersistKind.CREATE, events=events)
 
 
 def lifetime_in(message: Message) -> int | None:

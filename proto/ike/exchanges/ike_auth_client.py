@@ -5,12 +5,12 @@ Rules: the gateway proves itself with the first answer, or, where our configurat
 alone. Nothing is taken of it before. Whatever fails here ends the SA, with the reason in the event.
 """
 
-from proto.ike import proofs
+from proto.ike import proofs, redirect
 from proto.ike.connection import DEFAULT, Method
 from proto.ike.core import Context, Peer, SaCore, Step, replace
 from proto.ike.enums import CertEncoding, NotifyType, PayloadType
 from proto.ike.errors import Misuse
-from proto.ike.events import AddressesReceived, Event, Reauthenticate, TicketReceived
+from proto.ike.events import AddressesReceived, Event, Reauthenticate, Redirected, TicketReceived
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import configuration, ike_auth_resumed, tickets
 from proto.ike.exchanges.authenticated import (
@@ -255,6 +255,9 @@ def _finish(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx: C
         events.append(TicketReceived(core.spi, fresh))
     if lifetime_s is not None:
         events.append(Reauthenticate(core.spi, lifetime_s))
+    target = redirect.in_protected(message) if peer.follows else None
+    if target is not None:
+        events.append(Redirected(core.spi, target.text))
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     return Step(core, (), None, kernel, tuple(events))
 

@@ -6,12 +6,15 @@ if nothing better comes (RFC 7296 2.21.1), and follows at most `RETRIES_MAX` COO
 INVALID_KE_PAYLOAD answers.
 """
 
-from proto.ike import cookie, nat, negotiation
+import hmac
+
+from proto.ike import cookie, nat, negotiation, redirect
 from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
 from proto.ike.enums import CertEncoding, NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
+from proto.ike.events import Redirected
 from proto.ike.kdf import derive_keys, skeyseed_init
 from proto.ike.message import Message
 from proto.ike.payloads import (
@@ -148,6 +151,7 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes),
         fragmentation=fragmentation,
         nat=found,
+        follows=redirect.follows(message),
     )
     return Step(core, tuple(payloads))
 
@@ -210,8 +214,32 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         NoncePayload(handshake.nonce_i),
         *handshake.shown,
         HASHES,
+        *follows_redirects(handshake.peer),
         FRAGMENTATION,
     )
+
+
+def follows_redirects(peer: Peer) -> tuple[NotifyPayload, ...]:
+    """Initiator: whether we may be redirected, and whether we were (RFC 5685 3)."""
+    if not peer.follows:
+        return ()
+    if peer.redirected_from:
+        return (redirect.redirected_from(peer.redirected_from),)
+    return (redirect.SUPPORTED,)
+
+
+def redirected(core: SaCore, handshake: Handshake, message: Message) -> Step | None:
+    """Initiator: the answer sends us elsewhere, and was made by who has seen our request (RFC 5685
+    3). Raises WireError for any other that says so: the right one may still come.
+    """
+    notify = message.notify(NotifyType.REDIRECT)
+    if notify is None or handshake.peer is None or not handshake.peer.follows:
+        return None
+    target, nonce = redirect.decode(notify.data)
+    if not hmac.compare_digest(nonce, handshake.nonce_i):
+        raise WireError("a REDIRECT with another nonce than ours")
+    events = (Redirected(core.spi, target.text),)
+    return Step(replace(core, state=State.DEAD), events=events)
 
 
 def process(core: SaCore, message: Message, ctx: Context) -> Step:
@@ -224,9 +252,9 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     if handshake is None or handshake.peer is None or handshake.exchange is None:
         raise Misuse("an IKE_SA_INIT response without a request")
     peer, exchange = handshake.peer, handshake.exchange
-    again = _ask_again(core, handshake, message, ctx)
-    if again is not None:
-        return again
+    other = redirected(core, handshake, message) or _ask_again(core, handshake, message, ctx)
+    if other is not None:
+        return other
     reply, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
     if reply is None or ke is None or nonce is None or message.header.spi_r == bytes(8):
         why = ", ".join(str(n.type) for n in message.notifies) or "incomplete response"

@@ -6,7 +6,7 @@ used up by being shown: it is claimed when IKE_AUTH succeeds (R15). Nothing else
 on but what RFC 5723 section 5 lists.
 """
 
-from proto.ike import reference, ticket
+from proto.ike import redirect, reference, ticket
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
 from proto.ike.enums import NotifyType, PayloadType
@@ -16,8 +16,10 @@ from proto.ike.exchanges.ike_sa_init import (
     NONCE_OCTETS,
     RETRIES_MAX,
     cookie_payload,
+    follows_redirects,
     look_for_nat,
     nat_of_answer,
+    redirected,
     show_addresses,
     wanted_cookie,
 )
@@ -113,6 +115,7 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
         resumed=True,
         fragmentation=fragmentation,
         nat=found,
+        follows=redirect.follows(message),
     )
     reply: tuple[Payload, ...] = (NoncePayload(nonce_r), *shown_back)
     return Step(core, reply + ((FRAGMENTATION,) if fragmentation else ()))
@@ -145,13 +148,14 @@ def initiate(
 
 def request(handshake: Handshake) -> tuple[Payload, ...]:
     """The payloads of an IKE_SESSION_RESUME request: [N(COOKIE),] Ni, N(TICKET_OPAQUE), N."""
-    if handshake.client_ticket is None:
+    if handshake.client_ticket is None or handshake.peer is None:
         raise Misuse("a resumption without a ticket")
     return (
         *cookie_payload(handshake),
         NoncePayload(handshake.nonce_i),
         NotifyPayload(_TICKET_OPAQUE, handshake.client_ticket.ticket),
         *handshake.shown,
+        *follows_redirects(handshake.peer),
         FRAGMENTATION,
     )
 
@@ -165,6 +169,9 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     handshake = core.handshake
     if handshake is None or handshake.client_ticket is None:
         raise Misuse("an IKE_SESSION_RESUME response without a request")
+    elsewhere = redirected(core, handshake, message)
+    if elsewhere is not None:
+        return elsewhere
     stored, wanted = handshake.client_ticket, wanted_cookie(message)
     if wanted is not None and handshake.retries < RETRIES_MAX:
         handshake = replace(handshake, retries=handshake.retries + 1, cookie=wanted)

@@ -6,10 +6,11 @@ so that a peer that sends Delete and keeps its ticket (libreswan's suspend) can 
 `revoke_on_delete` ends the chain as well.
 """
 
+from proto.ike import redirect
 from proto.ike.core import Asking, Child, Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, ProtocolId
-from proto.ike.events import Ended, Reauthenticate, TicketIssued, TicketReceived
+from proto.ike.events import Ended, Reauthenticate, Redirected, TicketIssued, TicketReceived
 from proto.ike.exchanges import tickets
 from proto.ike.exchanges.authenticated import lifetime_in
 from proto.ike.message import Message
@@ -26,10 +27,9 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if any(delete.protocol == ProtocolId.IKE for delete in deletes):
         return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
     step = _delete_children(core, deletes) if deletes else Step(core)
-    lifetime_s = lifetime_in(message) if core.client else None
-    if lifetime_s is not None:
-        return replace(step, events=(*step.events, Reauthenticate(core.spi, lifetime_s)))
-    if core.client or message.notify(NotifyType.TICKET_REQUEST) is None:
+    if core.client:
+        return _told(step, message)
+    if message.notify(NotifyType.TICKET_REQUEST) is None:
         return step
     issued = tickets.issue(core, ctx)
     events = (TicketIssued(core.spi, issued.lifetime_s),) if issued.lifetime_s else ()
@@ -43,6 +43,19 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     return replace(
         step, core=core, reply=reply, persist=persist, events=events, ticket=issued.state
     )
+
+
+def _told(step: Step, message: Message) -> Step:
+    """A gateway tells its client to authenticate anew (RFC 4478 2), or to go elsewhere (RFC 5685 5,
+    10).
+    """
+    events, lifetime_s = list(step.events), lifetime_in(message)
+    if lifetime_s is not None:
+        events.append(Reauthenticate(step.core.spi, lifetime_s))
+    target = redirect.in_protected(message)
+    if target is not None:
+        events.append(Redirected(step.core.spi, target.text))
+    return replace(step, events=tuple(events))
 
 
 def end(core: SaCore, revoke: bool, why: str) -> Step:
