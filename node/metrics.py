@@ -89,6 +89,8 @@ class Metrics:
         """SAs found in shards that were gained: `adopted`, or why not."""
         self.dropped = Counts()
         """Datagrams not answered, by reason."""
+        self.revocation = Counts()
+        """What came of looking whether peers' certificates were taken back."""
         self.commit = Latency()
         """From handing a write over until it is durable."""
         self.datagrams_in = 0
@@ -124,6 +126,7 @@ class _Scrape(Collector):
         yield _counter("rekeys", "SAs rekeyed", "what", m.rekeys)
         yield _counter("adoptions", "Sessions of gained shards by outcome", "outcome", m.adoptions)
         yield _counter("datagrams_dropped", "Datagrams not answered", "reason", m.dropped)
+        yield _counter("revocation", "Looks for revoked certificates", "outcome", m.revocation)
         yield HistogramMetricFamily(
             "standfast_commit_seconds",
             "Time until a write was durable",

@@ -25,6 +25,15 @@ SecondsOrNever = Annotated[
 Count = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 File = Annotated[str, Meta(min_length=1, description="the name of a file", extra={"path": True})]
 OptionalFile = Annotated[str, Meta(description='the name of a file, or ""', extra={"path": True})]
+Files = Annotated[
+    tuple[str, ...],
+    Meta(description='a list of names of files, such as ["ca.crl"]', extra={"path": True}),
+]
+Url = Annotated[str, Meta(pattern=r"^https?://[!-~]+$", description="http://… or https://…")]
+Urls = Annotated[tuple[Url, ...], Meta(description='a list such as ["http://example.com/ca.crl"]')]
+OptionalUrl = Annotated[
+    str, Meta(pattern=r"^(https?://[!-~]+)?$", description='http://…, https://… or ""')
+]
 Folder = Annotated[
     str, Meta(min_length=1, description="the name of a folder", extra={"path": True})
 ]
@@ -203,6 +212,20 @@ class TrustConfig(msgspec.Struct, frozen=True):
     intermediates_file: OptionalFile = ""
     tls_certificates: Annotated[bool, Meta(description="true or false")] = False
     check_id_address: Annotated[bool, Meta(description="true or false")] = True
+    crl: Annotated[
+        Literal["off", "if-known", "required"],
+        Meta(description='"off", "if-known" or "required"'),
+    ] = "if-known"
+    crl_files: Files = ()
+    crl_urls: Urls = ()
+    crl_refresh_s: Seconds = 3_600.0
+    ocsp: Annotated[
+        Literal["off", "fail-open", "required"],
+        Meta(description='"off", "fail-open" or "required"'),
+    ] = "fail-open"
+    ocsp_url: OptionalUrl = ""
+    ocsp_responders_file: OptionalFile = ""
+    fetch_timeout_s: Seconds = 3.0
 
 
 class CertificateConfig(msgspec.Struct, frozen=True):

@@ -140,8 +140,17 @@ def _value(hint: object, given: object, problems: Problems, key: str) -> object:
         problems.add(key, show(given), _right(hint))
         return None
     meta = _meta(hint)
-    if meta is not None and (meta.extra or {}).get("path") and isinstance(value, str) and value:
+    if meta is not None and (meta.extra or {}).get("path"):
+        return _absolute(value, problems)
+    return value
+
+
+def _absolute(value: object, problems: Problems) -> object:
+    """A file's name, or several, relative to the folder of the file that names them."""
+    if isinstance(value, str) and value:
         return os.path.normpath(problems.path.parent.absolute() / value)
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, problems) for one in value)
     return value
 
 

@@ -6,11 +6,13 @@ for nobody we are. What goes by the clock is told where there is one.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from node.sections import CertificateConfig, ClientConfig, ConnectionConfig, GatewayConfig
-from node.toml_strict import Problems
-from node.trust.certificate import Certificate
+from node.toml_strict import Problems, file_problem
+from node.trust.certificate import Certificate, Unfit
+from node.trust.crl import CRL_OCTETS_MAX, decode_crl
 from node.trust.names import speaks_for
 from node.trust.own import (
     Wrong,
@@ -38,6 +40,9 @@ def check_trust(
     trust = config.trust
     _read(problems, "trust.ca_file", load_anchors, trust.ca_file)
     _read(problems, "trust.intermediates_file", load_certificates, trust.intermediates_file)
+    _read(problems, "trust.ocsp_responders_file", load_certificates, trust.ocsp_responders_file)
+    for number, file in enumerate(trust.crl_files, 1):
+        _read(problems, f"trust.crl_files[{number}]", _load_crl, file)
     for number, connection in enumerate(_connections(config), 1):
         _read(problems, f"connection[{number}].ca_file", load_anchors, connection.ca_file)
     if len(config.certificate) > CERTIFICATES_MAX:
@@ -64,6 +69,23 @@ def trust_settings(config: GatewayConfig | ClientConfig) -> TrustSettings:
         tls_purposes=trust.tls_certificates,
         check_address=trust.check_id_address,
     )
+
+
+def responder_certificates(config: GatewayConfig | ClientConfig) -> tuple[Certificate, ...]:
+    """OCSP responders whose word is taken. Raises Wrong."""
+    return _certificates(config.trust.ocsp_responders_file)
+
+
+def _load_crl(file: str) -> None:
+    """Raises Wrong."""
+    wrong = file_problem(file, secret=False)
+    if wrong is not None:
+        raise Wrong(*wrong)
+    try:
+        with Path(file).open("rb") as opened:
+            decode_crl(opened.read(CRL_OCTETS_MAX + 1))
+    except Unfit as error:
+        raise Wrong(f"{file}: {error}", "a CRL, PEM or DER") from None
 
 
 def _anchors(file: str) -> Anchors:

@@ -108,7 +108,10 @@ class Lists:
             self._issuers[issuer.issuer_id] = issuer
         parsed = self._waiting.pop(issuer.subject, None)
         if parsed is not None:
-            await self._take(parsed)
+            try:
+                await self._take(parsed)
+            except Unfit as error:
+                self._failed(str(error))
 
     def follow(self, url: str) -> None:
         """Fetch the list there, now and whenever it is about to end."""

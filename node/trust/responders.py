@@ -110,7 +110,7 @@ class Responders:
                 why = f"{url}: silent a moment ago"
                 continue
             try:
-                answer = await self._ask_one(certificate, issuer, url)
+                answer = await self.ask_one(certificate, issuer, url)
             except (FetchFailed, Unfit) as error:
                 why = str(error)
                 self._be_patient(url)
@@ -120,9 +120,11 @@ class Responders:
             return answer
         raise Unfit(why)
 
-    async def _ask_one(self, certificate: Certificate, issuer: Certificate, url: str) -> Answer:
-        """Raises FetchFailed, Unfit."""
-        nonce = self._rng.bytes(NONCE_OCTETS)
+    async def ask_one(
+        self, certificate: Certificate, issuer: Certificate, url: str, *, with_nonce: bool = True
+    ) -> Answer:
+        """The answer from `url`, not remembered. Raises FetchFailed, Unfit."""
+        nonce = self._rng.bytes(NONCE_OCTETS) if with_nonce else b""
         request = encode_request(certificate, issuer, nonce)
         der = await self._fetch.fetch(url, OCSP_OCTETS_MAX, request, REQUEST_TYPE)
         return self._checked(der, certificate, issuer, nonce)

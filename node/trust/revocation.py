@@ -54,6 +54,16 @@ class Revocation:
         self._counts = counts
         self._log = log
 
+    @property
+    def asks_responders(self) -> bool:
+        """Would an OCSP response be looked at?"""
+        return self._ocsp is not OcspPolicy.OFF
+
+    @property
+    def trusted_responders(self) -> tuple[Certificate, ...]:
+        """Those whose word is taken about any certificate."""
+        return self._responders.settings.responders
+
     def revoked(self, ids: Iterable[CertificateId]) -> bool:
         """Is one of them known to be revoked by now? Answered from memory."""
         return any(self._lists.revoked(one) or self._responders.revoked(one) for one in ids)

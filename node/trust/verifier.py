@@ -16,6 +16,8 @@ from node.trust.certificate import Certificate, CertificateId, Unfit, decode_cer
 from node.trust.names import speaks_for
 from node.trust.own import Own, below, choose_own
 from node.trust.path import CERTIFICATES_MAX, Anchors, find_chain
+from node.trust.revocation import Revocation
+from node.trust.staples import Staples
 from proto.ike.enums import CertEncoding, IdType
 from proto.ike.identity import Identity, format_identity
 from proto.ike.payloads import CertPayload, CertreqPayload
@@ -55,18 +57,37 @@ class Checked(msgspec.Struct, frozen=True):
 class Trust:
     """See the module."""
 
-    def __init__(self, settings: TrustSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: TrustSettings,
+        clock: Clock,
+        revocation: Revocation | None = None,
+        staples: Staples | None = None,
+    ) -> None:
+        """`revocation`: None where nobody is asked. `staples`: None where there are none."""
         self._settings = settings
         self._clock = clock
+        self._revocation = revocation
+        self._staples = staples
         every = (settings.anchors, *settings.own_anchors.values())
         self._all_anchors = Anchors(one for anchors in every for one in anchors.certificates)
         above = (*self._all_anchors.certificates, *settings.intermediates)
         self._own = tuple(below(own, above) for own in settings.own)
 
-    def key_hashes(self, connection: str | None) -> bytes:
-        """What a CERTREQ to a peer of that connection names; None: it isn't known yet whose."""
+    def requests(self, connection: str | None) -> tuple[CertreqPayload, ...]:
+        """CERTREQ payloads for a peer of that connection; None: it isn't known yet whose.
+
+        One for certificates, where an authority is trusted at all, and one for an OCSP response
+        (RFC 4806 3.1), where one would be looked at.
+        """
         anchors = self._all_anchors if connection is None else self._anchors(connection)
-        return anchors.key_hashes()
+        if not anchors.certificates:
+            return ()
+        found = [CertreqPayload(CertEncoding.X509_SIGNATURE, anchors.key_hashes())]
+        if self._revocation is not None and self._revocation.asks_responders:
+            hashes = b"".join(one.key_hash for one in self._revocation.trusted_responders)
+            found.append(CertreqPayload(CertEncoding.OCSP_CONTENT, hashes))
+        return tuple(found)
 
     def own(
         self,
@@ -76,6 +97,24 @@ class Trust:
     ) -> Own | None:
         """Ours for that identity: see `node.trust.own.choose_own`."""
         return choose_own(self._own, identity, requests, announced)
+
+    def payloads(
+        self, own: Own, requests: Sequence[CertreqPayload] = ()
+    ) -> tuple[CertPayload, ...]:
+        """What is sent of it: certificates, and an OCSP response where the peer asks for one and it
+        is at hand.
+        """
+        sent = own.payloads()
+        if self._staples is None or all(
+            one.encoding != CertEncoding.OCSP_CONTENT for one in requests
+        ):
+            return sent
+        staple = self._staples.of(own.certificate)
+        return (*sent, CertPayload(CertEncoding.OCSP_CONTENT, staple)) if staple else sent
+
+    def revoked(self, ids: Iterable[CertificateId]) -> bool:
+        """Is one of them known to be revoked by now? From memory, and at once."""
+        return self._revocation is not None and self._revocation.revoked(ids)
 
     async def check(
         self,
@@ -102,6 +141,9 @@ class Trust:
             _check_address(identity, address)
         if not isinstance(leaf.key, PublicKey):
             raise Unfit(f"{leaf.text}: no key for signatures")
+        if self._revocation is not None:
+            stapled = [p.data for p in certificates if p.encoding == CertEncoding.OCSP_CONTENT]
+            await self._revocation.check(chain, stapled)
         return Checked(leaf.key, chain.ids, chain.not_after_wall_s, leaf.text)
 
     def _anchors(self, connection: str) -> Anchors:

@@ -132,16 +132,16 @@ async def test_an_address_must_be_the_peers_own() -> None:
 async def test_nobody_is_believed_without_anchors() -> None:
     with pytest.raises(Unfit, match="nobody trusted"):
         await checked(payloads(LEAF, MIDDLE, ROOT), anchors=Anchors([]))
-    assert trust(anchors=Anchors([])).key_hashes(None) == b""
+    assert trust(anchors=Anchors([])).requests(None) == ()
 
 
 def test_requests_name_the_anchors() -> None:
     own_anchors = {"partners": Anchors([OTHER.own.read])}
     asking = trust(own_anchors=own_anchors)
-    assert asking.key_hashes("partners") == OTHER.own.read.key_hash
-    assert asking.key_hashes("staff") == ROOT.own.read.key_hash
+    assert asking.requests("partners") == (CertreqPayload(4, OTHER.own.read.key_hash),)
+    assert asking.requests("staff") == (CertreqPayload(4, ROOT.own.read.key_hash),)
     both = sorted((OTHER.own.read.key_hash, ROOT.own.read.key_hash))
-    assert asking.key_hashes(None) == b"".join(both)
+    assert asking.requests(None) == (CertreqPayload(4, b"".join(both)),)
 
 
 def ours(*several: tuple[Issued, tuple[Authority, ...]]) -> tuple[Own, ...]:
