@@ -35,6 +35,7 @@ from node.seams import OsClock, OsRng
 from node.sections import GatewayConfig, StoreConfig
 from node.supervisor import Supervisor
 from node.threads import OsThreads
+from node.trust.fetch import HttpFetch
 from node.udp import Receiver, Sockets, UdpSockets
 from node.view import View
 from node.wiring import Identity, Node, Seams
@@ -103,7 +104,7 @@ async def _live(
     errands = Errands(supervisor.contain, workers)
     seams = Seams(
         clock, rng, supervisor.spawn, store, link, open_sockets, NullKernel(), log,
-        data_dir.pledges, errands,
+        data_dir.pledges, errands, HttpFetch(config.trust.fetch_timeout_s),
     )  # fmt: skip
     node = Node(config, seams, identity)
     try:

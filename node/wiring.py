@@ -57,6 +57,8 @@ from node.settings import endpoint_settings, member_settings
 from node.spis import ShardSpis
 from node.store_way import StoreWay, WaySeams
 from node.toml_strict import ConfigError
+from node.trust.build import TrustParts, TrustSeams
+from node.trust.fetch import Fetch
 from node.udp import Receiver, Sockets
 from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
@@ -83,6 +85,7 @@ class Seams(msgspec.Struct, frozen=True):
     log: Any
     pledges: PledgeBook
     errands: Errands
+    fetch: Fetch
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -131,6 +134,13 @@ class Node:
             live_revisions=self.membership.roster.ring_revisions,
         )
         self.rings = self.key_parts.keeper
+        self.trust = TrustParts(
+            config,
+            TrustSeams(
+                seams.clock, seams.rng, seams.fetch, SparseLog(seams.log, seams.clock),
+            ),
+            self.metrics.revocation,
+        )  # fmt: skip
         self.heartbeats = Heartbeats(
             seams.link, seams.clock, self.membership, vitals=self._vitals,
             settings=HeartbeatSettings(
@@ -188,6 +198,7 @@ class Node:
         await self.ownership.start()
         self.mirrors.start(spawn)
         self.refusals.start(spawn)
+        self.trust.start(spawn)
         self.journal.start(spawn)
         if self.config.pool:
             spawn(self.addresses.run(), "addresses")

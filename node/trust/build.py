@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from cluster.seams import Clock, Rng, Spawn
-from node.errands import Threads
 from node.metrics import Counts
 from node.sections import ClientConfig, GatewayConfig
 from node.toml_strict import ConfigError
@@ -24,7 +23,6 @@ class TrustSeams(msgspec.Struct, frozen=True):
 
     clock: Clock
     rng: Rng
-    threads: Threads
     fetch: Fetch
     log: Any
 
@@ -55,7 +53,6 @@ class TrustParts:
             [one for one in known if one.is_ca],
             seams.fetch,
             seams.clock,
-            seams.threads,
             counts,
             seams.log,
         )

@@ -16,10 +16,9 @@ import msgspec
 from cryptography import x509
 
 from cluster.seams import Clock, Spawn
-from node.errands import Threads
 from node.metrics import Counts
 from node.trust.certificate import Certificate, CertificateId, Unfit
-from node.trust.crl import CRL_OCTETS_MAX, Crl, CrlStore, check_crl, decode_crl, issuer_name
+from node.trust.crl import CRL_OCTETS_MAX, Crl, CrlStore, check_crl, decode_crl, issuer_name, serials_of
 from node.trust.fetch import Fetch, FetchFailed
 
 SOURCES_MAX = 256
@@ -30,6 +29,8 @@ ISSUERS_MAX = 1024
 RETRY_S = 30.0
 LEAST_S = 60.0
 """Between two fetches of one list that succeeded, however soon it ends."""
+AT_ONCE = 500
+"""Entries of a list that are read before others have their turn: a millisecond."""
 LOOK_S = 10.0
 """Between two looks at the files."""
 
@@ -63,7 +64,6 @@ class Lists:
         issuers: Iterable[Certificate],
         fetch: Fetch,
         clock: Clock,
-        threads: Threads,
         counts: Counts,
         log: Any,
     ) -> None:
@@ -74,7 +74,6 @@ class Lists:
         """Called when a newer list is held."""
         self._fetch = fetch
         self._clock = clock
-        self._threads = threads
         self._counts = counts
         self._log = log
         self._issuers: dict[bytes, Certificate] = {}
@@ -152,8 +151,7 @@ class Lists:
         """Fetch once; the time until it should be done again."""
         try:
             octets = await self._fetch.fetch(url, CRL_OCTETS_MAX)
-            parsed = await self._threads.call(lambda: decode_crl(octets))
-            until_wall_s = await self._take(parsed)
+            until_wall_s = await self._take(decode_crl(octets))
         except (FetchFailed, Unfit) as error:
             self._failed(str(error))
             return RETRY_S
@@ -171,9 +169,10 @@ class Lists:
             changed = os.stat(file).st_mtime_ns
             if self._seen.get(file) == changed:
                 return
-            octets = await self._threads.call(lambda: Path(file).read_bytes()[: CRL_OCTETS_MAX + 1])
+            with Path(file).open("rb") as opened:
+                octets = opened.read(CRL_OCTETS_MAX + 1)
             self._seen[file] = changed
-            await self._take(await self._threads.call(lambda: decode_crl(octets)))
+            await self._take(decode_crl(octets))
         except OSError as error:
             self._failed(f"{file}: {error.strerror}")
         except Unfit as error:
@@ -187,7 +186,8 @@ class Lists:
             if name in self._waiting or len(self._waiting) < WAITING_MAX:
                 self._waiting[name] = parsed
             return self._clock.wall_s() + self.settings.refresh_s
-        crl = await self._checked(parsed, issuers)
+        crl = self._checked(parsed, issuers)
+        crl = msgspec.structs.replace(crl, serials=await _serials(parsed))
         if self.held.add(crl):
             self._counts.add("crl-loaded")
             self._log.info("CRL loaded", issuer=crl.issuer.hex(), revoked=len(crl.serials))
@@ -195,17 +195,14 @@ class Lists:
                 told()
         return crl.next_update_wall_s
 
-    async def _checked(
+    def _checked(
         self, parsed: x509.CertificateRevocationList, issuers: Iterable[Certificate]
     ) -> Crl:
         """By the first of `issuers`, all of one name, whose signature it is. Raises Unfit."""
         why = Unfit("a CRL of nobody")
-        now_wall_s = self._clock.wall_s()
         for issuer in issuers:
             try:
-                return await self._threads.call(
-                    lambda issuer=issuer: check_crl(parsed, issuer, now_wall_s)  # type: ignore[misc]
-                )
+                return check_crl(parsed, issuer, self._clock.wall_s())
             except Unfit as error:
                 why = error
         raise why
@@ -213,3 +210,13 @@ class Lists:
     def _failed(self, why: str) -> None:
         self._counts.add("crl-failed")
         self._log.warning("CRL not loaded", why=why)
+
+
+async def _serials(parsed: x509.CertificateRevocationList) -> frozenset[int]:
+    """What is on the list, read a piece at a time: a long one takes a second. Raises Unfit."""
+    found: list[int] = []
+    for serial in serials_of(parsed):
+        found.append(serial)
+        if len(found) % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return frozenset(found)

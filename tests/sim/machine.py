@@ -44,7 +44,7 @@ from proto.secret import Secret
 from tests.sim.link import LinkNet
 from tests.sim.loop import Process
 from tests.sim.net import PacketNet, SimSockets
-from tests.sim.seams import AtOnce, SeededRng, SimClock
+from tests.sim.seams import AtOnce, NoWeb, SeededRng, SimClock
 from tests.sim.store import FaultyStore
 from tests.sim.trace import Trace
 
@@ -197,6 +197,7 @@ class SimGateway:
             log=self.log,
             pledges=self.pledges,
             errands=Errands(self.supervisor.contain, AtOnce()),
+            fetch=NoWeb(),
         )
         identity = Identity(
             f"{int(self.name[2:]):032x}", Keks((KEK,)), "simulated", None, self.notebook

@@ -6,6 +6,7 @@ that one more draw in one part doesn't change what the others draw.
 
 import random
 
+from node.trust.fetch import FetchFailed
 from proto.ike.effects import Now
 from proto.ike.errands import Computation, Result
 from tests.sim.loop import SimLoop
@@ -61,6 +62,16 @@ class SeededRng:
     def bytes(self, n: int) -> bytes:
         """`n` octets."""
         return self.random.randbytes(n)
+
+
+class NoWeb:
+    """Nobody answers by HTTP. Implements `node.trust.fetch.Fetch`."""
+
+    async def fetch(
+        self, url: str, octets_max: int, body: bytes = b"", content_type: str = ""
+    ) -> bytes:
+        """See `Fetch.fetch`."""
+        raise FetchFailed(f"{url}: no web")
 
 
 class AtOnce:

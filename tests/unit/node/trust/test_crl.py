@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,6 +18,7 @@ from node.trust.crl import (
     check_crl,
     decode_crl,
     issuer_name,
+    serials_of,
 )
 from tests.pki import DAY_S, KINDS, NOW, Authority, openssl, padding, usage
 
@@ -26,7 +28,9 @@ GOOD, BAD = ROOT.issue("good"), ROOT.issue("bad")
 
 
 def read(octets: bytes, issuer: Authority = ROOT, at: float = NOW) -> Crl:
-    return check_crl(decode_crl(octets), issuer.own.read, at)
+    parsed = decode_crl(octets)
+    crl = check_crl(parsed, issuer.own.read, at)
+    return msgspec.structs.replace(crl, serials=frozenset(serials_of(parsed)))
 
 
 def refused(octets: bytes, issuer: Authority = ROOT, at: float = NOW) -> str:

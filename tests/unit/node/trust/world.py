@@ -19,7 +19,7 @@ from node.trust.staples import Staples
 from node.trust.verifier import Trust, TrustSettings
 from tests.pki import NOW, Authority, Issued
 from tests.sim.loop import SimLoop, run
-from tests.sim.seams import WALL_START_S, NoThreads, SeededRng, SimClock
+from tests.sim.seams import WALL_START_S, SeededRng, SimClock
 
 T = TypeVar("T")
 Page = Callable[[bytes], bytes | None]
@@ -98,7 +98,6 @@ class TrustWorld:
             above,
             self.web,
             self.clock,
-            NoThreads(),
             self.counts,
             log,
         )
