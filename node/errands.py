@@ -47,7 +47,6 @@ class Errands:
 
     def __init__(self, contain: Contain, computing: Computing) -> None:
         self._contain = contain
-        self.threads = threads
         self._computing = _Kind(
             lambda errand: computing.compute(cast(Computation, errand)),
             COMPUTATION_LIMIT_S,

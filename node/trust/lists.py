@@ -18,7 +18,15 @@ from cryptography import x509
 from cluster.seams import Clock, Spawn
 from node.metrics import Counts
 from node.trust.certificate import Certificate, CertificateId, Unfit
-from node.trust.crl import CRL_OCTETS_MAX, Crl, CrlStore, check_crl, decode_crl, issuer_name, serials_of
+from node.trust.crl import (
+    CRL_OCTETS_MAX,
+    Crl,
+    CrlStore,
+    check_crl,
+    decode_crl,
+    issuer_name,
+    serials_of,
+)
 from node.trust.fetch import Fetch, FetchFailed
 
 SOURCES_MAX = 256
@@ -169,10 +177,8 @@ class Lists:
             changed = os.stat(file).st_mtime_ns
             if self._seen.get(file) == changed:
                 return
-            with Path(file).open("rb") as opened:
-                octets = opened.read(CRL_OCTETS_MAX + 1)
             self._seen[file] = changed
-            await self._take(decode_crl(octets))
+            await self._take(decode_crl(_contents(file)))
         except OSError as error:
             self._failed(f"{file}: {error.strerror}")
         except Unfit as error:
@@ -210,6 +216,12 @@ class Lists:
     def _failed(self, why: str) -> None:
         self._counts.add("crl-failed")
         self._log.warning("CRL not loaded", why=why)
+
+
+def _contents(file: str) -> bytes:
+    """Raises OSError."""
+    with Path(file).open("rb") as opened:
+        return opened.read(CRL_OCTETS_MAX + 1)
 
 
 async def _serials(parsed: x509.CertificateRevocationList) -> frozenset[int]:
