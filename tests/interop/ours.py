@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from node.pki import Authority, Issued
 from node.seams import OsClock
-from tests.e2e.cluster import Event, read_events, to_toml
+from tests.e2e.cluster import Event, read_events
 from tests.interop.world import CaseFailed, Net, Program, World, until
 from tests.interop.xfrm import EspKeys
 
@@ -31,6 +33,17 @@ def psk_file(folder: Path, *identities: str) -> Path:
     file.write_text("\n".join(lines))
     file.chmod(0o600)
     return file
+
+
+def to_toml(tables: Tables) -> str:
+    """Sections of plain values, and lists of such, as TOML; JSON spells those values alike."""
+    lines: list[str] = []
+    for section, tables_or_one in tables.items():
+        several = isinstance(tables_or_one, list)
+        for table in tables_or_one if several else [tables_or_one]:
+            lines.append(f"[[{section}]]" if several else f"[{section}]")
+            lines += [f"{key} = {msgspec.json.encode(v).decode()}" for key, v in table.items()]
+    return "\n".join(lines) + "\n"
 
 
 def merged(*layers: Tables) -> Tables:

@@ -17,7 +17,7 @@ from tests.interop.xfrm import EspKeys
 
 PLUGINS = (
     "random nonce aes aesni sha1 sha2 md5 hmac kdf gcm curve25519 openssl gmp pem pkcs1 pkcs8 "
-    "x509 revocation constraints pubkey {kernel} kernel-netlink socket-default vici updown "
+    "x509 revocation constraints pubkey resolve {kernel} kernel-netlink socket-default vici updown "
     "eap-identity eap-md5 eap-mschapv2 eap-tls counters drbg chapoly ctr ccm cmac xcbc"
 )
 LIBIPSEC, FAKED = "libipsec", "faked"
@@ -256,6 +256,7 @@ def _conf(settings: str, esp: str, quiet: bool) -> str:
       allow_peer_ts = yes
       fwmark = !0x42
     }}
+    resolve {{ file = /mnt/resolv.conf }}
     kernel-netlink {{ fwmark = !0x42 }}
     socket-default {{ fwmark = 0x42 }}
   }}
