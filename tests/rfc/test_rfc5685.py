@@ -13,6 +13,7 @@ from proto.ike.message import Message, decode_clear, encode_clear
 from proto.ike.payloads import NoncePayload, NotifyPayload
 from proto.ike.record import decode
 from proto.ike.redirect import parse_target
+from tests.pair import test_eap
 from tests.pair.pair import Pair
 from tests.pair.parts import BOB_PSK, CLIENT, GATEWAY, PEER, SECOND_GATEWAY, SETTINGS
 
@@ -194,6 +195,16 @@ def test_d15_after_authentication_the_answer_holds_the_target_and_no_child_sa() 
     assert write.expires_wall_s <= made.now.wall_s + 31
     made.run(40)
     assert not made.gateway.live()  # it doesn't wait for its Delete for ever (D14)
+
+
+def test_d18_with_eap_the_last_answer_alone_holds_the_target() -> None:
+    moved = replace(test_eap.CONNECTION, redirect=ELSEWHERE)
+    peer = replace(test_eap.EAP_PEER, follows=True)
+    made = test_eap.pair_of(replace(test_eap.BY_EAP, connections=(moved,)), peer)
+    made.connect()
+    answers = [test_eap.kinds(message) for message in test_eap.talk(made)[1::2]]
+    assert ["REDIRECT" in kinds for kinds in answers] == [False] * (len(answers) - 1) + [True]
+    assert made.client.of(Redirected)
 
 
 def test_d15_who_cannot_prove_himself_learns_no_target() -> None:
