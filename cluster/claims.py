@@ -84,10 +84,15 @@ def vacancy(
     return True, Compare(keys.member(owner), Target.MOD_REVISION, revision_of(owner))
 
 
-def claim(shard: int, held: Held, owner_key: Compare | None, member: str, incarnation: str) -> Step:
-    """Raises Incompatible when the shard's fences are used up."""
+def claim(
+    shard: int, held: Held, owner_key: Compare | None, member: str, incarnation: str, at: str = ""
+) -> Step:
+    """For `member`, whose rpc address is `at`. Raises Incompatible when the shard's fences are used
+    up.
+    """
     fence = next_fence(shard, held.record.fence)
-    return Step(shard, held, ShardRecord(member, incarnation, fence, held.record.home), owner_key)
+    record = ShardRecord(member, incarnation, fence, held.record.home, at)
+    return Step(shard, held, record, owner_key)
 
 
 def hand_over(
@@ -97,7 +102,8 @@ def hand_over(
     process. `home`: see `ShardRecord`. Raises Incompatible when the fences are used up.
     """
     fence = next_fence(shard, held.record.fence)
-    return Step(shard, held, ShardRecord(heir.name, heir.incarnation, fence, home), heir_key)
+    record = ShardRecord(heir.name, heir.incarnation, fence, home, heir.rpc_address)
+    return Step(shard, held, record, heir_key)
 
 
 def give_up(shard: int, held: Held) -> Step:

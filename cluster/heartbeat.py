@@ -13,9 +13,13 @@ from types import MappingProxyType
 
 import msgspec
 
-from cluster.link import Heartbeat, PeerLink
+from cluster.link import Heartbeat, Hello, PeerLink
 from cluster.member import Membership
 from cluster.seams import Clock
+from cluster.standing import State
+
+LINGERING_MAX = 1024
+"""Members outside the roster that are talked to; beyond it a greeting isn't heeded."""
 
 
 class HeartbeatSettings(msgspec.Struct, frozen=True):
@@ -24,7 +28,7 @@ class HeartbeatSettings(msgspec.Struct, frozen=True):
     interval_s: float = 0.2
     suspect_after_s: float = 1.0
     linger_s: float = 15.0
-    """How long a member that left the roster is still talked to."""
+    """How long a member that left the roster is talked to though it isn't heard."""
 
     def __post_init__(self) -> None:
         if self.interval_s <= 0 or self.suspect_after_s < 2 * self.interval_s:
@@ -81,7 +85,11 @@ class Heartbeats:
         """Members that left the roster: where they were, and until when they are talked to."""
         self.also: Callable[[], dict[str, str]] = dict
         """Members that are to be reached, in the roster or not: name → rpc address."""
+        self._in_failsafe: dict[str, str] = {}
+        """Who said so last."""
         self._peers: dict[str, str] = {}
+        self._peer_since: dict[str, float] = {}
+        """From when on they should have been heard."""
         self._suspected: dict[str, float] = {}
         self.version = 0
         """Counts the changes of who is suspected."""
@@ -111,6 +119,21 @@ class Heartbeats:
             return False
         return self._clock.boot_s() - seen.boot_s <= self._settings.suspect_after_s
 
+    def silent_s(self, name: str) -> float:
+        """How long nothing was heard of `name`, be it in the store's roster or not, though it was
+        listened for."""
+        now_s = self._clock.boot_s()
+        since_s = self._peer_since.setdefault(name, now_s)
+        seen = self._seen.get(name)
+        return now_s - (since_s if seen is None else max(since_s, seen.boot_s))
+
+    def in_failsafe(self) -> dict[str, str]:
+        """The processes heard lately that go on without the store: name → incarnation."""
+        patience_s, found = self._settings.suspect_after_s, self._in_failsafe
+        if not found:
+            return {}
+        return {name: life for name, life in found.items() if self.silent_s(name) <= patience_s}
+
     def reach_the_store(self) -> list[str]:
         """The members heard lately that said that the store answers them; sorted."""
         now_s, patience_s = self._clock.boot_s(), self._settings.suspect_after_s
@@ -125,8 +148,19 @@ class Heartbeats:
         if sender not in self._peers and sender not in self._roster.members:
             return  # proven, but unknown to the store so far: nothing is kept for it
         self._seen[sender] = Seen(beat, self._clock.boot_s())
+        if beat.state == State.FAILSAFE.value:
+            self._in_failsafe[sender] = beat.incarnation
+        elif self._in_failsafe:
+            self._in_failsafe.pop(sender, None)
         if sender in self._suspected and self._roster.is_live(sender, beat.incarnation):
             self._clear(sender, told=True)
+
+    def greeted(self, sender: str, hello: Hello) -> None:
+        """A member doesn't hear me: it is talked to for a while, whoever it is."""
+        if sender not in self._roster.members and len(self._lingering) < LINGERING_MAX:
+            until_s = self._clock.boot_s() + self._settings.linger_s
+            self._lingering[sender] = (hello.rpc_address, until_s)
+            self._connect()
 
     async def run(self) -> None:
         """Beat for ever."""
@@ -135,8 +169,9 @@ class Heartbeats:
         while True:
             now_s = self._clock.boot_s()
             if now_s - before_s > interval_s + self._settings.suspect_after_s / 2:
-                for name in self._since:
-                    self._since[name] = now_s  # it was I who slept
+                # it was I who slept
+                self._since = dict.fromkeys(self._since, now_s)
+                self._peer_since = dict.fromkeys(self._peer_since, now_s)
             before_s = now_s
             self._end_lingering(now_s)
             self._connect()
@@ -155,8 +190,11 @@ class Heartbeats:
             state=vitals.state,
             store_answers=vitals.store_answers,
         )
+        hello = Hello(self._membership.me.rpc_address)
         for name in self._peers:
             self._link.send(name, beat)
+            if name not in self._seen or self.silent_s(name) > self._settings.suspect_after_s:
+                self._link.send(name, hello)
 
     def _look(self, now_s: float) -> None:
         for name, record in self._roster.members.items():
@@ -193,10 +231,12 @@ class Heartbeats:
                 listener(name)
 
     def _end_lingering(self, now_s: float) -> None:
-        ended = [name for name, (_, until_s) in self._lingering.items() if until_s <= now_s]
-        for name in ended:
-            del self._lingering[name]
-            self._seen.pop(name, None)
+        patience_s = self._settings.suspect_after_s
+        for name, (_, until_s) in list(self._lingering.items()):
+            if until_s <= now_s and self.silent_s(name) > patience_s:
+                del self._lingering[name]
+                self._seen.pop(name, None)
+                self._in_failsafe.pop(name, None)
 
     def _connect(self) -> None:
         """Tell the link whom it is to reach, if that has changed."""
@@ -206,5 +246,7 @@ class Heartbeats:
             if name != self._me:
                 peers[name] = record.rpc_address
         if peers != self._peers:
-            self._peers = peers
+            now_s = self._clock.boot_s()
+            since = {name: self._peer_since.get(name, now_s) for name in peers}
+            self._peer_since, self._peers = since, peers
             self._link.set_peers(dict(peers))

@@ -87,6 +87,9 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     home: str = ""
     """The member that an operator wants it at, while that lives; empty: whoever is first by rank.
     """
+    at: str = ""
+    """The owner's rpc address: a member that starts anew must find it, be it gone from the store or
+    not. Empty: it was written by a release that didn't say."""
 
 
 class Keys:

@@ -57,6 +57,12 @@ class Mirror(msgspec.Struct, frozen=True, tag="mirror", tag_field="kind"):
     entries: tuple[MirrorEntry, ...]
 
 
+class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="kind"):
+    """I don't hear you. If you live, let me: here I am."""
+
+    rpc_address: str
+
+
 class MirrorAck(msgspec.Struct, frozen=True, tag="ack", tag_field="kind"):
     """Every Mirror of the stream up to `sequence` has come, and is held as far as there is room."""
 
@@ -176,6 +182,7 @@ class Relay(msgspec.Struct, frozen=True, tag="relay", tag_field="kind"):
 
 Frame = (
     Heartbeat
+    | Hello
     | Mirror
     | MirrorAck
     | MirrorDigests

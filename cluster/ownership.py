@@ -62,6 +62,9 @@ class OwnershipSettings(msgspec.Struct, frozen=True):
 
     round_s: float = 0.25
     """The longest pause between two looks at what could be claimed or given up."""
+    listen_s: float = 2.0
+    """How long an owner that is gone from the store must have been silent: a member that starts
+    anew hears by then of those that go on without the store, and claims nothing of theirs."""
     claim_grace_s: float = 5.0
     """How long an owner that is gone from the store but still heard may take to come back."""
     closed_s: float = 0.5
@@ -119,6 +122,9 @@ class Ownership:
         """Shards of mine that an operator wants at another member; see `cluster.moves`."""
         self.handed_over = 0
         """Shards that this member has handed to others."""
+        self._absent: dict[str, str] = {}
+        self._absent_at = (-1, -1)
+        self._changes = 0
         self._surrendered: dict[int, None] = {}
         """Shards that the store may say are mine, and that I gave up without it."""
         self.may_claim_from: Callable[[str], bool] = lambda _owner: True
@@ -179,6 +185,26 @@ class Ownership:
         for held in self._held:
             found[held.record.owner] = found.get(held.record.owner, 0) + 1
         return dict(sorted(found.items()))
+
+    def absent(self) -> dict[str, str]:
+        """Where the owners are that are gone from the store: they may live without it."""
+        at, members = (self._roster.version, self._changes), self._roster.members
+        if at != self._absent_at:
+            self._absent_at = at
+            self._absent = {
+                held.record.owner: held.record.at
+                for held in self._held
+                if held.record.at and held.record.owner not in (*members, self._me)
+            }
+        return self._absent
+
+    def listens(self) -> bool:
+        """Whether an owner that is gone from the store, and was never heard, may yet be: it may
+        live without the store, and what it does is not to be crossed."""
+        beats, patience_s = self._heartbeats, self._settings.listen_s
+        return any(
+            beats.seen(name) is None and beats.silent_s(name) < patience_s for name in self.absent()
+        )
 
     def should_leave(self, shard: int) -> bool:
         """Whether another live member should own this shard of mine: it takes no new SPIs."""
@@ -292,7 +318,10 @@ class Ownership:
             if self._may_come_back(held.record):
                 continue
             try:
-                step = claim(shard, held, owner_key, self._me, self._membership.incarnation)
+                step = claim(
+                    shard, held, owner_key, self._me, self._membership.incarnation,
+                    self._membership.me.rpc_address,
+                )  # fmt: skip
             except Incompatible as error:
                 self._refuse(shard, error)
                 continue
@@ -300,9 +329,14 @@ class Ownership:
         return steps
 
     def _may_come_back(self, record: ShardRecord) -> bool:
-        """Whether the owner is gone from the store but alive, and hasn't had its time yet."""
-        if not self._heartbeats.hears(record.owner, record.incarnation):
+        """Whether the owner is gone from the store but alive, or could be, and hasn't had its time
+        yet."""
+        beats, owner = self._heartbeats, record.owner
+        if not owner:
             return False
+        if not beats.hears(owner, record.incarnation):
+            present = owner in self._roster.members  # in another life: the former one is over
+            return not present and beats.silent_s(owner) < self._settings.listen_s
         now_s = self._clock.boot_s()
         gone_s = self._gone_boot_s.setdefault(record.owner, now_s)
         return now_s - gone_s < self._settings.claim_grace_s
@@ -400,6 +434,7 @@ class Ownership:
             return  # the answer to my own claim was quicker than the watch
         rose = held.record.fence > self._held[shard].record.fence
         self._held[shard] = held
+        self._changes += 1
         record = held.record
         mine = record.owner == self._me and record.incarnation == self._membership.incarnation
         self._surrendered.pop(shard, None)  # the store names another owner, or another fence

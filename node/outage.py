@@ -80,10 +80,12 @@ class Standby:
         )
         node.membership.standing.on_changed.append(self._stands)
         outage.on_failsafe.append(self._failsafe)
-        outage.hears = node.heartbeats.hears
+        beats, ownership = node.heartbeats, node.ownership
+        outage.hears = beats.hears
+        outage.in_failsafe, outage.listens = beats.in_failsafe, ownership.listens
         self.gate.bound = lambda name: name in outage.given
-        node.ownership.may_claim_from = self._may_claim_from
-        node.heartbeats.also = lambda: {**outage.pledgees(), **self._addresses}
+        ownership.may_claim_from = self._may_claim_from
+        beats.also = lambda: {**ownership.absent(), **outage.pledgees(), **self._addresses}
         outage.listen(node.dispatch)
         self.gate.listen(node.dispatch)
 

@@ -18,7 +18,7 @@ from cluster.failsafe.outage import Outage, PledgeBook
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
-from cluster.link import Forward, Heartbeat, PeerLink, Return, Superseded
+from cluster.link import Forward, Heartbeat, Hello, PeerLink, Return, Superseded
 from cluster.member import Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
@@ -312,6 +312,7 @@ class Node:
         """Who is told what."""
         on = self.dispatch.on
         on(Heartbeat, self.heartbeats.receive)
+        on(Hello, self.heartbeats.greeted)
         self.mirrors.listen(self.dispatch)
         self.state.on_changed.append(lambda _state: self.mirrors.doubt_all())
         on(Forward, self.gateway.on_forward)

@@ -1,8 +1,10 @@
 """Asks, answers and remembers pledges as the store comes and goes, and says when failsafe holds.
 
 Rules: what decides is `cluster.failsafe.pledge`; this gives it time, frames and a disk. While a
-pledge of mine stands, nothing of that member is claimed (`may_claim_from`). Failsafe ends by
-`over`, which is called when the store has everything that was done without it.
+pledge of mine stands, nothing of that member is claimed (`may_claim_from`). Nor is it of a member
+that is in failsafe, or that one in failsafe has in its roster: who came when the pledges had been
+given holds to them like those that gave them. Failsafe ends by `over`, which is called when the
+store has everything that was done without it.
 """
 
 import asyncio
@@ -66,6 +68,14 @@ class Outage:
         """Reads what was pledged before. Raises Incompatible if that can't be read."""
         self.hears: Callable[[str, str], bool] = lambda _name, _incarnation: False
         """Whether that process has been heard lately; set when the parts are joined."""
+        self.in_failsafe: Callable[[], Mapping[str, str]] = dict
+        """Processes heard lately that are in failsafe; set likewise."""
+        self.listens: Callable[[], bool] = lambda: False
+        """Whether such a process may yet turn up; set likewise."""
+        self._rosters: dict[str, dict[str, str]] = {}
+        """Of those that hold no pledge of mine, as they said."""
+        self._needless: dict[str, None] = {}
+        """Those that said that they need no pledge any more, and will soon be heard to."""
         self._link = link
         self._clock = clock
         self._membership = membership
@@ -102,7 +112,10 @@ class Outage:
         return {name: given.rpc_address for name, given in self.pledges.given.items()}
 
     def restrained(self) -> bool:
-        """Whether nothing may be committed, because somebody may rely on my pledge now."""
+        """Whether nothing may be committed, because somebody may rely on my pledge now, or goes on
+        by the pledges of others."""
+        if self.listens() or self._unpledged():
+            return True
         given = self.pledges.given
         if not given:
             return False
@@ -120,7 +133,9 @@ class Outage:
 
     def may_claim_from(self, owner: str) -> bool:
         """Whether no pledge stands against claiming what `owner` owned."""
-        return owner not in self.pledges.given and not self.failsafe
+        if self.failsafe or owner in self.pledges.given:
+            return False
+        return not any(owner in {name, *self._rosters.get(name, ())} for name in self.in_failsafe())
 
     def listen(self, dispatch: Dispatch) -> None:
         """Have the others' frames."""
@@ -140,6 +155,8 @@ class Outage:
         self._send(self.pledges.look(self._view()))
         if not self.store_answers():
             self._silent_boot_s = self._clock.boot_s()
+        else:
+            self._ask_the_others()
         self._tell()
 
     def over(self) -> None:
@@ -162,6 +179,20 @@ class Outage:
             return True
         return member.store_ok and self._clock.boot_s() - member.answered_boot_s < self._quiet_s
 
+    def _unpledged(self) -> dict[str, str]:
+        """Those in failsafe that hold no pledge of mine: name → incarnation."""
+        given, needless = self.pledges.given, self._needless
+        found = self.in_failsafe().items()
+        return {name: life for name, life in found if name not in given and name not in needless}
+
+    def _ask_the_others(self) -> None:
+        """Whom do those rely on that hold no pledge of mine?"""
+        self._needless = {name: None for name in self.in_failsafe() if name in self._needless}
+        others = self._unpledged()
+        self._rosters = {name: self._rosters.get(name, {}) for name in others}
+        for name, incarnation in others.items():
+            self._link.send(name, PledgeQuery(incarnation))
+
     def _view(self) -> View:
         member = self._membership
         members = {name: record.incarnation for name, record in member.members.items()}
@@ -183,6 +214,10 @@ class Outage:
         self._link.send(sender, self.pledges.queried(query))
 
     def _word(self, sender: str, word: PledgeWord) -> None:
+        if not word.needed:
+            self._needless[sender] = None
+        elif sender in self._rosters:
+            self._rosters[sender] = word.roster
         if self.pledges.word(sender, word):
             self._save()
 

@@ -29,6 +29,7 @@ from cluster.link import (
     Forward,
     HandedOver,
     Heartbeat,
+    Hello,
     HotCounters,
     Mirror,
     MirrorAck,
@@ -184,6 +185,7 @@ def _frame_seeds() -> list[bytes]:
     entry = MirrorEntry(b"spi-of-8", b"sealed", 77)
     frames = (
         Heartbeat("00ff", 7, 300, 12, "normal"),
+        Hello("10.0.0.1:7400"),
         Mirror(5, 2, 1, 9, (entry, entry)),
         MirrorAck(5, 2, 1, 9),
         MirrorDigests((MirrorDigest(5, 2, 1, 9, 300, 1 << 63),)),

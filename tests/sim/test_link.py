@@ -6,6 +6,7 @@ from cluster.link import (
     Forward,
     Frame,
     Heartbeat,
+    Hello,
     Mirror,
     MirrorAck,
     MirrorEntry,
@@ -38,6 +39,7 @@ def test_every_kind_of_frame_arrives_as_it_was_sent():
     entry = MirrorEntry(spi=b"8 octets", sealed=b"\x00\xff", revision=77)
     frames: list[Frame] = [
         Heartbeat(incarnation="aa", sequence=1, sessions=2, ring_revision=3, state="normal"),
+        Hello("gw1:7400"),
         Mirror(shard=1, fence=2, stream=1, sequence=3, entries=(entry,)),
         _ack(9),
         Forward(data=b"\x01", local=("192.0.2.1", 500), remote=("192.0.2.9", 4500)),

@@ -9,7 +9,7 @@ from cluster.dispatch import Dispatch
 from cluster.errors import Incompatible
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.layout import ShardRecord
-from cluster.link import Heartbeat
+from cluster.link import Heartbeat, Hello
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.store import Put, Txn
 from tests.sim.seams import SeededRng
@@ -21,7 +21,9 @@ SHARDS = 64
 class Owner:
     """One member that owns shards, with what it was told."""
 
-    def __init__(self, cluster: Cluster, name: str, life: int = 1, **changed: object) -> None:
+    def __init__(
+        self, cluster: Cluster, name: str, life: int = 1, listen_s: float = 2.0, **changed: object
+    ) -> None:
         self.name = name
         self.cluster = cluster
         self.member, self.way = cluster.member(name, life, **changed)
@@ -38,6 +40,7 @@ class Owner:
             settings=HeartbeatSettings(),
         )
         self.dispatch.on(Heartbeat, self.heartbeats.receive)
+        self.dispatch.on(Hello, self.heartbeats.greeted)
         self.ownership = Ownership(
             self.way,
             KEYS,
@@ -47,8 +50,9 @@ class Owner:
             heartbeats=self.heartbeats,
             shards=SHARDS,
             unfinished_in=lambda shard: self.sessions.get(shard, 0),
-            settings=OwnershipSettings(),
+            settings=OwnershipSettings(listen_s=listen_s),
         )
+        self.heartbeats.also = lambda: dict(self.ownership.absent())
         self.gained: list[tuple[int, int]] = []
         self.lost: list[int] = []
         self.refused: list[Incompatible] = []

@@ -42,7 +42,7 @@ class Reader:
     """An owner that adopts, with what it was handed."""
 
     def __init__(self, cluster: Cluster, refused: int = 0, **settings: int) -> None:
-        self.owner = Owner(cluster, "gw1")
+        self.owner = Owner(cluster, "gw1", listen_s=0.0)
         ring = new_ring(SeededRng(1, "ring"), cluster.clock.wall_s(), RingPolicy())
         self.vault = RecordVault(lambda: ring, cluster.clock, SeededRng(1, "vault"))
         self.store = Slow(self.owner, refused)

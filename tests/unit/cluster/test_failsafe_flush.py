@@ -14,7 +14,7 @@ from cluster.failsafe.outage import MemoryBook, Outage
 from cluster.failsafe.pledge import Given
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.layout import FLUSHING, NORMAL
-from cluster.link import Heartbeat
+from cluster.link import Heartbeat, Hello
 from cluster.state import StateKeeper
 from cluster.store import Put, Txn
 from tests.unit.cluster.members import KEYS, Cluster, simulated
@@ -41,6 +41,7 @@ class Goer:
         self.state = StateKeeper(self.way, KEYS, clock)
         self.outage = Outage(self.link, clock, self.member, self.book)
         self.outage.hears = self.beats.hears
+        self.outage.in_failsafe = self.beats.in_failsafe
         self.gate = Gate(self.link, clock, Me(name, self.member.incarnation, False), self)
         self.gate.bound = lambda other: other in self.outage.given
         self.outage.on_failsafe.append(self.failsafe)
@@ -53,6 +54,7 @@ class Goer:
         )  # fmt: skip
         dispatch = Dispatch(self.link)
         dispatch.on(Heartbeat, self.beats.receive)
+        dispatch.on(Hello, self.beats.greeted)
         self.outage.listen(dispatch)
         self.gate.listen(dispatch)
 
@@ -278,3 +280,34 @@ async def test_a_record_is_not_written_under_a_fence_that_came_after_it(cluster:
     assert await version(cluster) == 1
     assert await cluster.store.get(KEYS.record(3, spi(2))) is None
     assert b.told == ["void"]
+
+
+@simulated
+async def test_who_starts_holds_to_the_pledges_of_those_that_it_hears(cluster: Cluster) -> None:
+    a, b = [await Goer(cluster, name).begin() for name in ("a", "b")]
+    await asyncio.sleep(1)
+    a.way.away = b.way.away = True
+    await asyncio.sleep(8)  # the store has forgotten them
+    assert a.outage.failsafe
+    assert b.outage.failsafe
+    cluster.net.cut("c", "b")
+    c = Goer(cluster, "c")
+    c.beats.also = lambda: {"a": "a:7401", "b": "b:7401"}
+    turning_up = True
+    c.outage.listens = lambda: turning_up
+    await c.begin()
+    assert c.outage.restrained()
+    turning_up = False
+    assert not c.outage.restrained()
+    assert c.outage.may_claim_from("a")
+    await asyncio.sleep(1)
+    assert c.outage.restrained()
+    assert not c.outage.may_claim_from("a")
+    assert not c.outage.may_claim_from("b")  # which a relies on; c doesn't hear it
+    assert c.outage.may_claim_from("z")
+    a.way.away = b.way.away = False
+    await asyncio.sleep(8)
+    assert (a.outage.failsafe, b.outage.failsafe) == (False, False)
+    assert not c.outage.restrained()
+    assert c.outage.may_claim_from("a")
+    assert c.outage.may_claim_from("b")

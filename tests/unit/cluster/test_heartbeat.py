@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from cluster.dispatch import Dispatch
-from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
-from cluster.link import Heartbeat, MirrorAck
+from cluster.heartbeat import LINGERING_MAX, Heartbeats, HeartbeatSettings, Vitals
+from cluster.link import Heartbeat, Hello, MirrorAck
 from cluster.member import Membership
+from cluster.standing import State
 from tests.sim.link import SimLink
 from tests.unit.cluster.members import Cluster, OwnStore, simulated
 
@@ -31,6 +32,7 @@ class Beater(Heartbeats):
         )
         self.dispatch = Dispatch(self.link)
         self.dispatch.on(Heartbeat, self.receive)
+        self.dispatch.on(Hello, self.greeted)
         self.on_suspected.append(lambda who: self.told.append(f"suspect {who}"))
         self.on_unsuspected.append(lambda who: self.told.append(f"clear {who}"))
 
@@ -163,6 +165,56 @@ async def test_frames_that_nobody_asked_for_are_counted(cluster: Cluster) -> Non
     two.link.send("gw1", MirrorAck(1, 1, 1, 1))
     await asyncio.sleep(0.1)
     assert one.dispatch.unwanted == 1
+
+
+@simulated
+async def test_who_is_known_to_nobody_says_where_it_is_and_is_heard_from_then_on(
+    cluster: Cluster,
+) -> None:
+    one = Beater(cluster, "gw1")
+    await one.begin()
+    two = Beater(cluster, "gw2")  # it never joins: the store has nothing of it
+    two.also = lambda: {"gw1": "gw1:7401"}
+    cluster.spawn(two.run(), "gw2")
+    assert two.silent_s("gw1") == 0
+    await asyncio.sleep(1)
+    assert two.seen("gw1") is not None
+    assert two.silent_s("gw1") <= one._settings.interval_s
+    await asyncio.sleep(40)  # as long as it is heard, in the roster or not
+    assert two.silent_s("gw1") <= one._settings.interval_s
+    two.also = dict
+    await asyncio.sleep(3)
+    cluster.net.leave(two.link)
+    await asyncio.sleep(one._settings.linger_s + 2)
+    assert one._lingering == {}
+
+
+@simulated
+async def test_greetings_of_more_than_so_many_are_not_heeded(cluster: Cluster) -> None:
+    one = Beater(cluster, "gw1")
+    await one.begin()
+    for number in range(LINGERING_MAX + 1):
+        one.greeted(f"other{number}", Hello("somewhere:1"))
+    assert len(one._lingering) == LINGERING_MAX
+
+
+@simulated
+async def test_who_goes_on_without_the_store_is_known_while_it_is_heard(cluster: Cluster) -> None:
+    one, two = await pair(cluster)
+    await asyncio.sleep(1)
+    assert one.in_failsafe() == {}
+    two._membership.standing.enter(State.FAILSAFE, "by all")
+    await asyncio.sleep(0.5)
+    assert one.in_failsafe() == {"gw2": two._membership.incarnation}
+    cluster.net.cut("gw2", "gw1")
+    await asyncio.sleep(2)
+    assert one.in_failsafe() == {}
+    cluster.net.heal()
+    await asyncio.sleep(0.5)
+    assert one.in_failsafe() != {}
+    two._membership.standing.leave(State.FAILSAFE)
+    await asyncio.sleep(0.5)
+    assert one.in_failsafe() == {}
 
 
 def test_a_patience_of_one_heartbeat_is_refused() -> None:

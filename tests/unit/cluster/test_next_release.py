@@ -14,6 +14,7 @@ from cluster.link import (
     Counters,
     Frame,
     Heartbeat,
+    Hello,
     HotCounters,
     Mirror,
     MirrorAck,
@@ -36,6 +37,7 @@ from tests.unit.cluster.test_mirror import WHOLE_S
 ADDRESS = ("192.0.2.1", 500)
 FRAMES: list[Frame] = [
     Heartbeat("aa", 1, 2, 3, "normal"),
+    Hello("gw1:7400"),
     Mirror(1, 2, 3, 4, (MirrorEntry(bytes(8), b"sealed", 5), MirrorEntry(bytes(8), b"", 6))),
     MirrorAck(1, 2, 3, 4),
     MirrorDigests((MirrorDigest(1, 2, 3, 4, 5, 6),)),

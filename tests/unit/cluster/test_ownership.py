@@ -8,6 +8,7 @@ from cluster.claims import Preference, next_fence
 from cluster.errors import Incompatible
 from cluster.layout import FENCE_MAX, ShardRecord
 from cluster.shards import assign
+from cluster.standing import State
 from cluster.store import Delete, Txn
 from tests.sim.loop import SimLoop, run
 from tests.unit.cluster.members import KEYS, Cluster, simulated
@@ -24,7 +25,8 @@ async def test_a_lone_member_claims_everything(cluster: Cluster) -> None:
     assert one.gained == [(shard, 1) for shard in ALL]
     assert one.lost == []
     records = await shard_records(cluster)
-    assert records[5] == ShardRecord("gw1", one.member.incarnation, 1)
+    at = one.member.me.rpc_address
+    assert records[5] == ShardRecord("gw1", one.member.incarnation, 1, at=at)
     entry = await cluster.store.get(KEYS.shard(5))
     assert entry is not None
     assert one.ownership.revision_of(5) == entry.mod_revision
@@ -402,3 +404,39 @@ def test_the_same_seed_gives_the_same_run() -> None:
         return cluster.net.trace.digest()
 
     assert run(main) == run(main)
+
+
+@simulated
+async def test_a_member_that_starts_listens_for_owners_that_are_gone_before_it_claims(
+    cluster: Cluster,
+) -> None:
+    one = await Owner(cluster, "gw1").begin()
+    await asyncio.sleep(1)
+    one.kill()
+    await asyncio.sleep(8)
+    two = await Owner(cluster, "gw2").begin()
+    assert two.ownership.listens()
+    await asyncio.sleep(1.5)
+    assert two.owned == []
+    await asyncio.sleep(1.5)
+    assert two.owned == ALL
+    assert not two.ownership.listens()
+    assert two.ownership.absent() == {}
+
+
+@simulated
+async def test_an_owner_that_lives_without_the_store_is_heard_by_one_that_starts(
+    cluster: Cluster,
+) -> None:
+    one = await Owner(cluster, "gw1").begin()
+    await asyncio.sleep(1)
+    one.way.away = True
+    await asyncio.sleep(8)  # the store has forgotten it
+    two = Owner(cluster, "gw2")
+    two.ownership.may_claim_from = lambda owner: owner not in two.heartbeats.in_failsafe()
+    one.member.standing.enter(State.FAILSAFE, "by all")
+    await two.begin()
+    await asyncio.sleep(20)
+    assert two.owned == []
+    assert two.ownership.absent() == {"gw1": one.member.me.rpc_address}
+    assert not two.ownership.listens()
