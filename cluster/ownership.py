@@ -105,8 +105,7 @@ class Ownership:
         """
         self._store, self._keys = store, keys
         self._clock, self._spawn = clock, spawn
-        self._membership = membership
-        self._roster = membership.roster
+        self._membership, self._roster = membership, membership.roster
         self._heartbeats = heartbeats
         self._me = membership.me.name
         self._unfinished_in = unfinished_in
@@ -123,8 +122,7 @@ class Ownership:
         self.handed_over = 0
         """Shards that this member has handed to others."""
         self._absent: dict[str, str] = {}
-        self._absent_at = (-1, -1)
-        self._changes = 0
+        self._absent_at, self._changes = (-1, -1), 0
         self._surrendered: dict[int, None] = {}
         """Shards that the store may say are mine, and that I gave up without it."""
         self.may_claim_from: Callable[[str], bool] = lambda _owner: True
