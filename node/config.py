@@ -15,6 +15,7 @@ import msgspec
 from cluster.keyring import RingPolicy
 from cluster.member import usable_s
 from cluster.schedule import check_policy
+from node.eap.check import check_client_eap, check_eap
 from node.identity import load_psks, normal_pattern, parse_address
 from node.kek import check_keks
 from node.pools import check_pools
@@ -61,6 +62,7 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     _check_member(config, problems)
     _check_ike(config.ike, problems)
     _check_connections(config.connection, problems)
+    check_eap(config, problems)
     _check_keys(config, problems)
     check_trust(config, problems)
     check_pools(config, problems)
@@ -90,6 +92,7 @@ def load_client(path: str | Path) -> ClientConfig:
     _check_traffic("client", client, problems)
     _check_loads("client.psk_file", client.psk_file, problems)
     check_trust(config, problems)
+    check_client_eap(config, problems)
     problems.settle()
     return config
 

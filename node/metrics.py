@@ -5,7 +5,8 @@ somebody scrapes. The number of label values is bounded. Names: `standfast_<what
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import (
@@ -25,6 +26,13 @@ LABEL_VALUES_MAX = 32
 
 COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.05, 0.1, 0.25, 1, 5)
 """Upper bounds of the commit latency's buckets: fine where a healthy etcd answers, coarse above."""
+
+RADIUS_FIGURES = {
+    "requests": "Requests to a RADIUS server",
+    "repeats": "Requests sent once more",
+    "timeouts": "Requests that were given up",
+    "bad_replies": "Datagrams of a RADIUS server that were no valid reply",
+}
 
 STORE_STATES = ("connecting", "ok", "unavailable", "memory")
 
@@ -75,6 +83,20 @@ class Latency:
         return found
 
 
+class RadiusFigures(Protocol):
+    """What there is to count of one RADIUS server. Implementer: `node.eap.radius.server`."""
+
+    @property
+    def name(self) -> str:
+        """As configured."""
+        ...
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """By the name of the figure."""
+        ...
+
+
 class Metrics:
     """Every figure of one process: add to the counters, assign the gauges."""
 
@@ -91,6 +113,9 @@ class Metrics:
         """Datagrams not answered, by reason."""
         self.revocation = Counts()
         """What came of looking whether peers' certificates were taken back."""
+        self.eap = Counts()
+        """EAP conversations, by outcome."""
+        self.radius: Sequence[RadiusFigures] = ()
         self.commit = Latency()
         """From handing a write over until it is durable."""
         self.datagrams_in = 0
@@ -127,6 +152,8 @@ class _Scrape(Collector):
         yield _counter("adoptions", "Sessions of gained shards by outcome", "outcome", m.adoptions)
         yield _counter("datagrams_dropped", "Datagrams not answered", "reason", m.dropped)
         yield _counter("revocation", "Looks for revoked certificates", "outcome", m.revocation)
+        yield _counter("eap_conversations", "EAP conversations by outcome", "outcome", m.eap)
+        yield from _radius(m.radius)
         yield HistogramMetricFamily(
             "standfast_commit_seconds",
             "Time until a write was durable",
@@ -155,6 +182,14 @@ def _counter(name: str, text: str, label: str, counts: Counts) -> CounterMetricF
     for value, count in counts.items():
         family.add_metric([value], count)
     return family
+
+
+def _radius(servers: Sequence[RadiusFigures]) -> Iterator[Metric]:
+    for figure, text in RADIUS_FIGURES.items():
+        family = CounterMetricFamily(f"standfast_radius_{figure}", text, labels=["server"])
+        for server in servers:
+            family.add_metric([server.name], server.figures[figure])
+        yield family
 
 
 def _gauges(m: Metrics) -> Iterator[Metric]:

@@ -66,6 +66,10 @@ RemoteAuth = Annotated[
     tuple[Literal["psk"], ...],
     Meta(min_length=1, max_length=1, description='["psk"]'),
 ]
+EapMethods = Annotated[
+    tuple[Literal["tls", "mschapv2", "radius"], ...],
+    Meta(description='a list of "tls" and "mschapv2", or ["radius"]'),
+]
 Command = Annotated[
     tuple[str, ...], Meta(description='a program with its arguments, such as ["/bin/kek", "-x"]')
 ]
@@ -235,6 +239,25 @@ class CertificateConfig(msgspec.Struct, frozen=True):
     key_file: File
 
 
+class EapConfig(msgspec.Struct, frozen=True):
+    """Who judges peers that authenticate by EAP, and by which methods."""
+
+    methods: EapMethods = ()
+    ask_identity: Annotated[bool, Meta(description="true or false")] = False
+    users_file: OptionalFile = ""
+    radius_timeout_s: Seconds = 4.0
+    conversations_max: Count = 4096
+
+
+class RadiusConfig(msgspec.Struct, frozen=True):
+    """One RADIUS server."""
+
+    name: Name
+    address: Address
+    secret_file: File
+    timeout_s: Seconds = 2.0
+
+
 class KeysConfig(msgspec.Struct, frozen=True):
     """How the ring's keys are replaced; the same in every gateway's file."""
 
@@ -302,6 +325,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     pool: tuple[PoolConfig, ...] = ()
     trust: TrustConfig = TrustConfig()
     certificate: tuple[CertificateConfig, ...] = ()
+    eap: EapConfig = EapConfig()
+    radius: tuple[RadiusConfig, ...] = ()
 
 
 class ClientSection(msgspec.Struct, frozen=True):
@@ -316,6 +341,15 @@ class ClientSection(msgspec.Struct, frozen=True):
     udp_encapsulation: Encapsulation = "auto"
     nat_keepalive_s: SecondsOrNever = 20.0
     ticket_file: OptionalFile = ""
+    eap_identity: Text = ""
+    eap_password_file: OptionalFile = ""
+    eap_methods: Annotated[
+        tuple[Literal["tls", "mschapv2"], ...],
+        Meta(description='a list of "tls" and "mschapv2"'),
+    ] = ()
+    eap_server_names: Annotated[
+        tuple[str, ...], Meta(description='a list of host names, or ["*"], or []')
+    ] = ()
     key_log_dir: OptionalFolder = ""
     resume_auth: Annotated[
         Literal["rfc", "first-message"], Meta(description='"rfc" or "first-message"')

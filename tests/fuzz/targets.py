@@ -7,7 +7,7 @@ something.
 import hashlib
 from pathlib import Path
 
-from tests.fuzz import endpoint, members, sealed, trust, wire
+from tests.fuzz import eap, endpoint, members, sealed, trust, wire
 from tests.fuzz.target import Target
 
 HERE = Path(__file__).parent
@@ -22,6 +22,7 @@ TARGETS: dict[str, Target] = {
         *trust.TARGETS,
         *sealed.TARGETS,
         *members.TARGETS,
+        *eap.TARGETS,
         *endpoint.TARGETS,
     )
 }

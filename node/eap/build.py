@@ -1,0 +1,82 @@
+"""EAP of a process from its configuration: a gateway's back end, a client's.
+
+Rules: files are read here once; `node.eap.check` has found them good. A gateway without EAP methods
+gets a back end that refuses everybody.
+"""
+
+from functools import partial
+
+import structlog
+
+from cluster.seams import Clock, Rng
+from node.eap.backend import MSCHAPV2, TLS, EapBackend, EapClient, Means
+from node.eap.files import read_line, read_password
+from node.eap.radius.relay import RadiusServers, RelaySettings
+from node.eap.radius.server import RadiusServer, RadiusSettings, UdpPorts
+from node.eap.tls.means import TlsMeans
+from node.eap.users import load_users
+from node.identity import parse_address
+from node.sections import ClientConfig, GatewayConfig, RadiusConfig
+from node.trust.config import trust_settings
+from node.trust.own import choose_own
+from proto.ike.identity import Identity, parse_identity
+
+ANY_SERVER = "*"
+
+
+def gateway_backend(
+    config: GatewayConfig, clock: Clock, rng: Rng, log: structlog.typing.FilteringBoundLogger
+) -> EapBackend:
+    """See the module. Raises ConfigError."""
+    eap = config.eap
+    tls = _tls(config, parse_identity(config.ike.identity), clock)
+    radius = None
+    if config.radius:
+        settings = RelaySettings(config.member.name, eap.radius_timeout_s, eap.ask_identity)
+        servers = [_server(server, clock, rng, log) for server in config.radius]
+        radius = RadiusServers(servers, settings)
+    users = load_users(eap.users_file) if eap.users_file else None
+    name = config.ike.identity.partition(":")[2]
+    return EapBackend(eap.methods, Means(users, tls, radius), name, rng, ask=eap.ask_identity)
+
+
+def client_backend(config: ClientConfig, clock: Clock, rng: Rng) -> EapClient:
+    """Of a client. Raises ConfigError."""
+    section, tls, nt_hash = config.client, None, None
+    wanted = section.eap_methods or (TLS, MSCHAPV2)
+    if TLS in wanted:
+        tls = _tls(config, parse_identity(section.identity), clock)
+    if MSCHAPV2 in wanted and section.eap_password_file:
+        nt_hash = read_password(section.eap_password_file)
+    servers = section.eap_server_names or (section.remote_identity.partition(":")[2],)
+    return EapClient(
+        section.eap_identity,
+        rng,
+        nt_hash=nt_hash,
+        tls=tls,
+        servers=() if ANY_SERVER in servers else servers,
+    )
+
+
+def _tls(config: GatewayConfig | ClientConfig, identity: Identity, clock: Clock) -> TlsMeans | None:
+    """With the certificate for `identity`; None: there is no certificate at all."""
+    settings = trust_settings(config)
+    own = choose_own(settings.own, identity, (), None) or next(iter(settings.own), None)
+    return None if own is None else TlsMeans(settings, own, clock)
+
+
+def _server(
+    config: RadiusConfig, clock: Clock, rng: Rng, log: structlog.typing.FilteringBoundLogger
+) -> RadiusServer:
+    secret = read_line(config.secret_file)
+    settings = RadiusSettings(config.name, parse_address(config.address), secret, config.timeout_s)
+    server = RadiusServer(settings, UdpPorts(), clock, rng)
+    server.on_change = partial(_say, log, config)
+    return server
+
+
+def _say(log: structlog.typing.FilteringBoundLogger, config: RadiusConfig, away: bool) -> None:
+    if away:
+        log.warning("RADIUS server doesn't answer", server=config.name, address=config.address)
+    else:
+        log.info("RADIUS server answers again", server=config.name, address=config.address)
