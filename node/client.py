@@ -14,6 +14,7 @@ from cluster.seams import Clock, Rng
 from node.computing import Workers
 from node.credentials import PskTable
 from node.detour import Follow
+from node.eap.build import prove_by_eap
 from node.errands import Errands
 from node.identity import load_psks
 from node.kernel import NullKernel
@@ -194,15 +195,17 @@ async def run_client(config: ClientConfig) -> int:
     settings = session_settings(section)
     socket = LocalSocket(settings.gateways, nat=any(settings.nat_gateways))
     peer = peer_of(section, PskTable(load_psks(section.psk_file)))
+    rng, errands = OsRng(), Errands(supervisor.contain, workers)
+    prove_by_eap(errands, config, clock, rng, log)
     client = Client(
         peer,
         settings,
         tickets=TicketFile(section.ticket_file) if section.ticket_file else MemoryTicket(),
         report=report,
         clock=clock,
-        rng=OsRng(),
+        rng=rng,
         open_sockets=socket.open,
-        errands=Errands(supervisor.contain, workers),
+        errands=errands,
         lanes=lane_class(section.key_log_dir),
     )
     if section.key_log_dir:

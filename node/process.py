@@ -24,6 +24,7 @@ from cluster.vault import Keks
 from node.collector import settle_collector
 from node.computing import Workers
 from node.data_dir import DataDir
+from node.eap.build import serve_eap
 from node.errands import Errands
 from node.identity import parse_address
 from node.kek import read_keks
@@ -107,10 +108,12 @@ async def _live(
         data_dir.pledges, errands, HttpFetch(config.trust.fetch_timeout_s),
     )  # fmt: skip
     node = Node(config, seams, identity)
+    eap = serve_eap(errands, config, clock, rng, log, node.metrics)
     try:
         return await _serve(node, supervisor, rpc, store)
     finally:
         await supervisor.stop()
+        eap.close()
         if rpc is not None:
             await rpc.stop()
         await link.close()

@@ -10,18 +10,74 @@ import structlog
 
 from cluster.seams import Clock, Rng
 from node.eap.backend import MSCHAPV2, TLS, EapBackend, EapClient, Means
+from node.eap.desk import EapDesk
 from node.eap.files import read_line, read_password
 from node.eap.radius.relay import RadiusServers, RelaySettings
 from node.eap.radius.server import RadiusServer, RadiusSettings, UdpPorts
+from node.eap.steps import EapSteps
 from node.eap.tls.means import TlsMeans
 from node.eap.users import load_users
+from node.errands import Errands
 from node.identity import parse_address
+from node.metrics import Counts, Metrics
+from node.observe import SparseLog
 from node.sections import ClientConfig, GatewayConfig, RadiusConfig
 from node.trust.config import trust_settings
 from node.trust.own import choose_own
 from proto.ike.identity import Identity, parse_identity
 
 ANY_SERVER = "*"
+SPARE_S = 1.0
+"""What a round may take beside waiting for RADIUS."""
+CLIENT_ROUND_S = 5.0
+CLIENT_LIFETIME_S = 60.0
+CLIENT_CONVERSATIONS_MAX = 64
+"""More than one where gateways die in the middle."""
+
+
+def serve_eap(
+    errands: Errands,
+    config: GatewayConfig,
+    clock: Clock,
+    rng: Rng,
+    log: structlog.typing.FilteringBoundLogger,
+    metrics: Metrics,
+) -> EapSteps:
+    """A gateway's: errands of EAP are carried out from now on; close it. Raises ConfigError."""
+    eap, backend = config.eap, gateway_backend(config, clock, rng, log)
+    if backend.radius is not None:
+        metrics.radius = backend.radius.servers
+    desk = EapDesk(
+        backend,
+        clock,
+        SparseLog(log, clock),
+        metrics.eap,
+        at_most=eap.conversations_max,
+        lifetime_s=config.ike.half_open_timeout_s,
+    )
+    steps = EapSteps(desk, backend.close)
+    steps.listen(errands, eap.radius_timeout_s + SPARE_S, eap.conversations_max)
+    return steps
+
+
+def prove_by_eap(
+    errands: Errands,
+    config: ClientConfig,
+    clock: Clock,
+    rng: Rng,
+    log: structlog.typing.FilteringBoundLogger,
+) -> None:
+    """The same of a client. Raises ConfigError."""
+    backend = client_backend(config, clock, rng)
+    desk = EapDesk(
+        backend,
+        clock,
+        SparseLog(log, clock),
+        Counts(),
+        at_most=CLIENT_CONVERSATIONS_MAX,
+        lifetime_s=CLIENT_LIFETIME_S,
+    )
+    EapSteps(desk).listen(errands, CLIENT_ROUND_S, CLIENT_CONVERSATIONS_MAX)
 
 
 def gateway_backend(

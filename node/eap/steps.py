@@ -4,25 +4,33 @@ Rules: what the core is told of a failure is for the log; what the peer is told 
 alone. An errand without `asked` goes on with what is under way under its SPI.
 """
 
-
-from proto.ike.proofs import EapDone, EapStep, EapStepped
+from collections.abc import Callable
 
 from node.eap.desk import EapDesk
 from node.eap.method import Asked, Failure, Round, Success, traits
 from node.eap.packet import name_of_type
+from node.errands import Errands
+from proto.ike.proofs import EapDone, EapStep, EapStepped
 
 
 class EapSteps:
-    """Implements `node.errands.Do` for `EapStep`."""
+    """Carries out `EapStep`."""
 
-    def __init__(self, desk: EapDesk) -> None:
+    def __init__(self, desk: EapDesk, close: Callable[[], None] = lambda: None) -> None:
+        """`close`: gives back what the desk's conversations work with."""
         self._desk = desk
+        self.close = close
 
-    async def __call__(self, step: EapStep) -> EapStepped:
+    def listen(self, errands: Errands, limit_s: float, at_most: int) -> None:
+        """Be who is asked: no round takes longer, and so many are under way at a time."""
+        errands.on(EapStep, self.step, limit_s=limit_s, at_most=at_most)
+
+    async def step(self, step: EapStep) -> EapStepped:
         """One round."""
-        if step.asked is None:
+        asked = step.asked
+        if asked is None:
             return _told(await self._desk.go_on(step.spi, step.packet))
-        whose = Asked(step.asked.identity, step.asked.remote, step.asked.methods)
+        whose = Asked(asked.identity, asked.remote, asked.methods, asked.connection)
         return _told(await self._desk.begin(step.spi, whose, step.packet))
 
 

@@ -22,6 +22,79 @@ STAFF = b"staff"
 SESSION_S = 3600
 
 
+RADIUSD = """
+name = radiusd
+prefix = {folder}
+libdir = {root}/usr/lib/freeradius
+logdir = {folder}
+run_dir = {folder}
+raddbdir = {folder}
+correct_escapes = true
+log {{
+  destination = stdout
+}}
+security {{
+  reject_delay = 0
+}}
+client loopback {{
+  ipaddr = 127.0.0.1
+  secret = "{secret}"
+  require_message_authenticator = yes
+}}
+modules {{
+  eap {{
+    default_eap_type = mschapv2
+    max_sessions = 100
+    tls-config common {{
+      private_key_file = {folder}/server.key
+      certificate_file = {folder}/server.pem
+      ca_file = {folder}/ca.crt
+      fragment_size = 1024
+      cipher_list = "DEFAULT"
+      tls_min_version = "1.2"
+      tls_max_version = "1.3"
+    }}
+    tls {{
+      tls = common
+    }}
+    mschapv2 {{
+      send_error = yes
+    }}
+  }}
+  mschap {{
+  }}
+  files {{
+    filename = {folder}/users
+  }}
+}}
+server default {{
+  listen {{
+    type = auth
+    ipaddr = 127.0.0.1
+    port = {port}
+  }}
+  authorize {{
+    eap {{
+      ok = return
+    }}
+    files
+  }}
+  authenticate {{
+    Auth-Type MS-CHAP {{
+      mschap
+    }}
+    eap
+  }}
+  post-auth {{
+    update reply {{
+      Class := "staff"
+      Session-Timeout := {session_s}
+    }}
+  }}
+}}
+"""
+
+
 def tools() -> Path:
     """Where the programs are; they are brought first."""
     done = subprocess.run((sys.executable, GET), capture_output=True, text=True, check=False)
@@ -98,77 +171,7 @@ def free_radius(folder: Path, shown: pki.Issued, authority: Authority) -> Radius
     (folder / "users").write_text(f'"{USER}" Cleartext-Password := "{PASSWORD}"\n')
     (folder / "dictionary").write_text("")
     (folder / "radiusd.conf").write_text(
-        f"""
-name = radiusd
-prefix = {folder}
-libdir = {root}/usr/lib/freeradius
-logdir = {folder}
-run_dir = {folder}
-raddbdir = {folder}
-correct_escapes = true
-log {{
-  destination = stdout
-}}
-security {{
-  reject_delay = 0
-}}
-client loopback {{
-  ipaddr = 127.0.0.1
-  secret = "{SECRET}"
-  require_message_authenticator = yes
-}}
-modules {{
-  eap {{
-    default_eap_type = mschapv2
-    max_sessions = 100
-    tls-config common {{
-      private_key_file = {folder}/server.key
-      certificate_file = {folder}/server.pem
-      ca_file = {folder}/ca.crt
-      fragment_size = 1024
-      cipher_list = "DEFAULT"
-      tls_min_version = "1.2"
-      tls_max_version = "1.3"
-    }}
-    tls {{
-      tls = common
-    }}
-    mschapv2 {{
-      send_error = yes
-    }}
-  }}
-  mschap {{
-  }}
-  files {{
-    filename = {folder}/users
-  }}
-}}
-server default {{
-  listen {{
-    type = auth
-    ipaddr = 127.0.0.1
-    port = {port}
-  }}
-  authorize {{
-    eap {{
-      ok = return
-    }}
-    files
-  }}
-  authenticate {{
-    Auth-Type MS-CHAP {{
-      mschap
-    }}
-    eap
-  }}
-  post-auth {{
-    update reply {{
-      Class := "staff"
-      Session-Timeout := {SESSION_S}
-    }}
-  }}
-}}
-"""
+        RADIUSD.format(folder=folder, root=root, port=port, secret=SECRET, session_s=SESSION_S)
     )
     program, share = f"{root}/usr/sbin/freeradius", f"{root}/usr/share/freeradius"
     command = (program, "-X", "-d", str(folder), "-D", share)
