@@ -119,6 +119,7 @@ def session_settings(section: ClientSection) -> SessionSettings:
         encapsulate_always=section.udp_encapsulation == "always",
         nat_keepalive_s=section.nat_keepalive_s,
         follow=Follow(section.follow_redirects),
+        fragment_octets=section.fragment_octets,
     )
 
 
@@ -156,6 +157,7 @@ class Client:
             child_pfs=settings.child_pfs,
             encapsulate_always=settings.encapsulate_always,
             nat_keepalive_s=settings.nat_keepalive_s,
+            fragment_octets=settings.fragment_octets,
             retransmit=peer.retransmit,
         )
         endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())

@@ -54,6 +54,9 @@ Prefixes = Annotated[
 ]
 
 OptionalAddresses = Annotated[tuple[Address, ...], Meta(description="a list of ADDRESS:PORT")]
+DatagramOctets = Annotated[
+    int, Meta(ge=576, le=65_535, description="a whole number from 576 to 65535")
+]
 Encapsulation = Annotated[Literal["auto", "always"], Meta(description='"auto" or "always"')]
 OptionalPrefixes = Annotated[
     tuple[str, ...], Meta(description='a list of networks such as ["10.0.0.0/8"], or []')
@@ -152,6 +155,7 @@ class IkeConfig(msgspec.Struct, frozen=True):
     """Where NATs let pass (`node.ports`)."""
     udp_encapsulation: Encapsulation = "auto"
     nat_keepalive_s: SecondsOrNever = 20.0
+    fragment_octets: DatagramOctets = 1280
     resume_undetected_nat: Annotated[bool, Meta(description="true or false")] = False
     key_log_dir: OptionalFolder = ""
     proposals: Proposals = PROPOSALS
@@ -340,6 +344,7 @@ class ClientSection(msgspec.Struct, frozen=True):
     """The same gateways where NATs let pass (`node.ports`)."""
     udp_encapsulation: Encapsulation = "auto"
     nat_keepalive_s: SecondsOrNever = 20.0
+    fragment_octets: DatagramOctets = 1280
     ticket_file: OptionalFile = ""
     eap_identity: Text = ""
     eap_password_file: OptionalFile = ""

@@ -82,6 +82,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     child_pfs: bool = True
     encapsulate_always: bool = False
     nat_keepalive_s: float = 20.0
+    fragment_octets: int = 1280
     nat_gateways: tuple[Address | None, ...] = ()
     """The same gateways where NATs let pass; empty: nowhere."""
     follow: Follow = Follow.NEVER

@@ -51,6 +51,7 @@ def endpoint_settings(config: GatewayConfig, epoch: int) -> Settings:
         ticket_lifetime_s=ike.ticket_lifetime_s,
         nat_traversal=bool(listen(ike).nat),
         encapsulate_always=ike.udp_encapsulation == "always",
+        fragment_octets=ike.fragment_octets,
         nat_keepalive_s=ike.nat_keepalive_s,
         resume_undetected=ike.resume_undetected_nat,
         half_open_max=ike.half_open_max,

@@ -1,8 +1,11 @@
 """The sealed traffic of one IKE SA: a protection for each direction, IVs, fragments under way.
 
-Rules: what fails its integrity check leaves no trace; an IV is used once. Fragments are taken only
-where both sides agreed on them, one message at a time. RFC 7296 3.14, RFC 7383.
+Rules: what fails its integrity check leaves no trace; an IV is used once. Fragments are made and
+taken only where both sides agreed on them, one message at a time; ours are no longer than those in
+which the peer's last message came. RFC 7296 3.14, RFC 7383.
 """
+
+from functools import partial
 
 from proto.ike import aead, fragment
 from proto.ike.core import SaCore
@@ -18,7 +21,7 @@ _SKF = PayloadType.SKF
 class Channel:
     """See the module. Made as soon as an SA has keys."""
 
-    __slots__ = ("_fragments", "_ivs", "_rx", "_tx")
+    __slots__ = ("_fragments", "_ivs", "_passes", "_rx", "_tx")
 
     def __init__(self, core: SaCore, iv_prefix: tuple[int, int]) -> None:
         """`iv_prefix`: (epoch, fence) under which we own the SA."""
@@ -29,7 +32,10 @@ class Channel:
         responder = aead.protection(suite, keys.er, keys.ar)
         self._tx, self._rx = (initiator, responder) if core.initiator else (responder, initiator)
         self._ivs = aead.IvSpace(*iv_prefix)
-        self._fragments: tuple[tuple[bool, int], fragment.Reassembly] | None = None
+        self._fragments: tuple[tuple[bool, int], float, fragment.Reassembly] | None = None
+        """Of which message, since when, what there is."""
+        self._passes = fragment.REASSEMBLY_MAX
+        """Octets of a message that is known to pass, where the peer sends fragments."""
 
     def seal(
         self,
@@ -39,15 +45,27 @@ class Channel:
         message_id: int,
         payloads: tuple[Payload, ...],
         rng: Rng,
+        octets_max: int,
     ) -> bytes:
-        """A message of ours, under a fresh IV."""
+        """A message of ours, under a fresh IV; if it would be longer than `octets_max`, in
+        fragments, each under an IV of its own (`fragment.apart`).
+        """
         tx = self._tx
-        iv = self._ivs.next() if tx.counter_iv else rng.bytes(tx.iv_len)
         if core.initiator:
             flags |= FLAG_INITIATOR
-        return seal(core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx, iv)
+        head = (core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx)
+        whole = seal(*head, self._iv(rng))
+        octets_max = min(octets_max, self._passes)
+        if len(whole) <= octets_max or not core.fragmentation:
+            return whole
+        return b"".join(fragment.seal_fragments(*head, partial(self._iv, rng), octets_max))
 
-    def open(self, core: SaCore, header: Header, data: bytes, limit: int) -> Message | None:
+    def _iv(self, rng: Rng) -> bytes:
+        return self._ivs.next() if self._tx.counter_iv else rng.bytes(self._tx.iv_len)
+
+    def open(
+        self, core: SaCore, header: Header, data: bytes, limit: int, boot_s: float
+    ) -> Message | None:
         """The opened message; None: a fragment was taken, others are missing. `limit` is in octets.
 
         Raises WireError; PeerError where it is authentic and malformed.
@@ -59,12 +77,15 @@ class Channel:
         part = fragment.open_fragment(data, header, self._rx)
         kept = self._fragments
         key = (header.is_response, header.message_id)
-        if kept is None or kept[0] != key:
-            kept = self._fragments = (key, fragment.Reassembly(limit))
-        whole = kept[1].add(part)
+        if kept is None or kept[0] != key or boot_s > kept[1] + fragment.REASSEMBLY_S:
+            kept = self._fragments = (key, boot_s, fragment.Reassembly(limit))
+        collected = kept[2]
+        whole = collected.add(part)
         if whole is None:
             return None
         self._fragments = None
+        if part.total > 1:
+            self._passes = max(collected.longest, fragment.OCTETS_MIN)
         return decode_inner(header, *whole)
 
     def begins_again(self, header: Header, data: bytes) -> bool:

@@ -351,6 +351,10 @@ class Settings(msgspec.Struct, frozen=True):
     """A NAT that we are behind has its mapping kept after so long without a word; 0 = never."""
     resume_undetected: bool = False
     """A session that was behind a NAT may be resumed by a client that looks for none."""
+    fragment_octets: int = 1280
+    """The longest IP datagram of a message: beyond it messages are sent in fragments, where the
+    peer takes them (RFC 7383).
+    """
     liveness_interval_s: float = 60.0
     """After this silence of an established peer we ask whether it lives; 0 = never."""
     ike_rekey_s: float = 0.0

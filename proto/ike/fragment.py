@@ -1,8 +1,9 @@
 """IKE fragmentation: one message in several datagrams, each sealed on its own (RFC 7383).
 
 Rules: a fragment counts only after its integrity check; one reassembly per message ID, bounded in
-octets; a set with more fragments replaces a smaller one (the peer probes for a smaller MTU), the
-other way round it is ignored.
+octets and in time; a set with more fragments replaces a smaller one (the peer probes for a smaller
+MTU), the other way round it is ignored. A message in fragments is kept as their octets, one behind
+the other: each says how long it is.
 """
 
 import struct
@@ -26,6 +27,15 @@ REASSEMBLY_MAX = 64 * 1024
 """Octets of one reassembled message."""
 HALF_OPEN_MAX = 16 * 1024
 """The same, from somebody who has proven nothing yet but a key exchange."""
+REASSEMBLY_S = 30.0
+"""How long the rest of a message is waited for after its first fragment (RFC 7383 2.6)."""
+IP4_OCTETS, IP6_OCTETS = 576, 1280
+"""IP datagrams that pass everywhere (RFC 7383 2.5.1)."""
+OCTETS_MIN = 400
+"""Of a message: whatever a peer's fragments look like, ours aren't made smaller than that."""
+_IP4_AND_UDP, _IP6_AND_UDP = 20 + 8 + 4, 40 + 8 + 4
+"""Octets around a message: IP and UDP headers, the non-ESP marker."""
+_LENGTH = slice(24, 28)
 FRAGMENTS_MAX = 128
 """Fragments of one message: 64 KiB in pieces of the smallest size in use (about 500 octets)."""
 
@@ -39,6 +49,28 @@ class Fragment(msgspec.Struct, frozen=True, gc=False):
     first: int
     """Type of the first inner payload; with fragment 1 only."""
     plaintext: bytes
+    octets: int = 0
+    """Of the message that the piece came in."""
+
+
+def message_octets(datagram_octets: int, host: str) -> int:
+    """How long a message to `host` may be, if its IP datagram is to have no more octets."""
+    return datagram_octets - (_IP6_AND_UDP if ":" in host else _IP4_AND_UDP)
+
+
+def smallest(host: str) -> int:
+    """The longest message to `host` that passes everywhere."""
+    return message_octets(IP6_OCTETS if ":" in host else IP4_OCTETS, host)
+
+
+def apart(octets: bytes) -> list[bytes]:
+    """The messages that stand one behind the other in `octets`, of our own making."""
+    messages, offset = [], 0
+    while offset < len(octets):
+        end = offset + int.from_bytes(octets[offset:][_LENGTH], "big")
+        messages.append(octets[offset:end])
+        offset = end
+    return messages
 
 
 def open_fragment(data: bytes, header: Header, protection: Protection) -> Fragment:
@@ -58,16 +90,18 @@ def open_fragment(data: bytes, header: Header, protection: Protection) -> Fragme
     if not 1 <= number <= total or total > FRAGMENTS_MAX:
         raise WireError(f"fragment {number} of {total}")
     plaintext = protection.open(data[:start], data[start:])
-    return Fragment(number, total, data[offset], plaintext)
+    return Fragment(number, total, data[offset], plaintext, len(data))
 
 
 class Reassembly:
     """Collects the fragments of one message (RFC 7383 2.6)."""
 
-    __slots__ = ("_limit", "_octets", "_parts", "total")
+    __slots__ = ("_limit", "_octets", "_parts", "longest", "total")
 
     def __init__(self, limit: int = REASSEMBLY_MAX) -> None:
         self.total = 0
+        self.longest = 0
+        """Octets of the longest message of the present set."""
         self._limit = limit
         self._parts: dict[int, Fragment] = {}
         self._octets = 0
@@ -84,6 +118,7 @@ class Reassembly:
         if fragment.total > self.total:
             self._restart(fragment.total)
         self._parts[fragment.number] = fragment
+        self.longest = max(self.longest, fragment.octets)
         self._octets += len(fragment.plaintext)
         if self._octets > self._limit:
             self._restart(0)
@@ -95,6 +130,7 @@ class Reassembly:
 
     def _restart(self, total: int) -> None:
         self.total = total
+        self.longest = 0
         self._parts = {}
         self._octets = 0
 

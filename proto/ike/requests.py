@@ -8,6 +8,7 @@ are the same octets, after growing pauses (RFC 7296 2.1).
 import msgspec
 
 from proto.ike.core import RetransmitPolicy, Step
+from proto.ike.payloads import Payload
 
 
 class Outstanding(msgspec.Struct):
@@ -23,6 +24,8 @@ class Outstanding(msgspec.Struct):
     """TICKET_NACK came: only the wait for a genuine answer is left."""
     last: Step | None = None
     """A Delete: what is done once it is answered, or isn't."""
+    payloads: tuple[Payload, ...] = ()
+    """What it holds, if it went in fragments that might be too large."""
 
 
 class Requests:

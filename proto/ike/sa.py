@@ -12,7 +12,6 @@ from proto.ike import record
 from proto.ike.agenda import RETRIES_MAX, again
 from proto.ike.core import Context, SaCore, State, Step, Want, replace
 from proto.ike.effects import (
-    Datagram,
     Outcome,
     Persist,
     PersistKind,
@@ -36,7 +35,7 @@ from proto.ike.message import Header, Message, decode_clear
 from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
 from proto.ike.requests import Outstanding
 from proto.ike.succession import REKEYED_LINGER_S, SaSuccession
-from proto.ike.transport import Waiting
+from proto.ike.transport import Waiting, datagrams
 from proto.ike.writes import persist, rekeyed
 
 _DEAD = State.DEAD
@@ -167,7 +166,7 @@ class IkeSa(SaSuccession):
             reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
             self._advance(Waiting(dead, reply), ctx)
             failed = Failed(self.spi, before.resumed, "the ticket was used already")
-            return Outcome(self.spi, send=(Datagram(reply, self.path),), events=(failed,))
+            return Outcome(self.spi, send=datagrams(reply, self.path), events=(failed,))
         self._advance(Waiting(dead, b""), ctx)
         self._due = ctx.now.boot_s
         if half_open:
@@ -317,7 +316,7 @@ class IkeSa(SaSuccession):
 
     def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
-        send = (Datagram(reply, ctx.came or ctx.path),)
+        send = datagrams(reply, ctx.came or ctx.path)
         then = Waiting(step.core, reply, step.successor, step.wants, step.ticket, step.takes)
         if step.persist is None:
             self._advance(then, ctx)
@@ -421,7 +420,7 @@ class IkeSa(SaSuccession):
             refused = TicketRefused(self.spi, "TICKET_NACK")
             return self._failed("the gateway refused the ticket", refused)
         if self.requests.again(asked, ctx.now.boot_s):
-            return Outcome(self.spi, send=(Datagram(asked.data, self.path),))
+            return self._again(asked, ctx)
         if self.waiting is not None:
             # one write at a time: what follows from the silence may want one of its own
             asked.deadline_s = ctx.now.boot_s + asked.interval_s

@@ -21,8 +21,10 @@ from proto.ike.errors import Misuse, WireError
 from proto.ike.message import Header, Message
 from proto.ike.nat import HERE, KEEPALIVE
 from proto.ike.payloads import Payload
-from proto.ike.requests import Requests
+from proto.ike.requests import Outstanding, Requests
 
+PROBES = 2
+"""How often a message is sent in large fragments before smaller ones are tried."""
 _HALF_OPEN = (State.INIT_ANSWERED, State.RESUME_ANSWERED)
 
 
@@ -36,6 +38,13 @@ class Waiting(msgspec.Struct, frozen=True):
     ticket: bytes = b""
     """See `Step`; so is `takes`."""
     takes: bool = False
+
+
+def datagrams(octets: bytes, path: Path) -> tuple[Datagram, ...]:
+    """A message of ours on its way; in fragments, where it was sealed so."""
+    if len(octets) == int.from_bytes(octets[24:28], "big"):
+        return (Datagram(octets, path),)
+    return tuple([Datagram(piece, path) for piece in fragment.apart(octets)])
 
 
 class SaTransport:
@@ -103,7 +112,7 @@ class SaTransport:
                 return ignored("fragment")
         except WireError:
             return ignored("integrity")
-        return Outcome(self.spi, send=(Datagram(self.last_reply, ctx.path),))
+        return Outcome(self.spi, send=datagrams(self.last_reply, ctx.path))
 
     def set_out(self, errand: Errand, again: Callable[[Context], Outcome], ctx: Context) -> Outcome:
         """Have `errand` carried out; `again` is called with the result, and may need more."""
@@ -124,11 +133,27 @@ class SaTransport:
         message_id = self.requests.next_id
         data = self._seal(exchange, 0, message_id, payloads, ctx)
         self.requests.next_id += 1
-        return self._sent(data, exchange, message_id, ctx)
+        outcome = self._sent(data, exchange, message_id, ctx)
+        if len(outcome.send) > 1 and self.requests.outstanding is not None:
+            self.requests.outstanding.payloads = payloads
+        return outcome
 
     def _sent(self, data: bytes, exchange: int, message_id: int, ctx: Context) -> Outcome:
         self.requests.sent(data, exchange, message_id, ctx.now.boot_s)
-        return Outcome(self.spi, send=(Datagram(data, self.path),))
+        return Outcome(self.spi, send=datagrams(data, self.path))
+
+    def _again(self, asked: Outstanding, ctx: Context) -> Outcome:
+        """The same request once more: the same octets, but for a message in fragments that nobody
+        has answered, which is tried in smaller ones (RFC 7383 2.5.2).
+        """
+        if asked.payloads and asked.sent > PROBES:
+            smaller, asked.payloads = self._smaller(asked, ctx), ()
+            if len(fragment.apart(smaller)) > len(fragment.apart(asked.data)):
+                self.requests.sent(smaller, asked.exchange, asked.message_id, ctx.now.boot_s)
+                if self.requests.outstanding is not None:
+                    self.requests.outstanding.last = asked.last
+                return Outcome(self.spi, send=datagrams(smaller, self.path))
+        return Outcome(self.spi, send=datagrams(asked.data, self.path))
 
     def _schedule(self, ctx: Context) -> None:
         """When an established SA is to be looked at again."""
@@ -207,11 +232,20 @@ class SaTransport:
     ) -> bytes:
         if self._channel is None:
             raise Misuse("sealing before keys")
-        return self._channel.seal(self.core, exchange, flags, message_id, payloads, ctx.rng)
+        most = fragment.message_octets(ctx.settings.fragment_octets, ctx.path.remote[0])
+        return self._channel.seal(self.core, exchange, flags, message_id, payloads, ctx.rng, most)
+
+    def _smaller(self, asked: Outstanding, ctx: Context) -> bytes:
+        if self._channel is None:
+            raise Misuse("sealing before keys")
+        most = fragment.smallest(self.path.remote[0])
+        return self._channel.seal(
+            self.core, asked.exchange, 0, asked.message_id, asked.payloads, ctx.rng, most
+        )
 
     def _open(self, header: Header, ctx: Context) -> Message | None:
         """See `Channel.open`."""
         if self._channel is None:
             raise WireError("sealed message before keys")
         limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
-        return self._channel.open(self.core, header, ctx.raw, limit)
+        return self._channel.open(self.core, header, ctx.raw, limit, ctx.now.boot_s)

@@ -35,6 +35,7 @@ from tests.sim.checkers import WireChecker
 E = TypeVar("E", bound=Event)
 ONCE = (0.0,)
 LOST: tuple[float, ...] = ()
+PROTECTED = (bytes((PayloadType.SK,)), bytes((PayloadType.SKF,)))
 Fate = Sequence[float]
 """What becomes of a datagram: one further delay, in seconds, for each copy that arrives."""
 STEPS_MAX = 100_000
@@ -173,7 +174,7 @@ class Pair:
         side.kernel.extend(outcome.kernel)
         for datagram in outcome.send:
             side.sent.append(datagram)
-            if datagram.data[16:17] == bytes((PayloadType.SK,)):
+            if datagram.data[16:17] in PROTECTED:
                 # what is unprotected comes from no state (INVALID_MAJOR_VERSION): it is no voice
                 self._checker.see(datagram.data, datagram.path)
             for delay_s in self.deliver(side, datagram):

@@ -3,10 +3,11 @@
 Rules: a checker only looks; it reads datagrams and recorded events and never the parts under test,
 so that a bug can't hide itself. Findings are sentences; an empty list is a good run.
 
-- I3, one voice: nobody says two different things under one message ID (promise 5). But for one
-  case: who has adopted an SA answers an INFORMATIONAL request once more, under a fence of its own,
-  if no record ever held the first answer: that had no effect. What it says of itself may differ,
-  such as a ticket that is a reference now.
+- I3, one voice: nobody says two different things under one message ID (promise 5); of a message in
+  fragments that goes for each one of a set (RFC 7383 2.6.1). But for one case: who has adopted an
+  SA answers an INFORMATIONAL request once more, under a fence of its own, if no record ever held
+  the first answer: that had no effect. What it says of itself may differ, such as a ticket that is
+  a reference now.
 - I4, no IV twice: an (SA, direction, IV) that was seen before carries the same octets (promise 5).
 - I6, single use: a ticket's (chain, generation) gives at most one IKE SA (promise 3).
 """
@@ -21,6 +22,10 @@ from tests.sim.findings import Findings
 HEADER_LEN = 28
 SK_IV = slice(HEADER_LEN + 4, HEADER_LEN + 12)
 """Where an SK payload that comes first has its 8-octet IV (RFC 5282 3)."""
+
+SKF_NUMBERS = slice(HEADER_LEN + 4, HEADER_LEN + 8)
+"""Fragment number and total of an SKF payload that comes first."""
+SKF_IV = slice(HEADER_LEN + 8, HEADER_LEN + 16)
 
 FENCE_LEN = 3
 """Epoch and fence, with which a gateway's IV begins."""
@@ -57,15 +62,17 @@ class WireChecker:
         digest = hashlib.sha256(data).digest()
         spis, flags, message_id = data[:16], data[19], data[20:24]
         from_initiator, is_response = bool(flags & FLAG_INITIATOR), bool(flags & FLAG_RESPONSE)
-        if data[16] == PayloadType.SK:
-            before = self._ivs.setdefault((spis, from_initiator, data[SK_IV]), digest)
-            if before != digest:
-                self._find("I4", "one IV for two messages", data, path)
-        voice = (spis, from_initiator, is_response, message_id)
-        fence = data[SK_IV][:FENCE_LEN]
+        whole = data[16] == PayloadType.SK
+        iv = data[SK_IV if whole else SKF_IV]
+        before = self._ivs.setdefault((spis, from_initiator, iv), digest)
+        if before != digest:
+            self._find("I4", "one IV for two messages", data, path)
+        part = b"" if whole else data[SKF_NUMBERS]
+        voice = (spis, from_initiator, is_response, message_id, part)
+        fence = iv[:FENCE_LEN]
         before, former_fence = self._said.get(voice, (digest, fence))
         kept = fence > former_fence and self._durable(before)
-        informational = data[18] == ExchangeType.INFORMATIONAL and data[16] == PayloadType.SK
+        informational = data[18] == ExchangeType.INFORMATIONAL
         if informational and is_response and not kept:
             before = self._under.setdefault((*voice, fence), digest)
         if fence >= former_fence:

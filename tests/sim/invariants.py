@@ -29,6 +29,7 @@ from proto.ike.errors import TicketRejected, WireError
 from proto.ike.message import decode_clear
 from proto.ike.reference import Reference, is_reference, open_reference, resolve
 from proto.ike.ticket import ClientTicket, TicketBody
+from tests.sim.checkers import PROTECTED, SKF_IV
 from tests.sim.findings import Findings
 from tests.sim.ledger import Ledger, sealing_id
 from tests.sim.link import LinkNet
@@ -132,7 +133,7 @@ class Invariants:
             return
         self.heard[digest] = None
         self._bounds(gateway)
-        if data[16] == PayloadType.SK:
+        if data[16] in PROTECTED:
             if digest not in self._ledger.durable_replies:
                 self._voice(gateway, data)
             if data[19] & FLAG_RESPONSE:
@@ -141,7 +142,7 @@ class Invariants:
             self._resume(gateway, data)
 
     def _voice(self, gateway: SimGateway, data: bytes) -> None:
-        spi, iv = own_spi(data), data[IV]
+        spi, iv = own_spi(data), data[IV if data[16] == PayloadType.SK else SKF_IV]
         epoch, fence = iv[0], int.from_bytes(iv[1:3], "big")
         shard = gateway.node.codec.shard_of(spi)
         me = (gateway.name, gateway.incarnation)

@@ -31,6 +31,7 @@ from cluster.state import decode_state
 from cluster.store import Changes, Delete, Entry, Lease, Mark, Put, Scan, Store, Txn, TxnResult
 from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
+from proto.ike.fragment import apart
 from tests.sim.findings import Findings
 from tests.sim.last_words import LastWords
 from tests.sim.seams import SeededRng
@@ -244,6 +245,11 @@ class Ledger:
                 "I1", f"{record.owner} took shard {shard} from {before.owner}, which is there"
             )
 
+    def durable(self, answer: bytes) -> None:
+        """A record holds this answer, perhaps in fragments."""
+        for message in apart(answer):
+            self.durable_replies[hashlib.sha256(message).digest()] = None
+
     async def _record(self, op: Put | Delete, txn: Txn, ops: list[Put | Delete]) -> None:
         shard, spi = (part.decode() for part in op.key.split(b"/")[-2:])
         if isinstance(op, Delete):
@@ -257,7 +263,7 @@ class Ledger:
         if not octets:
             return
         record = records.decode(octets)
-        self.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
+        self.durable(record.last_reply)
         fence = self._fence(int(shard, 16))
         if record.fence != fence:
             self.findings.broken(
@@ -266,7 +272,7 @@ class Ledger:
         session = await self._inner.get(self._keys.session(record.chain))
         if record.former:
             answer = records.decode(record.former).last_reply
-            self.durable_replies[hashlib.sha256(answer).digest()] = None
+            self.durable(answer)
         if session is None or session.value[:8] != record.spi:
             self.findings.broken("I6", f"record {spi} was written for a chain that names another")
         elif session.version != record.generation:

@@ -5,8 +5,6 @@ lost another of the roster is `loose`: by policy its ticket may be used twice, w
 afterwards.
 """
 
-import hashlib
-
 from cluster.errors import Incompatible
 from cluster.failsafe.frames import Claim, Held, Hold
 from cluster.layout import Keys
@@ -62,7 +60,7 @@ class WithoutStore:
         except Incompatible as error:
             ledger.findings.append(f"a record that nobody can read is held: {error}")
             return
-        ledger.durable_replies[hashlib.sha256(record.last_reply).digest()] = None
+        ledger.durable(record.last_reply)
         if record.former:
             answer = records.decode(record.former).last_reply
-            ledger.durable_replies[hashlib.sha256(answer).digest()] = None
+            ledger.durable(answer)
