@@ -31,10 +31,10 @@ REASSEMBLY_S = 30.0
 """How long the rest of a message is waited for after its first fragment (RFC 7383 2.6)."""
 IP4_OCTETS, IP6_OCTETS = 576, 1280
 """IP datagrams that pass everywhere (RFC 7383 2.5.1)."""
-OCTETS_MIN = 400
-"""Of a message: whatever a peer's fragments look like, ours aren't made smaller than that."""
 _IP4_AND_UDP, _IP6_AND_UDP = 20 + 8 + 4, 40 + 8 + 4
 """Octets around a message: IP and UDP headers, the non-ESP marker."""
+OCTETS_MIN = IP4_OCTETS - _IP4_AND_UDP
+"""Of a message: whatever a peer's fragments look like, ours aren't made smaller than that."""
 _LENGTH = slice(24, 28)
 FRAGMENTS_MAX = 128
 """Fragments of one message: 64 KiB in pieces of the smallest size in use (about 500 octets)."""

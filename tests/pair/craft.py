@@ -66,16 +66,6 @@ def opened(core: SaCore, data: bytes) -> Message:
     return message.open_sealed(data, message.peek(data), tx)
 
 
-def put_together(core: SaCore, pieces: list[bytes]) -> Message:
-    """What the owner of `core` sent in fragments."""
-    tx, _ = protections(core)
-    reassembly, whole = fragment.Reassembly(), None
-    for data in pieces:
-        whole = reassembly.add(fragment.open_fragment(data, message.peek(data), tx)) or whole
-    assert whole is not None
-    return message.decode_inner(message.peek(pieces[0]), *whole)
-
-
 def fragments(core: SaCore, data: bytes, max_octets: int) -> list[bytes]:
     """The sealed message `data` of the owner of `core`, as SKF messages."""
     whole = opened(core, data)

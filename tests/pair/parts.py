@@ -197,6 +197,7 @@ SETTINGS = Settings(
     child_suites=(parse_child("aes256gcm16"), parse_child("aes256-sha256")),
     local_ts=ANY,
     remote_ts=ANY,
+    fragment_octets=65_535,  # so that a test reads whole messages
 )
 
 PEER = Peer(

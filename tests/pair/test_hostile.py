@@ -25,7 +25,7 @@ from proto.ike.record import decode
 from proto.ike.selectors import SELECTORS_MAX, parse_selector
 from proto.ike.ticket import TicketForm
 from proto.secret import Secret
-from tests.pair.craft import fragments, opened, put_together, sealed
+from tests.pair.craft import fragments, opened, sealed
 from tests.pair.pair import LOST, ONCE, Pair, exchange
 from tests.pair.parts import CLIENT_ID, PEER, PSK, SETTINGS
 
@@ -75,7 +75,7 @@ def test_a_ticket_that_no_member_would_open_is_not_issued() -> None:
     pair = Pair(settings, replace(PEER, remote_id=gateway_id))
     spi = pair.connect()  # R4, R6
     pair.agree(spi)
-    answer = put_together(pair.gateway.core(pair.other_end(spi)), pair.gateway.octets()[1:])
+    answer = opened(pair.gateway.core(pair.other_end(spi)), pair.gateway.sent[-1].data)
     assert answer.notify(NotifyType.TICKET_NACK) is not None
     assert answer.notify(NotifyType.TICKET_LT_OPAQUE) is None
 
