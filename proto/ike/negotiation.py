@@ -22,6 +22,7 @@ from proto.ike.suite import (
     Alternatives,
     ChildSuite,
     ChildSuites,
+    ChildSuiteSet,
     Kes,
     Suite,
     Suites,
@@ -61,7 +62,7 @@ def child_proposal(
 
 
 @lru_cache(maxsize=256)
-def _with_kes(suite: Acceptable, kes: Kes) -> Alternatives:
+def _with_kes(suite: ChildSuite | ChildSuiteSet, kes: Kes) -> Alternatives:
     """What is taken for a Child SA: its key exchanges before ESN, as peers send it."""
     alternatives = suite.alternatives
     return (*alternatives[:-1], *kes.alternatives, alternatives[-1])
@@ -224,16 +225,30 @@ def select_child(
     proposals = [p for p in offer.proposals if _is_esp(p)]
     for suite in acceptable:
         for kes in groups:
-            wanted = _with_kes(suite, kes)
             for each in proposals:
-                chosen = _match(each.transforms, wanted, first_ke)
-                if chosen is not None:
-                    return _child_choice(each, chosen)
+                short = len(each.transforms) <= CACHED_TRANSFORMS_MAX
+                find = _cached_child_match if short else _find_child_match
+                found = find(each.transforms, suite, kes, first_ke)
+                if found is not None:
+                    return ChildChoice(found[0], each.spi, each.number, found[1], found[2])
     return None
 
 
-def _child_choice(each: Proposal, chosen: tuple[Transform, ...]) -> ChildChoice:
-    return ChildChoice(child_suite_of(chosen), each.spi, each.number, chosen, kes_chosen(chosen))
+ChildMatch = tuple[ChildSuite, tuple[Transform, ...], tuple[int, ...]]
+"""Suite, transforms of the answer, key exchange methods."""
+
+
+def _find_child_match(
+    given: tuple[Transform, ...], suite: ChildSuite | ChildSuiteSet, kes: Kes, first_ke: int
+) -> ChildMatch | None:
+    chosen = _match(given, _with_kes(suite, kes), first_ke)
+    if chosen is None:
+        return None
+    return child_suite_of(chosen), chosen, kes_chosen(chosen)
+
+
+_cached_child_match = lru_cache(maxsize=1024)(_find_child_match)
+"""Looked for at every resumption, and nearly always the same."""
 
 
 def _single(reply: SaPayload, count: int) -> Proposal:
@@ -286,4 +301,6 @@ def chosen_child(
     wanted = _with_kes(offers[by_suite], groups[by_group])
     if not _is_esp(answer) or not _is_of(answer, wanted):
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
-    return _child_choice(answer, answer.transforms)
+    suite = child_suite_of(answer.transforms)
+    kes = kes_chosen(answer.transforms)
+    return ChildChoice(suite, answer.spi, answer.number, answer.transforms, kes)
