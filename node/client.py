@@ -12,7 +12,7 @@ import structlog
 
 from cluster.seams import Clock, Rng
 from node.computing import Workers
-from node.credentials import PskTable
+from node.credentials import Credentials, PskTable
 from node.detour import Follow
 from node.eap.build import prove_by_eap
 from node.errands import Errands
@@ -20,9 +20,12 @@ from node.identity import load_psks
 from node.kernel import NullKernel
 from node.key_log import lane_class
 from node.lane import Lane, NoCommits
-from node.observe import EventLog
+from node.metrics import Counts
+from node.observe import EventLog, SparseLog
 from node.origins import LocalSocket, Origins
+from node.peer import peer_of
 from node.ports import gateways
+from node.proving import check_certificates
 from node.seams import OsClock, OsRng
 from node.sections import ClientConfig, ClientSection
 from node.session import MemoryTicket, Report, Session, SessionSettings, Tickets
@@ -30,21 +33,15 @@ from node.shell import Shell
 from node.spis import ClientSpis
 from node.supervisor import Supervisor
 from node.tickets import TicketFile
-from node.toml_strict import ConfigError
+from node.trust.build import TrustParts, TrustSeams
+from node.trust.fetch import HttpFetch
 from node.udp import Receiver, Sockets
-from proto.ike.auth import ResumeForm
-from proto.ike.core import Peer, RetransmitPolicy, Settings
+from proto.ike.core import Peer, Settings
 from proto.ike.effects import Path
 from proto.ike.endpoint import Endpoint
-from proto.ike.enums import PayloadType
 from proto.ike.events import Event
-from proto.ike.identity import parse_identity
-from proto.ike.names import parse_children, parse_suites
-from proto.ike.payloads import IdPayload
-from proto.ike.selectors import parse_selector
 from proto.secret import Secret
 
-RESUME_FORMS = {"rfc": ResumeForm.RFC, "first-message": ResumeForm.FIRST_MESSAGE}
 CLOSE_S = 2.0
 """How long the Delete's answer is waited for at the end."""
 
@@ -71,39 +68,6 @@ class NoCookies:
     def opening(self, generation: int, wall_s: float) -> Secret | None:
         """None ever."""
         return None
-
-
-def peer_of(section: ClientSection, psks: PskTable) -> Peer:
-    """Whom this client talks to, from its configuration. Raises ConfigError."""
-    local_id = IdPayload(PayloadType.IDi, *parse_identity(section.identity))
-    remote_id = IdPayload(PayloadType.IDr, *parse_identity(section.remote_identity))
-    psk = psks.psk(remote_id)
-    if psk is None:
-        raise ConfigError(
-            [f"client.psk_file: no key for {section.remote_identity} → add a [[psk]] entry for it"]
-        )
-    return peer_with(section, local_id, remote_id, psk)
-
-
-def peer_with(
-    section: ClientSection, local_id: IdPayload, remote_id: IdPayload, psk: Secret
-) -> Peer:
-    """The same, its identities and key found already."""
-    return Peer(
-        local_id=local_id,
-        remote_id=remote_id,
-        psk=psk,
-        resume_form=RESUME_FORMS[section.resume_auth],
-        suites=tuple(parse_suites(text) for text in section.proposals),
-        child_suites=tuple(parse_children(text) for text in section.child_proposals),
-        local_ts=tuple(parse_selector(text) for text in section.local_ts),
-        remote_ts=tuple(parse_selector(text) for text in section.remote_ts),
-        families=section.request_addresses,
-        follows=section.follow_redirects != Follow.NEVER.value,
-        retransmit=RetransmitPolicy(
-            section.retransmit_initial_s, section.retransmit_factor, section.retransmit_tries
-        ),
-    )
 
 
 def session_settings(section: ClientSection) -> SessionSettings:
@@ -137,10 +101,11 @@ class Client:
         rng: Rng,
         open_sockets: Callable[[Receiver], tuple[Sockets, Origins]],
         errands: Errands | None = None,
+        credentials: Credentials | None = None,
         lanes: type[Lane] = Lane,
     ) -> None:
         """`open_sockets(receiver)`: the sockets to be used, and from where they send.
-        `errands`: None for one that is to need none.
+        `errands`: None for one that is to need none; `credentials`: for one without certificates.
         """
         sockets, origins = open_sockets(self._receive)
         own = Settings(
@@ -160,7 +125,9 @@ class Client:
             fragment_octets=settings.fragment_octets,
             retransmit=peer.retransmit,
         )
-        endpoint = Endpoint(own, rng, PskTable(()), ClientSpis(rng), NoKeys(), NoCookies())
+        endpoint = Endpoint(
+            own, rng, credentials or PskTable(()), ClientSpis(rng), NoKeys(), NoCookies()
+        )
         lane = lanes(
             endpoint, NoCommits(), NullKernel(), sockets, clock, self._observe, errands=errands
         )
@@ -196,9 +163,14 @@ async def run_client(config: ClientConfig) -> int:
 
     settings = session_settings(section)
     socket = LocalSocket(settings.gateways, nat=any(settings.nat_gateways))
-    peer = peer_of(section, PskTable(load_psks(section.psk_file)))
     rng, errands = OsRng(), Errands(supervisor.contain, workers)
+    fetch = HttpFetch(config.trust.fetch_timeout_s)
+    sparse = SparseLog(log, clock)
+    trust = TrustParts(config, TrustSeams(clock, rng, fetch, sparse), Counts())
+    psks = load_psks(section.psk_file) if section.psk_file else ()
+    peer = peer_of(section, PskTable(psks), trust.trust)
     prove_by_eap(errands, config, clock, rng, log)
+    check_certificates(errands, trust.trust)
     client = Client(
         peer,
         settings,
@@ -208,10 +180,12 @@ async def run_client(config: ClientConfig) -> int:
         rng=rng,
         open_sockets=socket.open,
         errands=errands,
+        credentials=Credentials(psks, trust.trust),
         lanes=lane_class(section.key_log_dir),
     )
     if section.key_log_dir:
         log.warning("keys are written down: traffic is an open book", folder=section.key_log_dir)
+    trust.start(supervisor.spawn)
     client.session.start()
     await supervisor.ended()
     if client.session.close():

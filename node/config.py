@@ -15,9 +15,11 @@ import msgspec
 from cluster.keyring import RingPolicy
 from cluster.member import usable_s
 from cluster.schedule import check_policy
+from node.connections import check_connections
 from node.eap.check import check_client_eap, check_eap
-from node.identity import load_psks, normal_pattern, parse_address
+from node.identity import load_psks, parse_address
 from node.kek import check_keks
+from node.peer import check_client_proofs
 from node.pools import check_pools
 from node.sections import (
     SHARDS_MAX,
@@ -41,7 +43,6 @@ from proto.ike.redirect import parse_target
 
 TICKET_LIFETIME_S_MAX = 604_800
 """Seven days, as in TLS 1.3 (RFC 8446 4.6.1): a stolen ticket's session must end some day."""
-CONNECTIONS_MAX = 256
 DRIFT = 0.01
 MARGIN_S = 0.5
 """What a lease's deadline leaves for clocks that differ and for scheduling (`cluster.member`)."""
@@ -61,7 +62,9 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     _check_store(config.store, problems)
     _check_member(config, problems)
     _check_ike(config.ike, problems)
-    _check_connections(config.connection, problems)
+    check_connections(config, problems)
+    for number, connection in enumerate(config.connection, 1):
+        _check_traffic(f"connection[{number}]", connection, problems)
     check_eap(config, problems)
     _check_keys(config, problems)
     check_trust(config, problems)
@@ -90,7 +93,7 @@ def load_client(path: str | Path) -> ClientConfig:
         problems.add("client.gateways_nat", show(client.gateways_nat), right)
     _check_proposals("client", client, problems)
     _check_traffic("client", client, problems)
-    _check_loads("client.psk_file", client.psk_file, problems)
+    check_client_proofs(config, problems)
     check_trust(config, problems)
     check_client_eap(config, problems)
     problems.settle()
@@ -192,7 +195,8 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     _check_identity("ike.identity", ike.identity, problems)
     _check_proposals("ike", ike, problems)
     _check_traffic("ike", ike, problems)
-    _check_loads("ike.psk_file", ike.psk_file, problems)
+    if ike.psk_file:
+        _check_loads("ike.psk_file", ike.psk_file, problems)
     most_s = min(ike.ike_sa_lifetime_s, TICKET_LIFETIME_S_MAX)
     if ike.ticket_lifetime_s > most_s:
         right = f"at most {most_s:g} (ike_sa_lifetime_s, and never above {TICKET_LIFETIME_S_MAX})"
@@ -202,26 +206,6 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     if ike.cookie_threshold > ike.half_open_max:
         right = f"at most half_open_max ({ike.half_open_max})"
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)
-
-
-def _check_connections(connections: tuple[ConnectionConfig, ...], problems: Problems) -> None:
-    if len(connections) > CONNECTIONS_MAX:
-        given = f"{len(connections)} tables"
-        problems.add("connection", given, f"at most {CONNECTIONS_MAX} [[connection]]")
-    names: set[str] = set()
-    for number, connection in enumerate(connections, 1):
-        where = f"connection[{number}]"
-        if connection.name in names:
-            problems.add(f"{where}.name", show(connection.name), "a name once")
-        names.add(connection.name)
-        for pattern in connection.identity:
-            if pattern != "*":
-                _check(f"{where}.identity", pattern, normal_pattern, problems)
-        if connection.redirect:
-            _check_target(f"{where}.redirect", connection.redirect, problems)
-        if connection.local_identity:
-            _check_identity(f"{where}.local_identity", connection.local_identity, problems)
-        _check_traffic(where, connection, problems)
 
 
 def _check_keys(config: GatewayConfig, problems: Problems) -> None:

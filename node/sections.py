@@ -64,10 +64,16 @@ OptionalPrefixes = Annotated[
 Names = Annotated[tuple[Name, ...], Meta(description='a list of names such as ["office"]')]
 Domain = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,253}$", description="a domain's name")]
 Family = Annotated[Literal[4, 6], Meta(description="4 or 6")]
-LocalAuth = Annotated[Literal["psk"], Meta(description='"psk"')]
+LocalAuth = Annotated[
+    Literal["psk", "certificate", "null"], Meta(description='"psk", "certificate" or "null"')
+]
 RemoteAuth = Annotated[
-    tuple[Literal["psk"], ...],
-    Meta(min_length=1, max_length=1, description='["psk"]'),
+    tuple[Literal["psk", "certificate", "eap", "null"], ...],
+    Meta(
+        min_length=1,
+        max_length=4,
+        description='a list of "psk", "certificate", "eap" and "null", 1 to 4 of them',
+    ),
 ]
 EapMethods = Annotated[
     tuple[Literal["tls", "mschapv2", "radius"], ...],
@@ -150,7 +156,7 @@ class IkeConfig(msgspec.Struct, frozen=True):
 
     listen: Addresses
     identity: Text
-    psk_file: File
+    psk_file: OptionalFile = ""
     listen_nat: OptionalAddresses = ()
     """Where NATs let pass (`node.ports`)."""
     udp_encapsulation: Encapsulation = "auto"
@@ -172,6 +178,7 @@ class IkeConfig(msgspec.Struct, frozen=True):
     cookie_threshold: Annotated[
         int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to half_open_max")
     ] = 1024
+    authentication_lifetime_s: SecondsOrNever = 0.0
     resume_auth: Annotated[
         Literal["both", "rfc", "first-message"],
         Meta(description='"both", "rfc" or "first-message"'),
@@ -211,6 +218,9 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     redirect: Text = ""
     pools: Names = ()
     ca_file: OptionalFile = ""
+    eap_methods: EapMethods = ()
+    eap_only: Annotated[bool, Meta(description="true or false")] = False
+    authentication_lifetime_s: SecondsOrNever = 0.0
 
 
 class TrustConfig(msgspec.Struct, frozen=True):
@@ -338,8 +348,13 @@ class ClientSection(msgspec.Struct, frozen=True):
 
     identity: Text
     remote_identity: Text
-    psk_file: File
     gateways: Addresses
+    auth: RemoteAuth = ("psk",)
+    remote_auth: Annotated[
+        Literal["psk", "certificate", "eap", "null"],
+        Meta(description='"psk", "certificate", "eap" or "null"'),
+    ] = "psk"
+    psk_file: OptionalFile = ""
     gateways_nat: OptionalAddresses = ()
     """The same gateways where NATs let pass (`node.ports`)."""
     udp_encapsulation: Encapsulation = "auto"

@@ -14,8 +14,9 @@ import msgspec
 
 from node.detour import Detour, Follow
 from node.origins import Origins
+from node.renewal import Renewal
 from node.shell import Shell
-from proto.ike.core import Peer
+from proto.ike.core import Peer, State
 from proto.ike.effects import Address, Outcome, Path
 from proto.ike.events import (
     AddressesReceived,
@@ -24,6 +25,7 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
+    Reauthenticate,
     Redirected,
     Rekeyed,
     TicketReceived,
@@ -118,6 +120,7 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._closing = False
+        self._renewal = Renewal(self._renew)
         self.spi = b""
         """Our SPI of the SA that is up or being set up."""
         self.established = False
@@ -137,6 +140,7 @@ class Session:
         """Delete the SA in order; the ticket goes with it (RFC 5723 6.2). True: a Delete left."""
         self._closing = True
         self._cancel()
+        self._renewal.cancel()
         if self.established:
             now = self._shell.now()
             self._carry_out(self._shell.endpoint.terminate(self.spi, False, "closed", now))
@@ -148,11 +152,14 @@ class Session:
         """No more timers: nothing is asked or tried any more."""
         self._closing = True
         self._cancel()
+        self._renewal.cancel()
 
     def observe(self, event: Event) -> None:
         """One event of the core."""
         if isinstance(event, Rekeyed) and event.former == self.spi:
             self._moved(event)
+        if event.spi and event.spi == self._renewal.spi:
+            self._of_renewal(event)
         if event.spi != self.spi:
             return
         match event:
@@ -161,19 +168,6 @@ class Session:
                 self._schedule(self._settings.liveness_interval_s, self._probe)
             case Established():
                 self._up(event)
-            case AddressesReceived():
-                given = event.configured
-                self._report(
-                    "configured",
-                    addresses=[str(address) for address in given.addresses],
-                    dns=[str(server) for server in given.dns],
-                    subnets=[str(subnet) for subnet in given.subnets],
-                    domains=list(given.domains),
-                )
-            case TicketReceived():
-                self._tickets.save(event.ticket)
-                left_s = event.ticket.expires_wall_s - self._shell.now().wall_s
-                self._report("ticket", lifetime_s=round(left_s))
             case Unanswered():
                 self._report("unanswered", gateway=self.gateway)
                 self._next()
@@ -188,6 +182,27 @@ class Session:
                 self._tickets.drop()
                 self._down()
                 self._schedule(AGAIN_S, self._connect)
+            case _:
+                self._note(event)
+
+    def _note(self, event: Event) -> None:
+        """What came with an SA that stands."""
+        match event:
+            case AddressesReceived():
+                given = event.configured
+                self._report(
+                    "configured",
+                    addresses=[str(address) for address in given.addresses],
+                    dns=[str(server) for server in given.dns],
+                    subnets=[str(subnet) for subnet in given.subnets],
+                    domains=list(given.domains),
+                )
+            case TicketReceived():
+                self._tickets.save(event.ticket)
+                left_s = event.ticket.expires_wall_s - self._shell.now().wall_s
+                self._report("ticket", lifetime_s=round(left_s))
+            case Reauthenticate():
+                self._renewal.due_in(event.lifetime_s)
             case _:
                 return
 
@@ -259,6 +274,33 @@ class Session:
             now = self._shell.now()
             self._carry_out(endpoint.terminate(former, False, "redirected", now))
 
+    def _renew(self) -> bytes:
+        """Authenticate anew, at the same gateway, beside the SA that stands."""
+        if not self.established:
+            return b""
+        try:
+            path, nat_path = self._paths()
+        except OSError:
+            return b""
+        self._report("connecting", gateway=self.gateway, how="renewed")
+        shell = self._shell
+        outcome = shell.endpoint.connect(self._peer, path, shell.now(), nat_path)
+        self._carry_out(outcome)
+        begun = shell.endpoint.find(outcome.spi)
+        return b"" if begun is None or begun.state is State.DEAD else outcome.spi
+
+    def _of_renewal(self, event: Event) -> None:
+        """The new SA takes over, and the old one goes; or it fails, and is tried again."""
+        if isinstance(event, Failed | Redirected):
+            why = event.why if isinstance(event, Failed) else "redirected"
+            self._report("failed", gateway=self.gateway, how="renewed", why=why)
+            self._renewal.again()
+        if not isinstance(event, Established):
+            return
+        old, self.spi = self.spi, self._renewal.cancel()
+        now = self._shell.now()
+        self._carry_out(self._shell.endpoint.terminate(old, False, "authenticated anew", now))
+
     def _up(self, event: Established) -> None:
         self._leave(event)
         if event.resumed:
@@ -302,6 +344,9 @@ class Session:
     def _down(self) -> None:
         self._cancel()
         self.established = False
+        under_way = self._renewal.cancel()
+        if under_way:
+            self._carry_out(self._shell.endpoint.drop(under_way, "not needed any more"))
 
     def _probe(self) -> None:
         self._carry_out(self._shell.endpoint.probe(self.spi, self._shell.now()))

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from node.client import Client, peer_with
+from node.client import Client
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.observe import EventLog
 from node.origins import LocalSocket
+from node.peer import peer_with
 from node.seams import OsClock, OsRng
 from node.sections import ClientSection
 from node.session import MemoryTicket, SessionSettings

@@ -36,12 +36,11 @@ from node import ending
 from node.adoption import Adopter
 from node.audit import Audit
 from node.counters import EndpointCounters
-from node.credentials import PskTable
+from node.credentials import gateway_credentials
 from node.errands import Errands
 from node.esp import EspSpis
 from node.gateway import Gateway
 from node.gauges import gauges
-from node.identity import load_psks
 from node.kernel import Kernel
 from node.key_log import lane_class
 from node.keys import KeyParts, KeySeams
@@ -50,6 +49,7 @@ from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.outage import Standby
 from node.pools import cluster_pools
+from node.proving import check_certificates
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
 from node.sections import GatewayConfig
@@ -182,7 +182,10 @@ class Node:
                 shards=self.config.cluster.shards, the_clusters=self.state.state.shards,
             )  # fmt: skip
         self.codec = SpiCodec(spi_key, self.state.state.shards)
-        self._core_settings = endpoint_settings(self.config, self.state.state.epoch)
+        self._core_settings = endpoint_settings(
+            self.config, self.state.state.epoch, self.trust.trust.exact,
+            self.trust.trust.requests(None),
+        )  # fmt: skip
         self.refusals = ClusterRefusals(self, spi_key, self._core_settings)
         await self._patiently(self.refusals.rules.refresh)
         self._build_cluster()
@@ -199,6 +202,7 @@ class Node:
         self.mirrors.start(spawn)
         self.refusals.start(spawn)
         self.trust.start(spawn)
+        check_certificates(self.seams.errands, self.trust.trust)
         self.journal.start(spawn)
         if self.config.pool:
             spawn(self.addresses.run(), "addresses")
@@ -278,8 +282,8 @@ class Node:
         esp = EspSpis(seams.kernel, self.codec, seams.rng)
         self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch, esp)
         endpoint = Endpoint(
-            self._core_settings, seams.rng, PskTable(load_psks(config.ike.psk_file)), self.spis,
-            ring, ring.cookies, self.refusals, self.addresses,
+            self._core_settings, seams.rng, gateway_credentials(config, self.trust.trust),
+            self.spis, ring, ring.cookies, self.refusals, self.addresses,
         )  # fmt: skip
         esp.is_there = lambda spi: endpoint.find(spi) is not None
         sparse = SparseLog(seams.log, seams.clock)

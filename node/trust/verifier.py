@@ -14,7 +14,7 @@ import msgspec
 from cluster.seams import Clock
 from node.trust.certificate import Certificate, CertificateId, Unfit, decode_certificate
 from node.trust.names import speaks_for
-from node.trust.own import Own, below, choose_own
+from node.trust.own import Own, below, choose_own, exact
 from node.trust.path import CERTIFICATES_MAX, Anchors, find_chain
 from node.trust.revocation import Revocation
 from node.trust.staples import Staples
@@ -97,6 +97,10 @@ class Trust:
     ) -> Own | None:
         """Ours for that identity: see `node.trust.own.choose_own`."""
         return choose_own(self._own, identity, requests, announced)
+
+    def exact(self, identity: Identity) -> Identity:
+        """`identity` as our certificate has it: see `node.trust.own.exact`."""
+        return exact(self._own, identity)
 
     def payloads(
         self, own: Own, requests: Sequence[CertreqPayload] = ()

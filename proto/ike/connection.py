@@ -15,7 +15,7 @@ import msgspec
 
 from proto.ike.auth import ResumeForm
 from proto.ike.identity import format_identity
-from proto.ike.payloads import IdPayload, TrafficSelector
+from proto.ike.payloads import CertPayload, IdPayload, TrafficSelector
 from proto.ike.pools import Pool
 from proto.ike.redirect import Target
 from proto.ike.signature import PrivateKey
@@ -44,8 +44,8 @@ class OwnKey(msgspec.Struct, frozen=True):
     """What we sign with, and who says that it is ours."""
 
     key: PrivateKey
-    certificates: tuple[bytes, ...]
-    """DER: our own, then those above it, without the anchor (RFC 7296 3.6)."""
+    shown: tuple[CertPayload, ...]
+    """Our certificate, then what else the peer may want to see (RFC 7296 3.6)."""
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -67,8 +67,6 @@ class Connection(msgspec.Struct, frozen=True):
     """Where its peers are sent once they are authenticated, if they follow (RFC 5685 6)."""
     pools: tuple[Pool, ...] = ()
     """Where its peers' internal addresses come from: the first that has one of a family."""
-    own: OwnKey | None = None
-    """For what we prove by certificate."""
     eap_methods: tuple[str, ...] = ()
     """Those that may be used; none: all that there are."""
     eap_only: bool = False

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from proto.ike.auth import ResumeForm
-from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections, Method
+from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections, Method, OwnKey
 from proto.ike.cookie import CookieSecrets
 from proto.ike.dh import MODP, KeyExchange
 from proto.ike.effects import KernelOp, Now, Path, PersistKind
@@ -19,9 +19,10 @@ from proto.ike.enums import NotifyType
 from proto.ike.errands import Errand, Needed, Result, Undone
 from proto.ike.errors import PeerError
 from proto.ike.events import Event
+from proto.ike.identity import Identity
 from proto.ike.kdf import SaKeys
 from proto.ike.nat import BETWEEN
-from proto.ike.payloads import IdPayload, NotifyPayload, Payload, TrafficSelector
+from proto.ike.payloads import CertreqPayload, IdPayload, NotifyPayload, Payload, TrafficSelector
 from proto.ike.pools import NO_ADDRESSES, Addresses, Leased
 from proto.ike.redirect import Target
 from proto.ike.refusals import NO_REFUSALS, Refusals
@@ -145,6 +146,8 @@ class Handshake(msgspec.Struct, frozen=True):
     """Initiator: COOKIE and INVALID_KE_PAYLOAD answers followed so far."""
     hashes: frozenset[int] | None = None
     """Those that the peer can check signatures with; None: one of the two announced none."""
+    requests: tuple[CertreqPayload, ...] = ()
+    """Initiator: what the gateway told of the certificates that it believes."""
     multiple: bool = False
     """Initiator: the responder takes several authentications (RFC 4739)."""
     rounds: Rounds | None = None
@@ -237,10 +240,21 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 class Credentials(Protocol):
-    """Pre-shared keys and policy by identity. Implementer: `node.credentials.PskTable`."""
+    """Keys, and policy by identity. Implementer: `node.credentials.Credentials`."""
 
     def psk(self, peer: IdPayload) -> Secret | None:
         """The key shared with this peer; None: not known here (any more)."""
+        ...
+
+    def own(
+        self,
+        identity: Identity,
+        requests: tuple[CertreqPayload, ...],
+        announced: frozenset[int] | None,
+    ) -> OwnKey | None:
+        """What we sign with as `identity`, for a peer that sent these CERTREQs and `announced`
+        these hashes (None: none); None: we have nothing for that.
+        """
         ...
 
     def may_resume(self, body: TicketBody) -> bool:
@@ -308,8 +322,8 @@ class Peer(msgspec.Struct, frozen=True):
     """What we prove, one after the other; none: the pre-shared key."""
     remote_auth: Method = Method.PSK
     """What the gateway must prove; EAP: that it may leave that to EAP (RFC 5998)."""
-    certreq: bytes = b""
-    """See `Settings.certreq`."""
+    requests: tuple[CertreqPayload, ...] = ()
+    """What the gateway is told of the certificates that we believe."""
 
     @property
     def to_prove(self) -> tuple[Proof, ...]:
@@ -367,9 +381,8 @@ class Settings(msgspec.Struct, frozen=True):
     connections: tuple[Connection, ...] = ()
     """In the order in which they are tried; none: one for everybody, made of the above."""
     revoke_on_delete: bool = False
-    certreq: bytes = b""
-    """SHA-1 hashes of the public keys of the anchors that peers' certificates may have, 20 octets
-    each (RFC 7296 3.7); empty: none is asked for."""
+    requests: tuple[CertreqPayload, ...] = ()
+    """What peers are told of the certificates that we believe (RFC 7296 3.7, RFC 4806 3.1)."""
     slow_groups: tuple[int, ...] = MODP
     """Key exchange methods that are computed by errand, and only after a cookie."""
     epoch: int = 0

@@ -24,6 +24,9 @@ _SHARED_KEY_MIC = AuthMethod.SHARED_KEY_MIC
 _NULL = AuthMethod.NULL_AUTHENTICATION
 _NOBODYS = Secret(bytes(32))
 
+EAP_PREFIX = "eap-"
+"""Of a method's name in `SaCore.auth_method`."""
+
 SIGNATURES = (
     AuthMethod.RSA_DIGITAL_SIGNATURE,
     AuthMethod.ECDSA_SHA256_P256,
@@ -42,6 +45,8 @@ class CheckChain(Errand, frozen=True):
     """What its ID payload claims: the certificate must be for it (RFC 4945 3.1)."""
     certificates: tuple[CertPayload, ...]
     """As they came, the peer's own first (RFC 7296 3.6)."""
+    address: str
+    """Where the peer sends from."""
     is_gateway: bool
     """Is the peer a gateway, and we a client of its?"""
 

@@ -7,7 +7,7 @@ is established.
 
 import msgspec
 
-from proto.ike.connection import Connection, Method, OwnKey
+from proto.ike.connection import Connection, Method
 from proto.ike.message import Message
 from proto.ike.payloads import IdPayload
 from proto.ike.proofs import EapDone
@@ -60,7 +60,6 @@ class Proof(msgspec.Struct, frozen=True):
     local_id: IdPayload
     """Of kind IDi."""
     psk: Secret | None = None
-    own: OwnKey | None = None
 
 
 class Proving(msgspec.Struct, frozen=True):

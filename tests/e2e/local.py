@@ -7,11 +7,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from node.client import Client, peer_of
+from node.client import Client
 from node.config import load_client
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.origins import LocalSocket, Origins
+from node.peer import peer_of
 from node.seams import OsClock, OsRng
 from node.session import MemoryTicket, SessionSettings, Tickets
 from node.udp import Receiver, Sockets

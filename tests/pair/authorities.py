@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from proto.ike.connection import OwnKey
 from proto.ike.enums import CertEncoding
 from proto.ike.errands import Errand, Result
+from proto.ike.payloads import CertPayload
 from proto.ike.proofs import (
     ChainChecked,
     CheckChain,
@@ -43,7 +44,8 @@ def own_key(kind: str, name: str) -> OwnKey:
         subject, subject, key.public_key(), 1, from_s, from_s.replace(year=2046)
     )
     signed = made.sign(key, None if kind.startswith("ed") else hashes.SHA256())
-    return OwnKey(key, (signed.public_bytes(Encoding.DER),))
+    der = signed.public_bytes(Encoding.DER)
+    return OwnKey(key, (CertPayload(CertEncoding.X509_SIGNATURE, der),))
 
 
 def _key(kind: str) -> PrivateKey:
@@ -80,7 +82,7 @@ class Authority:
 
     def trust(self, own: OwnKey, data: bytes) -> None:
         """`own`'s certificate is for the identity with that data."""
-        self.trusted[own.certificates[0]] = data
+        self.trusted[own.shown[0].data] = data
 
     def come_to(self, errand: Errand) -> Result | None:
         """What comes of it; None: it isn't one for us."""

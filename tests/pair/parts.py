@@ -9,12 +9,14 @@ import itertools
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from proto.ike.connection import OwnKey
 from proto.ike.core import Peer, RetransmitPolicy, Settings
 from proto.ike.effects import Persist, PersistKind, Settlement
 from proto.ike.enums import IdType, NotifyType, PayloadType
 from proto.ike.errors import PeerError
+from proto.ike.identity import Identity
 from proto.ike.names import parse_child, parse_suite
-from proto.ike.payloads import IdPayload
+from proto.ike.payloads import CertreqPayload, IdPayload
 from proto.ike.selectors import parse_selector
 from proto.ike.ticket import TicketBody, psk_identities
 from proto.secret import Secret
@@ -133,10 +135,22 @@ class Psks:
 
     def __init__(self) -> None:
         self.known = {CLIENT_ID.data: PSK}
+        self.keys: dict[bytes, OwnKey] = {}
+        self.asked_for: list[tuple[CertreqPayload, ...]] = []
 
     def psk(self, peer: IdPayload) -> Secret | None:
         """The key by the identity's data alone."""
         return self.known.get(peer.data)
+
+    def own(
+        self,
+        identity: Identity,
+        requests: tuple[CertreqPayload, ...],
+        announced: frozenset[int] | None,
+    ) -> OwnKey | None:
+        """The key for the identity's data."""
+        self.asked_for.append(requests)
+        return self.keys.get(identity[1])
 
     def may_resume(self, body: TicketBody) -> bool:
         """Whether the keys are still there that were proven."""

@@ -16,12 +16,13 @@ from tests.pair.craft import opened
 from tests.pair.pair import Pair
 from tests.pair.parts import ANY, BOB_ID, CLIENT_ID, GATEWAY_ID, PEER, PSK, SETTINGS
 
-ANCHORS = bytes(range(40))
+ANCHORS = (
+    CertreqPayload(CertEncoding.X509_SIGNATURE, bytes(range(40))),
+    CertreqPayload(CertEncoding.OCSP_CONTENT, b""),
+)
 
 
-def connection(
-    kind: str, own: str | None = "p256", remote: Method = Method.CERTIFICATE
-) -> Settings:
+def connection(own: str | None = "p256", remote: Method = Method.CERTIFICATE) -> Settings:
     """A gateway with a key of kind `own` (None: pre-shared), which wants `remote`."""
     made = Connection(
         "certificates",
@@ -30,26 +31,30 @@ def connection(
         ANY,
         local_auth=Method.PSK if own is None else Method.CERTIFICATE,
         remote_auth=(remote,),
-        own=None if own is None else own_key(own, "vpn.example.com"),
     )
-    return replace(SETTINGS, connections=(made,), certreq=ANCHORS)
+    return replace(SETTINGS, connections=(made,), requests=ANCHORS)
 
 
-def peer_with(own: OwnKey | None, remote: Method = Method.CERTIFICATE) -> Peer:
-    """A client that proves itself by `own` (None: pre-shared)."""
-    proof = Proof(Method.CERTIFICATE, CLIENT_ID, None, own)
-    if own is None:
-        proof = Proof(Method.PSK, CLIENT_ID, PSK)
-    return replace(PEER, proofs=(proof,), remote_auth=remote, certreq=ANCHORS)
+def peer_with(method: Method = Method.CERTIFICATE, remote: Method = Method.CERTIFICATE) -> Peer:
+    """A client that proves itself so."""
+    psk = PSK if method is Method.PSK else None
+    proof = Proof(method, CLIENT_ID, psk)
+    return replace(PEER, proofs=(proof,), remote_auth=remote, requests=ANCHORS)
 
 
-def pair_of(client: str = "p256", gateway: str = "p256") -> Pair:
-    """Both trust each other's certificates."""
-    mine, theirs = own_key(client, "alice"), own_key(gateway, "vpn.example.com")
-    pair = Pair(connection(client, gateway), peer_with(mine))
+def pair_of(
+    client: str | None = "p256", gateway: str | None = "p256", peer: Peer | None = None
+) -> Pair:
+    """Both have keys of these kinds (None: none), and trust each other's certificates."""
+    settings = connection(gateway, Method.PSK if client is None else Method.CERTIFICATE)
+    pair = Pair(settings, peer or peer_with())
     pair.client.endpoint.settings = SETTINGS
-    pair.authority.trust(mine, CLIENT_ID.data)
-    pair.authority.trust(theirs, GATEWAY_ID.data)
+    if client is not None:
+        pair.client.psks.keys[CLIENT_ID.data] = mine = own_key(client, "alice")
+        pair.authority.trust(mine, CLIENT_ID.data)
+    if gateway is not None:
+        pair.gateway.psks.keys[GATEWAY_ID.data] = theirs = own_key(gateway, "vpn.example.com")
+        pair.authority.trust(theirs, GATEWAY_ID.data)
     return pair
 
 
@@ -89,10 +94,10 @@ def test_anchors_and_hashes_are_told_and_hash_and_url_is_not_asked_for() -> None
         assert hashes is not None
         assert decode_hashes(hashes.data) == frozenset(ANNOUNCED)
         assert message.notify(NotifyType.HTTP_CERT_LOOKUP_SUPPORTED) is None
-    wanted = answer.find(CertreqPayload)
-    assert wanted == CertreqPayload(CertEncoding.X509_SIGNATURE, ANCHORS)
     asked = opened(pair_core(pair, 0), pair.client.octets()[1])
-    assert asked.find(CertreqPayload) == wanted
+    for message in (answer, asked):
+        assert tuple(p for p in message.payloads if isinstance(p, CertreqPayload)) == ANCHORS
+    assert pair.client.psks.asked_for == pair.gateway.psks.asked_for == [ANCHORS]
     assert asked.notify(NotifyType.HTTP_CERT_LOOKUP_SUPPORTED) is None
 
 
@@ -104,18 +109,13 @@ def test_who_uses_pre_shared_keys_asks_for_no_certificate() -> None:
 
 
 def test_a_gateway_with_a_certificate_takes_a_peer_with_a_pre_shared_key() -> None:
-    pair = Pair(  # B38
-        connection("p256", remote=Method.PSK), peer_with(None, Method.CERTIFICATE)
-    )
-    pair.authority.trust(own_key("p256", "vpn.example.com"), GATEWAY_ID.data)
+    pair = pair_of(None, peer=peer_with(Method.PSK))  # B38
     pair.agree(pair.connect())
     assert pair.gateway.live()[0].auth_method == "psk"
 
 
 def test_a_peer_with_a_certificate_takes_a_gateway_with_a_pre_shared_key() -> None:
-    mine = own_key("p256", "alice")
-    pair = Pair(connection("p256", None), peer_with(mine, Method.PSK))
-    pair.authority.trust(mine, CLIENT_ID.data)
+    pair = pair_of("p256", None, peer_with(remote=Method.PSK))
     pair.agree(pair.connect())
     assert pair.gateway.live()[0].auth_method == "certificate"
 
@@ -134,7 +134,7 @@ TOLD = ["the gateway answered AUTHENTICATION_FAILED"]
 
 def test_a_certificate_that_nobody_trusts_is_refused() -> None:
     pair = pair_of()
-    del pair.authority.trusted[own_key("p256", "alice").certificates[0]]
+    del pair.authority.trusted[own_key("p256", "alice").shown[0].data]
     said, told = failed(pair)
     assert said == ["certificate of rfc822:alice@example.com: nobody trusts it"]
     assert told == TOLD
@@ -148,7 +148,7 @@ def test_a_certificate_of_somebody_else_is_refused() -> None:
 
 def test_a_gateway_whose_certificate_nobody_trusts_is_not_believed() -> None:
     pair = pair_of()
-    del pair.authority.trusted[own_key("p256", "vpn.example.com").certificates[0]]
+    del pair.authority.trusted[own_key("p256", "vpn.example.com").shown[0].data]
     pair.connect()
     assert pair.client.live() == []
     (event,) = pair.client.of(Failed)
@@ -158,7 +158,7 @@ def test_a_gateway_whose_certificate_nobody_trusts_is_not_believed() -> None:
 def test_a_signature_by_another_key_is_refused() -> None:
     mine, other = own_key("p256", "alice"), own_key("p256", "mallory")
     pair = pair_of()
-    pair.peer = peer_with(OwnKey(other.key, mine.certificates))
+    pair.client.psks.keys[CLIENT_ID.data] = OwnKey(other.key, mine.shown)
     said, told = failed(pair)
     assert said == ["wrong signature"]
     assert told == TOLD
@@ -167,36 +167,53 @@ def test_a_signature_by_another_key_is_refused() -> None:
 def test_no_certificate_at_all_is_refused() -> None:
     mine = own_key("p256", "alice")
     pair = pair_of()
-    pair.peer = peer_with(OwnKey(mine.key, ()))
+    pair.client.psks.keys[CLIENT_ID.data] = OwnKey(mine.key, ())
     assert failed(pair)[0] == ["certificate of rfc822:alice@example.com: nobody trusts it"]
 
 
 def test_more_certificates_than_any_chain_has_are_not_even_looked_at() -> None:
     mine = own_key("p256", "alice")
     pair = pair_of()
-    pair.peer = peer_with(OwnKey(mine.key, mine.certificates * 9))
+    pair.client.psks.keys[CLIENT_ID.data] = OwnKey(mine.key, mine.shown * 9)
     assert failed(pair)[0] == ["9 CERT payloads from rfc822:alice@example.com"]
     assert pair.authority.checked == []
 
 
 def test_a_pre_shared_key_is_no_certificate_nor_the_other_way_round() -> None:
     pair = pair_of()
-    pair.peer = peer_with(None)
+    pair.peer = peer_with(Method.PSK)
     said, _ = failed(pair)
     assert said == [
         "no connection for rfc822:alice@example.com that asks for fqdn:vpn.example.com and begins"
         " with psk; configured: certificates (* proves certificate to fqdn:vpn.example.com)"
     ]
-    pair = Pair(peer=peer_with(own_key("p256", "alice")))
+    pair = Pair(peer=peer_with())
+    pair.client.psks.keys[CLIENT_ID.data] = own_key("p256", "alice")
     said, _ = failed(pair)
     assert "begins with certificate" in said[0]
 
 
 def test_a_gateway_that_proves_a_pre_shared_key_is_not_one_with_a_certificate() -> None:
-    pair = Pair(peer=peer_with(None, Method.CERTIFICATE))
+    pair = Pair(peer=peer_with(Method.PSK))
     pair.connect()
     (event,) = pair.client.of(Failed)
     assert event.why == "the gateway's AUTH is wrong (method 2; configured: certificate)"
+
+
+def test_who_has_no_certificate_for_what_it_is_says_so_and_goes_no_further() -> None:
+    pair = pair_of()
+    pair.client.psks.keys.clear()
+    pair.connect()
+    (event,) = pair.client.of(Failed)
+    assert event.why == (
+        "no certificate of ours for rfc822:alice@example.com that the peer could check"
+    )
+    assert len(pair.client.sent) == 1
+    pair = pair_of()
+    pair.gateway.psks.keys.clear()
+    said, told = failed(pair)
+    assert said == ["no certificate of ours for fqdn:vpn.example.com that the peer could check"]
+    assert told == TOLD
 
 
 def test_a_verifier_that_is_away_refuses_in_time() -> None:
@@ -229,7 +246,7 @@ def test_the_client_waits_for_its_own_verifier_and_asks_nothing_meanwhile() -> N
 
 def test_an_authentication_lasts_no_longer_than_its_certificate() -> None:
     pair = pair_of()
-    der = own_key("p256", "alice").certificates[0]
+    der = own_key("p256", "alice").shown[0].data
     pair.authority.expires_wall_s[der] = pair.now.wall_s + 100
     pair.connect()
     (core,) = pair.gateway.live()
@@ -241,7 +258,7 @@ def test_an_authentication_lasts_no_longer_than_its_certificate() -> None:
 
 def test_a_certificate_that_is_over_at_the_last_moment_is_refused() -> None:
     pair = pair_of()
-    der = own_key("p256", "alice").certificates[0]
+    der = own_key("p256", "alice").shown[0].data
     pair.authority.expires_wall_s[der] = pair.now.wall_s
     assert failed(pair)[0] == ["what rfc822:alice@example.com has proven holds no longer"]
 

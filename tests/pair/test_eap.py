@@ -25,7 +25,6 @@ CONNECTION = Connection(
     ANY,
     local_auth=Method.CERTIFICATE,
     remote_auth=(Method.EAP,),
-    own=OWN,
     eap_methods=("password", "other"),
 )
 BY_EAP = replace(SETTINGS, connections=(CONNECTION,))
@@ -41,6 +40,7 @@ def pair_of(settings: Settings = BY_EAP, peer: Peer = EAP_PEER) -> Pair:
     """Alice has a password, the gateway a certificate."""
     pair = Pair(settings, peer)
     pair.client.endpoint.settings = SETTINGS
+    pair.gateway.psks.keys[GATEWAY_ID.data] = OWN
     pair.authority.trust(OWN, GATEWAY_ID.data)
     pair.authority.passwords[ALICE] = pair.authority.says = "swordfish"
     return pair

@@ -26,7 +26,7 @@ from tests.pair.test_eap import ALICE, OWN, kinds, talk
 
 MINE = own_key("p256", "machine")
 MACHINE_ID = IdPayload(PayloadType.IDi, IdType.ID_FQDN, b"machine.example.com")
-BY_MACHINE = Proof(Method.CERTIFICATE, MACHINE_ID, None, MINE)
+BY_MACHINE = Proof(Method.CERTIFICATE, MACHINE_ID)
 BY_EAP = Proof(Method.EAP, CLIENT_ID)
 BY_PSK = Proof(Method.PSK, BOB_ID, BOB_PSK)
 PROOFS = {Method.CERTIFICATE: BY_MACHINE, Method.EAP: BY_EAP, Method.PSK: BY_PSK}
@@ -35,7 +35,7 @@ PROOFS = {Method.CERTIFICATE: BY_MACHINE, Method.EAP: BY_EAP, Method.PSK: BY_PSK
 def settings_for(*methods: Method, local: Method = Method.CERTIFICATE, **more) -> Settings:
     """A gateway that wants these proofs."""
     made = Connection(
-        "several", GATEWAY_ID, ANY, ANY, local_auth=local, remote_auth=methods, own=OWN, **more
+        "several", GATEWAY_ID, ANY, ANY, local_auth=local, remote_auth=methods, **more
     )
     return replace(SETTINGS, connections=(made,))
 
@@ -49,6 +49,8 @@ def pair_of(settings: Settings, peer: Peer) -> Pair:
     """Everything that is proven is true."""
     pair = Pair(settings, peer)
     pair.client.endpoint.settings = SETTINGS
+    pair.gateway.psks.keys[GATEWAY_ID.data] = OWN
+    pair.client.psks.keys[MACHINE_ID.data] = MINE
     pair.authority.trust(OWN, GATEWAY_ID.data)
     pair.authority.trust(MINE, MACHINE_ID.data)
     pair.authority.passwords[ALICE] = pair.authority.says = "swordfish"

@@ -17,12 +17,13 @@ from cluster.drill.plan import Sections
 from cluster.failsafe.outage import MemoryBook
 from cluster.rewind import Memory
 from cluster.vault import Kek, Keks
-from node.client import Client, peer_of, session_settings
+from node.client import Client, session_settings
 from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
 from node.origins import FixedOrigins, Origins
+from node.peer import peer_of
 from node.ports import IKE_PORT, NAT_PORT, listen
 from node.sections import (
     ClientSection,

@@ -9,11 +9,10 @@ role: `ike_auth_client`.)
 """
 
 from proto.ike import proofs
-from proto.ike.connection import Connection, Method
+from proto.ike.connection import Method
 from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
-from proto.ike.enums import CertEncoding, IdType, NotifyType, PayloadType
-from proto.ike.errors import Misuse
+from proto.ike.enums import IdType, NotifyType, PayloadType
 from proto.ike.events import Failed
 from proto.ike.exchanges.authenticated import (
     answer,
@@ -29,12 +28,14 @@ from proto.ike.message import Message
 from proto.ike.payloads import (
     AuthPayload,
     CertPayload,
+    CertreqPayload,
     EapPayload,
     IdPayload,
     NotifyPayload,
     Payload,
 )
 from proto.ike.proofs import (
+    EAP_PREFIX,
     ChainChecked,
     CheckChain,
     EapAsked,
@@ -153,7 +154,7 @@ def check_chain(
     if len(shown) > CERTIFICATES_MAX:
         raise refused(f"{len(shown)} CERT payloads from {text(identity)}")
     who = (identity.id_type, identity.data)
-    errand = CheckChain(connection, who, shown, is_gateway)
+    errand = CheckChain(connection, who, shown, ctx.path.remote[0], is_gateway)
     return ctx.need(errand, ChainChecked, _FAILED)
 
 
@@ -208,7 +209,7 @@ def _confirm(core: SaCore, rounds: Rounds, done: EapDone, message: Message, ctx:
     octets = octets_of_initiator(core, idi)
     if proof is None or not proofs.check_shared(suite.prf, secret, octets, proof):
         raise refused(f"AUTH of {text(idi)} isn't by the key of {done.method}")
-    passed = Passed(f"{Method.EAP.value}-{done.method}", identity_of(done.identity))
+    passed = Passed(EAP_PREFIX + done.method, identity_of(done.identity))
     if done.lifetime_s is not None:
         passed = replace(passed, expires_wall_s=ctx.now.wall_s + done.lifetime_s)
     octets = octets_of_responder(core, rounds.connection.local_id)
@@ -278,7 +279,8 @@ def _own_proof(core: SaCore, rounds: Rounds, ctx: Context) -> tuple[Payload, ...
     connection = rounds.connection
     idr = connection.local_id
     if connection.local_auth is Method.CERTIFICATE:
-        return (idr, *_signed(core, connection))
+        requests = certreqs(rounds.request)
+        return (idr, *signed(core, idr, requests, octets_of_responder(core, idr), ctx))
     secret = _own_secret(core, rounds, ctx)
     _, suite, _ = halves(core)
     is_null = connection.local_auth is Method.NULL
@@ -295,17 +297,24 @@ def _own_secret(core: SaCore, rounds: Rounds, ctx: Context) -> Secret:
     return psk
 
 
-def _signed(core: SaCore, connection: Connection) -> tuple[Payload, ...]:
-    own, (handshake, _, _) = connection.own, halves(core)
+def certreqs(message: Message) -> tuple[CertreqPayload, ...]:
+    """What a message tells of the certificates that its sender believes."""
+    return tuple(p for p in message.payloads if isinstance(p, CertreqPayload))
+
+
+def signed(
+    core: SaCore,
+    us: IdPayload,
+    requests: tuple[CertreqPayload, ...],
+    octets: bytes,
+    ctx: Context,
+) -> tuple[Payload, ...]:
+    """CERTs and AUTH over `octets`, both roles. Raises PeerError AUTHENTICATION_FAILED."""
+    announced = halves(core)[0].hashes
+    own = ctx.credentials.own((us.id_type, us.data), requests, announced)
     if own is None:
-        raise Misuse(f"connection {connection.name!r} has no key to sign with")
-    octets = octets_of_responder(core, connection.local_id)
-    return (*shown(own.certificates), proofs.make_signed(own, octets, handshake.hashes))
-
-
-def shown(certificates: tuple[bytes, ...]) -> tuple[CertPayload, ...]:
-    """Our certificates as they are sent, both roles."""
-    return tuple(CertPayload(CertEncoding.X509_SIGNATURE, der) for der in certificates)
+        raise refused(f"no certificate of ours for {text(us)} that the peer could check")
+    return (*own.shown, proofs.make_signed(own, octets, announced))
 
 
 def _at(core: SaCore, rounds: Rounds) -> SaCore:

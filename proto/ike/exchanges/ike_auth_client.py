@@ -8,7 +8,7 @@ alone. Nothing is taken of it before. Whatever fails here ends the SA, with the 
 from proto.ike import proofs, redirect
 from proto.ike.connection import DEFAULT, Method
 from proto.ike.core import Context, Peer, SaCore, Step, replace
-from proto.ike.enums import CertEncoding, NotifyType, PayloadType
+from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse
 from proto.ike.events import AddressesReceived, Event, Reauthenticate, Redirected, TicketReceived
 from proto.ike.exchanges import child as child_sa
@@ -23,17 +23,16 @@ from proto.ike.exchanges.authenticated import (
     refused,
     text,
 )
-from proto.ike.exchanges.ike_auth import check_chain, name_of, shown
+from proto.ike.exchanges.ike_auth import check_chain, name_of, signed
 from proto.ike.message import Message
 from proto.ike.payloads import (
     AuthPayload,
-    CertreqPayload,
     CpPayload,
     EapPayload,
     NotifyPayload,
     Payload,
 )
-from proto.ike.proofs import EapAsked, EapDone, EapStep, EapStepped
+from proto.ike.proofs import EAP_PREFIX, EapAsked, EapDone, EapStep, EapStepped
 from proto.ike.rounds import Proof, Proving
 
 _IDR = PayloadType.IDr
@@ -52,7 +51,7 @@ def initiate(core: SaCore, ctx: Context) -> Step:
     if core.resumed:
         head = (peer.local_id, peer.remote_id, ike_auth_resumed.prove(core, peer))
     else:
-        head = _first(core, peer, handshake.multiple)
+        head = _first(core, peer, ctx)
     payloads = (
         *head,
         NotifyPayload(NotifyType.TICKET_REQUEST),
@@ -62,15 +61,13 @@ def initiate(core: SaCore, ctx: Context) -> Step:
     return Step(replace(core, handshake=replace(handshake, child_spi=spi_in)), payloads)
 
 
-def _first(core: SaCore, peer: Peer, is_multiple: bool) -> tuple[Payload, ...]:
+def _first(core: SaCore, peer: Peer, ctx: Context) -> tuple[Payload, ...]:
     """IDi, [CERT,] [CERTREQ,] IDr, [AUTH,] and what is to be said of it."""
     count = len(peer.to_prove)
-    if count > 1 and not is_multiple:
+    if count > 1 and not halves(core)[0].multiple:
         raise refused(f"the gateway takes one authentication; configured: {count}")
-    idi, *mine = _proof(core, peer.to_prove[0])
-    wanted: list[Payload] = []
-    if peer.certreq and peer.remote_auth is Method.CERTIFICATE:
-        wanted.append(CertreqPayload(CertEncoding.X509_SIGNATURE, peer.certreq))
+    idi, *mine = _proof(core, peer.to_prove[0], ctx)
+    wanted = peer.requests if peer.remote_auth in (Method.CERTIFICATE, Method.EAP) else ()
     notes: list[Payload] = []
     if peer.remote_auth is Method.EAP:
         notes.append(NotifyPayload(NotifyType.EAP_ONLY_AUTHENTICATION))
@@ -81,15 +78,16 @@ def _first(core: SaCore, peer: Peer, is_multiple: bool) -> tuple[Payload, ...]:
     return (idi, *wanted, peer.remote_id, *mine, *notes)
 
 
-def _proof(core: SaCore, proof: Proof) -> tuple[Payload, ...]:
+def _proof(core: SaCore, proof: Proof, ctx: Context) -> tuple[Payload, ...]:
     """IDi, [CERT,] [AUTH]: without AUTH EAP is asked for."""
     if proof.method is Method.EAP:
         return (proof.local_id,)
     handshake, suite, keys = halves(core)
     octets = octets_of_initiator(core, proof.local_id)
-    if proof.own is not None:
-        signed = proofs.make_signed(proof.own, octets, handshake.hashes)
-        return (proof.local_id, *shown(proof.own.certificates), signed)
+    if proof.method is Method.CERTIFICATE:
+        return (
+            proof.local_id, *signed(core, proof.local_id, handshake.requests, octets, ctx),
+        )  # fmt: skip
     is_null = proof.method is Method.NULL
     secret = keys.pi if is_null else proof.psk
     if secret is None:
@@ -204,7 +202,7 @@ def _confirmed(
     octets = octets_of_responder(core, idr)
     if not proofs.check_shared(suite.prf, done.msk or keys.pr, octets, proof):
         raise refused(f"the gateway's AUTH isn't by the key of {done.method}")
-    proven = f"{Method.EAP.value}-{done.method}"
+    proven = EAP_PREFIX + done.method
     return _next(core, peer, replace(proving, done=None), proven, message, ctx)
 
 
@@ -218,7 +216,7 @@ def _next(
     if proving.at == len(peer.to_prove):
         return _finish(core, peer, proving, message, ctx)
     proof = peer.to_prove[proving.at]
-    payloads = _proof(core, proof)
+    payloads = _proof(core, proof, ctx)
     if proof.method is not Method.EAP and proving.at + 1 < len(peer.to_prove):
         payloads = (*payloads, ANOTHER)
     return _ask(core, proving, payloads)

@@ -12,7 +12,7 @@ from proto.ike import cookie, nat, negotiation, redirect
 from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
-from proto.ike.enums import CertEncoding, NotifyType
+from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.events import Redirected
 from proto.ike.kdf import derive_keys, skeyseed_init
@@ -158,9 +158,7 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
 
 def _wanted(knows_hashes: bool, ctx: Context) -> tuple[Payload, ...]:
     """How the initiator may prove itself: [CERTREQ,] [N(hashes),] [N(several)]."""
-    payloads: list[Payload] = []
-    if ctx.settings.certreq:
-        payloads.append(CertreqPayload(CertEncoding.X509_SIGNATURE, ctx.settings.certreq))
+    payloads: list[Payload] = list(ctx.settings.requests)
     if knows_hashes:
         payloads.append(HASHES)
     if ctx.connections.multiple:
@@ -273,6 +271,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
         message_2=ctx.raw,
         exchange=None,
         hashes=_hashes(message),
+        requests=tuple(p for p in message.payloads if isinstance(p, CertreqPayload)),
         multiple=message.notify(NotifyType.MULTIPLE_AUTH_SUPPORTED) is not None,
     )
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None

@@ -8,11 +8,12 @@ and shows its ticket at the next gateway.
 import asyncio
 from functools import partial
 
-from node.client import Client, peer_of
+from node.client import Client
 from node.config import load_client
 from node.credentials import PskTable
 from node.identity import load_psks, parse_address
 from node.observe import EventLog
+from node.peer import peer_of
 from node.seams import OsRng
 from node.session import MemoryTicket, SessionSettings
 from node.swarm import in_turn
