@@ -203,6 +203,11 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
         problems.add("ike.ticket_lifetime_s", show(ike.ticket_lifetime_s), right)
     if ike.redirect:
         _check_target("ike.redirect", ike.redirect, problems)
+    for address in ike.redirect_at:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            problems.add("ike.redirect_at", show(address), "an address of listen, without its port")
     if ike.cookie_threshold > ike.half_open_max:
         right = f"at most half_open_max ({ike.half_open_max})"
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)

@@ -9,7 +9,7 @@ them. (Of the peer's messages nothing is demanded.)
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -56,7 +56,7 @@ def bring_scapy() -> None:
     aside.rename(ROOTS / "scapy")
 
 
-def check(capture: Path, key_logs: list[Path], ours: tuple[str, ...]) -> int:
+def check(capture: Path, key_logs: list[Path], ours: Sequence[str]) -> int:
     """Read `capture` with both; how many messages were ours. Raises CaseFailed.
 
     `key_logs`: folders. `ours`: the addresses that we send from.

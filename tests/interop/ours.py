@@ -16,7 +16,8 @@ from tests.e2e.cluster import Event, read_events
 from tests.interop.world import CaseFailed, Net, Program, World, until
 from tests.interop.xfrm import EspKeys
 
-IDENTITY = "fqdn:gw.example.com"
+CLIENT_NAME, GATEWAY_NAME = "client.example.com", "gw.example.com"
+IDENTITY = f"fqdn:{GATEWAY_NAME}"
 PSK = "a secret that only tests share, 0123456789"
 EVERYBODY = ("fqdn:*", "rfc822:*")
 SERVICE_IP, ETCD_IP = "192.0.2.1", "192.0.2.10"
@@ -262,7 +263,7 @@ class Client(Ours):
         self.ticket_file = self.folder / "ticket"
         ours: Tables = {
             "client": {
-                "identity": "fqdn:client.example.com",
+                "identity": f"fqdn:{CLIENT_NAME}",
                 "remote_identity": IDENTITY,
                 "psk_file": str(psk_file(self.folder, *EVERYBODY)),
                 "gateways": gateways,

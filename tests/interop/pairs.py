@@ -13,11 +13,63 @@ from tests.interop.strongswan import FAKED
 from tests.interop.vici import Value
 from tests.interop.world import CaseFailed, expect, until
 
-CLIENT_ID, GATEWAY_ID = "client.example.com", "gw.example.com"
+CLIENT_ID, GATEWAY_ID = ours.CLIENT_NAME, ours.GATEWAY_NAME
 IKE, ESP = "aes256gcm16-prfsha256-x25519", "aes256gcm16"
 FAST = "retransmit_timeout = 0.7\nretransmit_base = 1.3"
 """strongSwan's usual 4 s before it says something again are too long for a case."""
 Settings = Mapping[str, Value]
+
+
+def client_connection(
+    name: str = "c", ike: str = IKE, esp: str = ESP, child: Settings | None = None,
+    more: Mapping[str, Settings] | None = None,
+) -> dict[str, Value]:  # fmt: skip
+    """charon's connection to our gateway."""
+    addresses: dict[str, Value] = {
+        "local_addrs": [stage.THEIR_IP],
+        "remote_addrs": [stage.OUR_IP],
+        "local": {"auth": "psk", "id": CLIENT_ID},
+        "remote": {"auth": "psk", "id": GATEWAY_ID},
+    }
+    children = {f"{name}-net": child or {}, **(more or {})}
+    return {**addresses, **_common(ike, esp, "10.2.0.0/16", "10.1.0.0/16", children)}
+
+
+def gateway_connection(
+    name: str = "c", ike: str = IKE, esp: str = ESP, child: Settings | None = None,
+    more: Mapping[str, Settings] | None = None,
+) -> dict[str, Value]:  # fmt: skip
+    """charon's connection for our client."""
+    addresses: dict[str, Value] = {
+        "local_addrs": [stage.THEIR_IP, stage.THEIR_IP6],
+        "remote_addrs": ["%any"],
+        "local": {"auth": "psk", "id": GATEWAY_ID},
+        "remote": {"auth": "psk", "id": CLIENT_ID},
+    }
+    children = {f"{name}-net": child or {}, **(more or {})}
+    return {**addresses, **_common(ike, esp, "10.1.0.0/16", "10.2.0.0/16", children)}
+
+
+def _common(
+    ike: str, esp: str, local_ts: str, remote_ts: str, children: Mapping[str, Settings]
+) -> dict[str, Value]:
+    return {
+        "version": "2",
+        "proposals": [ike],
+        "mobike": "no",
+        "unique": "never",
+        "rekey_time": "0",
+        "children": {
+            called: {
+                "local_ts": [local_ts],
+                "remote_ts": [remote_ts],
+                "esp_proposals": [esp],
+                "rekey_time": "0",
+                **special,
+            }
+            for called, special in children.items()
+        },
+    }
 
 
 class Pair:
@@ -64,36 +116,8 @@ class Pair:
     ) -> None:  # fmt: skip
         """Load a connection of charon's; its `settings`, its `child`, `more` children."""
         self.name = name
-        if self.charon_is_client:
-            me, peer, my_ts, peer_ts = CLIENT_ID, GATEWAY_ID, "10.2.0.0/16", "10.1.0.0/16"
-            addresses: dict[str, Value] = {
-                "local_addrs": [stage.THEIR_IP],
-                "remote_addrs": [stage.OUR_IP],
-            }
-        else:
-            me, peer, my_ts, peer_ts = GATEWAY_ID, CLIENT_ID, "10.1.0.0/16", "10.2.0.0/16"
-            addresses = {"local_addrs": [stage.THEIR_IP, stage.THEIR_IP6], "remote_addrs": ["%any"]}
-        defaults: dict[str, Value] = {
-            **addresses,
-            "version": "2",
-            "proposals": [ike],
-            "mobike": "no",
-            "unique": "never",
-            "rekey_time": "0",
-            "local": {"auth": "psk", "id": me},
-            "remote": {"auth": "psk", "id": peer},
-            "children": {
-                called: {
-                    "local_ts": [my_ts],
-                    "remote_ts": [peer_ts],
-                    "esp_proposals": [esp],
-                    "rekey_time": "0",
-                    **special,
-                }
-                for called, special in {f"{name}-net": child or {}, **(more or {})}.items()
-            },
-        }
-        self.charon.connection(name, **{**defaults, **settings})
+        made = client_connection if self.charon_is_client else gateway_connection
+        self.charon.connection(name, **{**made(name, ike, esp, child, more), **settings})
 
     def up(self, *gateways: str, **tables: Tables) -> str:
         """Connect; the unique id of charon's only IKE SA, which has one Child SA."""

@@ -37,7 +37,7 @@ class Stage:
         self.plutos: list[Pluto] = []
         self.gateways: list[Gateway] = []
         self.clients: list[Client] = []
-        self.captures: list[tuple[Path, tuple[str, ...]]] = []
+        self.captures: list[tuple[Path, list[str]]] = []
         """Each with the addresses that we send from."""
         self.messages = 0
         """Of ours, that were read by decoders which aren't."""
@@ -56,7 +56,7 @@ class Stage:
         self.left.ip("addr add 10.1.0.1/32 dev lo")
         self.right.ip("addr add 10.2.0.1/32 dev lo", "addr add 10.1.0.2/32 dev lo")
         capture = self.world.capture(self.left, packets_max=packets_max)
-        self.captures.append((capture, (OUR_IP, OUR_IP6)))
+        self.captures.append((capture, [OUR_IP, OUR_IP6]))
 
     def behind_nat(self, ours_inside: bool) -> None:
         """The client's side behind a NAT, on a network with two ways out: `way_out` chooses one.
@@ -75,7 +75,7 @@ class Stage:
         self.inside = inside
         inside.ip(f"route add default via {NATS[0][0]}")
         address = INSIDE_IP if ours_inside else OUR_IP
-        self.captures.append((self.world.capture(self.left), (address,)))
+        self.captures.append((self.world.capture(self.left), [address]))
 
     def way_out(self, number: int) -> None:
         """The client's side goes out by that NAT from now on, 0 or 1."""
@@ -83,9 +83,9 @@ class Stage:
 
     # -- programs -------------------------------------------------------------------------------
 
-    def gateway(self, address: str = f"{OUR_IP}:500", **tables: Tables) -> Gateway:
+    def gateway(self, address: str = f"{OUR_IP}:500", name: str = "gw1", **tables: Any) -> Gateway:
         """One gateway of ours, serving."""
-        made = Gateway(self.world, self.left, address, tables)
+        made = Gateway(self.world, self.left, address, tables, name)
         self.gateways.append(made)
         made.start()
         return made
@@ -96,7 +96,7 @@ class Stage:
         """
         hub = self.world.bridge("hub")
         self.right = self.world.attach(hub, "theirs", f"{THEIR_IP}/24")
-        ours = (OUR_IP, *MEMBER_IPS)
+        ours = [OUR_IP, *MEMBER_IPS]
         self.captures.append((self.world.capture(hub, interface="br0"), ours))
         made = Cluster(self.world, hub, self.etcd, tables)
         self.gateways += made.gateways

@@ -62,8 +62,15 @@ class Charon:
         daemon = next(d for d in DAEMON if (debian.path / d.lstrip("/")).exists())
         self.program = world.start(name, net, "env", *environment, daemon, root=debian)
         self._socket = self.folder / "vici.sock"
-        self.program.up(self._socket.exists, "vici")
+        self.program.up(self._listens, "vici")
         self.vici = self.talk()
+
+    def _listens(self) -> bool:
+        try:
+            self.talk().close()
+        except OSError:
+            return False
+        return True
 
     def talk(self) -> Vici:
         """Another connection to its control socket."""

@@ -144,6 +144,11 @@ GOLDEN = [
         "[store]\nattempt_timeout_s = 9",
         "store.attempt_timeout_s: 9.0 → at most total_ti",
     ),
+    (
+        'psk_file = "psk.toml"',
+        'psk_file = "psk.toml"\nredirect_at = ["127.0.0.1:5001"]',
+        'ike.redirect_at: "127.0.0.1:5001" → an address of listen, without its port',
+    ),
     # files
     (
         'kek_file = "kek"',
