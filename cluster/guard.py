@@ -2,12 +2,14 @@
 
 Rules:
 - Nothing passes while the store is behind what this member has seen of it (`cluster.rewind`): no
-  read is installed, no write is made, and every view stays as it was.
+  read is installed, no write is made, and every view stays as it was. One write is made there by
+  the guard itself: that it is behind (`cluster.tally`), for those who can't know.
 - The store is exchanged only while it doesn't answer. So after any failure, and after `FRESH_S`
   without an answer, the next call asks first which store this is.
 - Answers can pass each other: each is compared with what was known when its call was sent.
 - An epoch that an operator has raised ends this process' life in the cluster: `retired`. Whatever
-  it holds belongs to the former epoch; it begins anew.
+  it holds belongs to the former epoch; it begins anew. So does a member that went on in an older
+  copy, as it couldn't know, when the right data are back.
 - Every failure and every answer is told to `cluster.conditions`.
 """
 
@@ -31,11 +33,12 @@ from cluster.errors import (
     Unavailable,
     Unknown,
 )
-from cluster.layout import Keys
-from cluster.rewind import NO_EPOCH, Memory, Notebook, Verdict, judge
+from cluster.layout import Behind, Keys
+from cluster.rewind import WHY_MAX, Found, Memory, Notebook, Verdict, as_told, judge
 from cluster.seams import Clock
 from cluster.state import decode_state
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Store, Txn, TxnResult
+from cluster.tally import raise_tally, read_tally, tell_behind
 
 T = TypeVar("T")
 
@@ -47,6 +50,8 @@ FRESH_S = 1.5
 """How long an answer vouches for the next call."""
 WRITE_DOWN_S = 1.0
 """How often the highest revision is written down."""
+TALLY_S = 5.0
+"""How often this data directory's number in the store is raised."""
 
 
 class Guard:
@@ -54,20 +59,27 @@ class Guard:
 
     def __init__(
         self, inner: Store, keys: Keys, clock: Clock, conditions: Conditions,
-        notebook: Notebook | None = None,
+        notebook: Notebook | None = None, *, me: str = "", data_dir_id: str = "",
     ) -> None:  # fmt: skip
         """Without a notebook nothing is known of former lives: for a store that doesn't outlive
-        the process."""
+        the process. `me` and `data_dir_id`: whose it is."""
         self._inner = inner
         self._keys = keys
         self._clock = clock
         self._notebook = notebook
+        self._me = me
+        self._tally_key = keys.tally(data_dir_id)
+        self._tally_s = float("-inf")
         self._memory = notebook.read() if notebook is not None else None
         self._written = self._memory
         self._written_s = float("-inf")
         self._verified = False
         self._answered_s = float("-inf")
         self._used = False
+        self._exchanged = False
+        """The store hasn't answered for a while since it was found behind."""
+        self._misled = False
+        """What this process has seen last was an older copy."""
         self._off = CallOff()
         self.conditions = conditions
         self.failures = 0
@@ -104,6 +116,14 @@ class Guard:
     def saw(self, revision: int) -> None:
         """Another member's answer bore this revision."""
         self._check(revision, 0)
+
+    def heard(self, cluster_id: int, epoch: int, revision: int) -> None:
+        """Another member has seen the store at this revision; and so it was, if it is the same."""
+        memory = self._memory
+        if memory is None or (cluster_id, epoch) != (memory.cluster_id, memory.epoch):
+            return
+        if revision > memory.revision:
+            self._memory = msgspec.structs.replace(memory, revision=revision)
 
     def doubt(self) -> None:
         """Ask which store this is before the next call: the cluster's state has changed."""
@@ -198,49 +218,87 @@ class Guard:
     async def run(self) -> None:
         """Look at a quiet or doubtful store, for ever."""
         while True:
-            quiet = self._clock.boot_s() - self._answered_s >= PROBE_S
+            now_s = self._clock.boot_s()
+            quiet = now_s - self._answered_s >= PROBE_S
             if not self.retired and (quiet or not self._verified):
-                await self._probe()
+                await self._probe(self.verify)
+            if self._notebook is not None and self.answers and now_s - self._tally_s >= TALLY_S:
+                self._tally_s = now_s
+                await self._probe(self._raise_tally)
             if self._clock.boot_s() - self._written_s >= WRITE_DOWN_S:
                 self.write_down()
             for listener in self.on_look:
                 listener()
             await asyncio.sleep(PROBE_S)
 
-    async def _probe(self) -> None:
+    async def _probe(self, ask: Callable[[], Awaitable[None]]) -> None:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self.verify()
+                await ask()
         except TimeoutError:
             trouble, detail = self.explain()
             self._failed(trouble, detail or f"no answer in {PROBE_TIMEOUT_S:g} s")
         except ClusterError:
             return  # noted
 
+    async def _raise_tally(self) -> None:
+        """One more. Raises Unavailable, Unknown, Incompatible."""
+        number, revision = await read_tally(self, self._tally_key)
+        memory = self._memory
+        if memory is None or number < memory.tally:
+            self._verified = False  # to be looked at
+            return
+        raised = await self.commit(raise_tally(self._tally_key, number + 1, revision))
+        if raised.succeeded and self._memory is not None:
+            self._memory = msgspec.structs.replace(self._memory, tally=number + 1)
+
     async def verify(self) -> None:
         """Ask which store this is, and at which epoch. Raises Unavailable, Incompatible."""
         floor = self._memory
         try:
             mark = await self._inner.mark(self._keys.state)
+            tally = 0
+            if self._notebook is not None:
+                tally, _ = await read_tally(self._inner, self._tally_key)
         except Unavailable as error:
             self._unavailable(error)
             raise
         self._answered(self._clock.boot_s())
-        epoch = NO_EPOCH if mark.entry is None else decode_state(mark.entry.value).epoch
-        seen = Memory(mark.cluster_id, mark.revision, epoch)
-        if floor is None:
-            self._take(seen)
+        state = None if mark.entry is None else decode_state(mark.entry.value)
+        found = Found(mark.cluster_id, mark.revision, state, tally)
+        known = floor or found.remembered()
+        verdict, why = judge(known, found, exchanged=self._exchanged)
+        if verdict is Verdict.ACCEPTED:
+            self._accepted(found.remembered(), why)
+        elif verdict is Verdict.SAME:
+            self._believe(found)
         else:
-            verdict, why = judge(floor, mark, epoch)
-            if verdict is Verdict.BEHIND:
-                self._behind(why, other=mark.cluster_id != floor.cluster_id)
-            elif verdict is Verdict.ACCEPTED:
-                self._accepted(seen, why)
-            else:
-                known = max(seen.revision, self.floor)
-                self._take(msgspec.structs.replace(seen, revision=known))
+            if verdict is Verdict.TOLD and state is not None and state.behind is not None:
+                self._misled = self._misled or self._used
+                self._memory = as_told(state.behind, state.created_wall_s)
+            self._behind(why, other=found.cluster_id != known.cluster_id)
+            if mark.entry is not None and found.descends_from(known):
+                await self._tell_all(mark.entry, found, known, why)
         self._refuse()
         self._verified = True
+
+    async def _tell_all(self, entry: Entry, found: Found, known: Memory, why: str) -> None:
+        """Have it stand in the store, read in `entry`, that this is behind; as well as may be."""
+        state = found.state
+        if state is None or self._notebook is None:
+            return
+        done = state.behind is not None
+        if not done:
+            behind = Behind(self._me, why, known.cluster_id, known.revision, known.epoch)
+            try:
+                txn = tell_behind(self._keys, entry, state, behind)
+                done = (await self._inner.commit(txn)).succeeded
+            except (Unavailable, Unknown):
+                return  # it is tried at each look
+        memory = self._memory
+        if done and memory is not None and memory.behind and not memory.told:
+            self._memory = msgspec.structs.replace(memory, told=True)
+            self.write_down(surely=True)
 
     async def accept(self, shards: int, progress: Callable[[str], None]) -> int:
         """An operator's word that the store, behind as it is, counts from now on; the new epoch.
@@ -259,8 +317,19 @@ class Guard:
             await self.verify()  # which ends this life, if it had begun
         return epoch
 
+    def _believe(self, found: Found) -> None:
+        """It is the one remembered."""
+        seen, memory = found.remembered(), self._memory
+        if memory is not None:  # which answers that came meanwhile may have raised
+            revision, tally = max(seen.revision, memory.revision), max(seen.tally, memory.tally)
+            seen = msgspec.structs.replace(seen, revision=revision, tally=tally)
+        self._take(seen)
+        if self._misled:
+            self._retire("the right data are back in the place of an older copy")
+
     def _take(self, seen: Memory) -> None:
-        surely = self._memory is None or seen.epoch != self._memory.epoch
+        former = self._memory
+        surely = former is None or (seen.epoch, seen.behind) != (former.epoch, former.behind)
         self._memory = seen
         self.conditions.leave(Condition.REWOUND)
         self.conditions.leave(Condition.OTHER_CLUSTER)
@@ -273,7 +342,11 @@ class Guard:
 
     def _accepted(self, seen: Memory, why: str) -> None:
         self._take(seen)
-        if self._used and not self.retired:
+        if self._used:
+            self._retire(why)
+
+    def _retire(self, why: str) -> None:
+        if not self.retired:
             self.retired = why
             self._off.all()
             for listener in self.on_retired:
@@ -282,8 +355,13 @@ class Guard:
     def _behind(self, why: str, *, other: bool) -> None:
         self._verified = False
         self.conditions.enter(Condition.OTHER_CLUSTER if other else Condition.REWOUND, why)
+        memory = self._memory
+        if not other and memory is not None and not memory.behind:
+            self._memory = msgspec.structs.replace(memory, behind=why[:WHY_MAX])
+            self.write_down(surely=True)
         if not self.rewound:
             self.rewound = why
+            self._exchanged = False
             self._off.all()
             for listener in self.on_rewound:
                 listener(why)
@@ -304,7 +382,7 @@ class Guard:
 
     def _refuse(self) -> None:
         if self.retired:
-            raise Unavailable(f"the store was restored and accepted: {self.retired}")
+            raise Unavailable(f"this life in the cluster is over: {self.retired}")
         if self.rewound:
             raise Unavailable(f"store-rewound: {self.rewound}", Trouble.REWOUND)
 
@@ -359,7 +437,10 @@ class Guard:
             self._behind(f"it is at revision {revision}, after {floor}", other=False)
             raise Unknown(f"store-rewound: {self.rewound}")
         if memory is not None and revision > memory.revision:
-            self._memory = Memory(memory.cluster_id, revision, memory.epoch)
+            self._memory = Memory(
+                memory.cluster_id, revision, memory.epoch,
+                memory.made_wall_s, memory.tally, memory.behind, memory.told,
+            )  # fmt: skip
 
     def _answered(self, now_s: float) -> None:
         self._answered_s = now_s
@@ -376,6 +457,7 @@ class Guard:
 
     def _failed(self, trouble: Trouble, detail: str) -> None:
         self._verified = False
+        self._exchanged = True
         self.failures += 1
         self.successes = 0
         self.conditions.failed(trouble, detail)

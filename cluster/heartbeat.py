@@ -15,6 +15,7 @@ import msgspec
 
 from cluster.link import Heartbeat, Hello, PeerLink
 from cluster.member import Membership
+from cluster.rewind import NO_EPOCH, Memory
 from cluster.seams import Clock
 from cluster.standing import State
 
@@ -46,6 +47,8 @@ class Vitals(msgspec.Struct, frozen=True):
     state: str
     store_answers: bool = False
     """The store answers this member itself."""
+    store: Memory | None = None
+    """What it has seen of the store."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -93,6 +96,8 @@ class Heartbeats:
         self._suspected: dict[str, float] = {}
         self.version = 0
         """Counts the changes of who is suspected."""
+        self.on_beat: list[Callable[[Heartbeat], None]] = []
+        """Told of each that comes, from members unknown to the store as well."""
         self.on_suspected: list[Callable[[str], None]] = []
         self.on_unsuspected: list[Callable[[str], None]] = []
         self._roster.on_joined.append(self._joined)
@@ -145,6 +150,8 @@ class Heartbeats:
 
     def receive(self, sender: str, beat: Heartbeat) -> None:
         """A heartbeat has arrived from a member with that proven name."""
+        for listener in self.on_beat:
+            listener(beat)
         if sender not in self._peers and sender not in self._roster.members:
             return  # proven, but unknown to the store so far: nothing is kept for it
         self._seen[sender] = Seen(beat, self._clock.boot_s())
@@ -182,6 +189,7 @@ class Heartbeats:
     def _send(self) -> None:
         self._sequence += 1
         vitals = self._vitals()
+        store = vitals.store
         beat = Heartbeat(
             incarnation=self._membership.incarnation,
             sequence=self._sequence,
@@ -189,6 +197,9 @@ class Heartbeats:
             ring_revision=vitals.ring_revision,
             state=vitals.state,
             store_answers=vitals.store_answers,
+            store_id=0 if store is None else store.cluster_id,
+            store_epoch=NO_EPOCH if store is None else store.epoch,
+            store_revision=0 if store is None else store.revision,
         )
         hello = Hello(self._membership.me.rpc_address)
         for name in self._peers:

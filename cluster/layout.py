@@ -16,6 +16,7 @@
                          reference (ADR 0013)
   address/<pool>/<hex>   chain that has it               octets, under an expiry bucket's lease
   lane/<journal>         number of its last batch        octets, under an expiry bucket's lease
+  tally/<data dir's id>  a number that only it raises    text, under no lease
 ```
 
 Rules: what an operator may want to read with etcdctl is JSON and holds no secret; everything else
@@ -40,6 +41,17 @@ FENCE_MAX = (1 << 16) - 1
 """Fences are 16 bits wide: they are part of every IV."""
 
 
+class Behind(msgspec.Struct, frozen=True):
+    """This store was put back, says a member that has seen more of it: an older copy, as it is."""
+
+    by: str
+    why: str
+    cluster_id: int
+    """What it remembers of the store as it was: this and the next two."""
+    revision: int
+    epoch: int
+
+
 class ClusterState(msgspec.Struct, frozen=True):
     """What all members must agree on; every batch of the journal compares this key's revision."""
 
@@ -58,6 +70,8 @@ class ClusterState(msgspec.Struct, frozen=True):
     lost: dict[str, str] = {}
     """Those that won't: restarted since, or written off by an operator; what they had answered for
     is void but for their chains. A name that comes here makes all others look again."""
+    behind: Behind | None = None
+    """Nobody believes this store until an operator accepts it."""
 
 
 class MemberRecord(msgspec.Struct, frozen=True):
@@ -110,6 +124,7 @@ class Keys:
         self.tickets = self.root + b"ticket/"
         self.lanes = self.root + b"lane/"
         self.addresses = self.root + b"address/"
+        self.tallies = self.root + b"tally/"
 
     def member(self, name: str) -> bytes:
         """The key of member `name`."""
@@ -147,3 +162,7 @@ class Keys:
         """The key that every batch of one journal's lane moves on, so that none can take effect
         late."""
         return self.lanes + journal.encode()
+
+    def tally(self, data_dir_id: str) -> bytes:
+        """The key of the number that one data directory raises."""
+        return self.tallies + data_dir_id.encode()

@@ -34,6 +34,10 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
     """Named state, of `cluster.standing.State`."""
     store_answers: bool = False
     """Whether the store answers this member itself, without a relay: others may go through it."""
+    store_id: int = 0
+    """Which store it is, as etcd says; and how far it was seen (`cluster.rewind.Memory`)."""
+    store_epoch: int = -1
+    store_revision: int = 0
 
 
 class MirrorEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -40,7 +40,7 @@ async def accept(
     """
     entry = await store.get(keys.state)
     state = None if entry is None else decode_state(entry.value)
-    epoch = max(memory.epoch, state.epoch if state is not None else 0) + 1
+    epoch = max(memory.epoch, *_epochs(state)) + 1
     if epoch > EPOCH_MAX:
         raise Conflict(f"epoch {EPOCH_MAX} is the last one: make a new cluster, under another name")
     for what, prefix in (
@@ -75,6 +75,13 @@ async def accept(
     )
     progress(f"epoch {epoch}: every ticket and session of before is void; keys are made anew")
     return epoch
+
+
+def _epochs(state: ClusterState | None) -> tuple[int, int]:
+    """What the store is at, and what somebody has seen who found it behind."""
+    if state is None:
+        return 0, 0
+    return state.epoch, 0 if state.behind is None else state.behind.epoch
 
 
 def _as_seen(keys: Keys, entry: Entry | None) -> Compare:

@@ -16,7 +16,7 @@ import structlog
 from cluster.errors import UNREADABLE
 from cluster.rewind import Memory
 
-LINE_OCTETS = 256
+LINE_OCTETS = 1024
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Memory).decode

@@ -48,11 +48,16 @@ class WaySeams(msgspec.Struct, frozen=True):
 class StoreWay:
     """See the module."""
 
-    def __init__(self, seams: WaySeams, keys: Keys, me: str, notebook: Notebook | None) -> None:
+    def __init__(
+        self, seams: WaySeams, keys: Keys, me: str, data_dir_id: str, notebook: Notebook | None
+    ) -> None:
         self._log = seams.log
         self._clock = seams.clock
         self.conditions = Conditions(seams.clock)
-        self.guard = Guard(seams.store, keys, seams.clock, self.conditions, notebook)
+        self.guard = Guard(
+            seams.store, keys, seams.clock, self.conditions, notebook,
+            me=me, data_dir_id=data_dir_id,
+        )  # fmt: skip
         self.relay = RelayedStore(self.guard, seams.clock, seams.rng, link=seams.link, me=me)
         self.server = RelayServer(self.guard, keys, seams.clock, link=seams.link, spawn=seams.spawn)
         self.conditions.on_changed.append(self._condition)
@@ -70,6 +75,9 @@ class StoreWay:
         self.relay.candidates = node.heartbeats.reach_the_store
         self.relay.on_via.append(self._via)
         self.guard.on_rewound.append(self._rewound)
+        node.heartbeats.on_beat.append(
+            lambda beat: self.guard.heard(beat.store_id, beat.store_epoch, beat.store_revision)
+        )
         node.state.on_changed.append(lambda _state: self.guard.doubt())
         node.seams.spawn(self.guard.run(), "store-way")
         if node.config.store.cert_file:

@@ -117,7 +117,7 @@ class Node:
         self.keys = keys = Keys(config.cluster.name)
         self.way = StoreWay(
             WaySeams(seams.store, seams.clock, seams.rng, seams.spawn, seams.link, seams.log),
-            keys, name, identity.notebook,
+            keys, name, identity.data_dir_id, identity.notebook,
         )  # fmt: skip
         self.seams = seams = msgspec.structs.replace(seams, store=self.way.store)
         self.state = StateKeeper(seams.store, keys, seams.clock)
@@ -382,7 +382,10 @@ class Node:
 
     def _vitals(self) -> Vitals:
         member = self.membership
-        return Vitals(self.sessions(), self.rings.revision, member.state, self.way.guard.answers)
+        guard = self.way.guard
+        return Vitals(
+            self.sessions(), self.rings.revision, member.state, guard.answers, guard.memory
+        )
 
     def _closed(self) -> str:
         """Why no session may begin now. Without the store none could be finished: its ticket would

@@ -5,8 +5,9 @@ import asyncio
 from cluster.errors import ClusterError
 from cluster.keyring import KeyRing
 from cluster.standing import State
+from cluster.store import Put, Txn
 from node.view import View
-from tests.sim.machine import SimGateway
+from tests.sim.machine import SimGateway, SimNotebook
 from tests.sim.mirrors import check_mirrors
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.store import Snapshot
@@ -15,8 +16,9 @@ from tests.sim.world import Size, World
 
 async def store_rewound(world: World) -> None:
     """Keys, owners and sessions have moved on since the copy was made. While nobody says a word,
-    what runs is answered and nothing is written; then every member begins anew under a higher
-    epoch, every client does a full handshake, and nothing of before comes back.
+    what runs is answered and nothing is claimed, though the copy's revision goes on past every one
+    that was seen, and though one gateway starts that has seen nothing. Then every member begins
+    anew under a higher epoch, every client does a full handshake, and nothing of before comes back.
     """
     await world.begin()
     await world.connect_all()
@@ -56,6 +58,10 @@ async def _while_rewound(world: World) -> None:
     kept = [client for client in world.clients if reborn.name not in world.holders(client)]
     kept = [client for client in kept if not client.session.gateway.startswith(f"{reborn.host}:")]
     await reborn.kill()
+    if world.random.random() < 0.5:
+        reborn.notebook = SimNotebook()  # a data directory that has seen nothing
+    for _ in range(1000):
+        await world.store.commit(Txn((), (Put(b"/elsewhere", b""),)))
     reborn.boot(*world.next_life(reborn))
     await asyncio.sleep(10)
     for client, before in zip(world.clients, answered, strict=True):

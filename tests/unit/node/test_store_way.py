@@ -20,7 +20,7 @@ def way(clock: HandClock) -> StoreWay:
         MemoryStore(clock), clock, SeededRng(1), lambda _coro, _name: None, NoLink(),
         structlog.get_logger(),
     )  # type: ignore[arg-type]  # fmt: skip
-    return StoreWay(seams, Keys("sample"), "gw1", None)
+    return StoreWay(seams, Keys("sample"), "gw1", "00" * 16, None)
 
 
 @pytest.mark.parametrize(
