@@ -1,10 +1,11 @@
 """An operator accepts a store that was put back: the epoch is raised, and nothing comes back.
 
 Rules: whatever the old copy brings back can be older than what was given out since, so none of it
-is used again. Session chains, records, tickets and lanes are deleted first, key by key. Then one
-transaction raises the epoch and takes the ring and the SPI key away, for they may hold keys that
-were revoked since, and lack some that were made: the members make new ones. Every IV and every
-ticket bears the epoch, so fences and generations that come back bring nothing with them.
+is used again. Session chains, records, tickets, internal addresses and lanes are deleted first,
+key by key. Then one transaction raises the epoch and takes the ring and the SPI key away, for they
+may hold keys that were revoked since, and lack some that were made: the members make new ones.
+Every IV and every ticket bears the epoch, so fences and generations that come back bring nothing
+with them.
 Interrupted, it is begun again: the epoch moves last. Shard keys stay, members' keys go with their
 leases.
 """
@@ -47,6 +48,7 @@ async def accept(
         ("sessions", keys.sessions),
         ("records", keys.records),
         ("tickets by reference", keys.tickets),
+        ("internal addresses", keys.addresses),
         ("lanes", keys.lanes),
     ):
         found = (await store.scan(prefix)).entries

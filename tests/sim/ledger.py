@@ -161,7 +161,7 @@ class Ledger:
 
     def _while_rewound(self, op: Put | Delete) -> None:
         keys = self._keys
-        void = (keys.sessions, keys.records, keys.tickets, keys.lanes)
+        void = (keys.sessions, keys.records, keys.tickets, keys.addresses, keys.lanes)
         if isinstance(op, Put) and op.key == keys.state and decode_state(op.value).behind:
             return  # that it is behind is all that may be said there
         if isinstance(op, Put) or not op.key.startswith((*void, keys.ring, keys.spi_key)):

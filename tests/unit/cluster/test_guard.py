@@ -194,6 +194,7 @@ async def test_accepting_raises_the_epoch_and_takes_everything_of_before_away(
     for number in range(many):
         await b.store.commit(put(key=KEYS.session(number.to_bytes(16, "big"))))
     await b.store.commit(put(key=KEYS.record(3, bytes(8))))
+    await b.store.commit(put(key=KEYS.address("pool", bytes(4))))
     await b.store.commit(put(key=KEYS.lane("old-0")))
     await b.store.commit(put(key=KEYS.ring))
     await b.store.commit(put(key=KEYS.spi_key))
