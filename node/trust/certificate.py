@@ -31,6 +31,8 @@ NAMES_MAX = 256
 """Names in one subjectAltName, and constraints in one nameConstraints."""
 URLS_MAX = 4
 """Of each kind that one certificate may name; more are ignored."""
+SERIAL_END = 1 << 160
+"""Serial numbers have 20 octets at most (RFC 5280 4.1.2.2)."""
 TEXT_MAX = 120
 ISSUER_ID_LEN = 8
 
@@ -61,7 +63,15 @@ _UNDERSTOOD = frozenset(
     )
 )
 _WEAK = (hashes.MD5, hashes.SHA1)
-UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, UnsupportedAlgorithm)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 """What the library raises for octets that aren't what they ought to be."""
 
 
@@ -166,6 +176,9 @@ def read_certificate(parsed: x509.Certificate, der: bytes = b"") -> Certificate:
             raise Unfit(f"critical extension {oid.dotted_string}")
     if parsed.version is not x509.Version.v3:
         raise Unfit(f"a certificate of version {parsed.version.value + 1}")
+    serial = parsed.serial_number
+    if not 0 <= serial < SERIAL_END:
+        raise Unfit("a certificate with no serial number")
     key = parsed.public_key()
     basic = _value(found, x509.BasicConstraints)
     purposes = _value(found, x509.ExtendedKeyUsage)
@@ -179,7 +192,7 @@ def read_certificate(parsed: x509.Certificate, der: bytes = b"") -> Certificate:
         issuer=parsed.issuer.public_bytes(),
         spki=key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         key=key,
-        serial=parsed.serial_number,
+        serial=serial,
         not_before_wall_s=parsed.not_valid_before_utc.timestamp(),
         not_after_wall_s=parsed.not_valid_after_utc.timestamp(),
         is_ca=basic is not None and basic.ca,

@@ -190,9 +190,9 @@ def _check_time(one: Certificate, now_wall_s: float) -> None:
 
 
 def _check_issued(one: Certificate, issuer: Certificate) -> None:
-    if (name := weak_hash(one.parsed)) is not None:
-        raise Unfit(f"{one.text}: signed over {name}")
     try:
+        if (name := weak_hash(one.parsed)) is not None:
+            raise Unfit(f"{one.text}: signed over {name}")
         one.parsed.verify_directly_issued_by(issuer.parsed)
     except InvalidSignature:
         raise Unfit(f"{one.text}: not signed by {issuer.text}") from None
