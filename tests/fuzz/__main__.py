@@ -55,7 +55,9 @@ def child(name: str, seconds: int) -> None:
     """Fuzz one target in this process; never returns."""
     import atheris  # noqa: PLC0415 - only here: nothing else needs it
 
-    with atheris.instrument_imports(include=["proto.ike", "cluster", "node.eap", "pyrad", "node.trust"]):
+    with atheris.instrument_imports(
+        include=["proto.ike", "cluster", "node.eap", "pyrad", "node.trust"]
+    ):
         from tests.fuzz import targets  # noqa: PLC0415 - what is instrumented comes after atheris
     check = targets.TARGETS[name].check
     kept = targets.REGRESSIONS / name
