@@ -108,7 +108,7 @@ async def _live(
         data_dir.pledges, errands, HttpFetch(config.trust.fetch_timeout_s),
     )  # fmt: skip
     node = Node(config, seams, identity)
-    eap = serve_eap(errands, config, clock, rng, log, node.metrics)
+    eap = serve_eap(errands, config, clock, rng, log, node.metrics, node.trust.trust)
     try:
         return await _serve(node, supervisor, rpc, store)
     finally:

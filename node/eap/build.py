@@ -22,13 +22,17 @@ from node.identity import parse_address
 from node.metrics import Counts, Metrics
 from node.observe import SparseLog
 from node.sections import ClientConfig, GatewayConfig, RadiusConfig
+from node.toml_strict import ConfigError
 from node.trust.config import trust_settings
-from node.trust.own import choose_own
+from node.trust.own import Wrong
+from node.trust.verifier import Trust
 from proto.ike.identity import Identity, parse_identity
 
 ANY_SERVER = "*"
 SPARE_S = 1.0
-"""What a round may take beside waiting for RADIUS."""
+"""What a round may take beside waiting for RADIUS, or for who knows what was revoked."""
+FETCHES = 2
+"""Of revocation, that one round may wait for."""
 CLIENT_ROUND_S = 5.0
 CLIENT_LIFETIME_S = 60.0
 CLIENT_CONVERSATIONS_MAX = 64
@@ -42,9 +46,10 @@ def serve_eap(
     rng: Rng,
     log: structlog.typing.FilteringBoundLogger,
     metrics: Metrics,
+    trust: Trust,
 ) -> EapSteps:
     """A gateway's: errands of EAP are carried out from now on; close it. Raises ConfigError."""
-    eap, backend = config.eap, gateway_backend(config, clock, rng, log)
+    eap, backend = config.eap, gateway_backend(config, trust, clock, rng, log)
     if backend.radius is not None:
         metrics.radius = backend.radius.servers
     desk = EapDesk(
@@ -56,7 +61,8 @@ def serve_eap(
         lifetime_s=config.ike.half_open_timeout_s,
     )
     steps = EapSteps(desk, backend.close)
-    steps.listen(errands, eap.radius_timeout_s + SPARE_S, eap.conversations_max)
+    limit_s = max(eap.radius_timeout_s, FETCHES * config.trust.fetch_timeout_s) + SPARE_S
+    steps.listen(errands, limit_s, eap.conversations_max)
     return steps
 
 
@@ -68,7 +74,11 @@ def prove_by_eap(
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
     """The same of a client. Raises ConfigError."""
-    backend = client_backend(config, clock, rng)
+    try:
+        trust = Trust(trust_settings(config), clock)
+    except Wrong as wrong:
+        raise ConfigError([str(wrong)]) from None
+    backend = client_backend(config, trust, rng)
     desk = EapDesk(
         backend,
         clock,
@@ -81,11 +91,15 @@ def prove_by_eap(
 
 
 def gateway_backend(
-    config: GatewayConfig, clock: Clock, rng: Rng, log: structlog.typing.FilteringBoundLogger
+    config: GatewayConfig,
+    trust: Trust,
+    clock: Clock,
+    rng: Rng,
+    log: structlog.typing.FilteringBoundLogger,
 ) -> EapBackend:
     """See the module. Raises ConfigError."""
     eap = config.eap
-    tls = _tls(config, parse_identity(config.ike.identity), clock)
+    tls = _tls(trust, parse_identity(config.ike.identity))
     radius = None
     if config.radius:
         settings = RelaySettings(config.member.name, eap.radius_timeout_s, eap.ask_identity)
@@ -96,12 +110,12 @@ def gateway_backend(
     return EapBackend(eap.methods, Means(users, tls, radius), name, rng, ask=eap.ask_identity)
 
 
-def client_backend(config: ClientConfig, clock: Clock, rng: Rng) -> EapClient:
+def client_backend(config: ClientConfig, trust: Trust, rng: Rng) -> EapClient:
     """Of a client. Raises ConfigError."""
     section, tls, nt_hash = config.client, None, None
     wanted = section.eap_methods or (TLS, MSCHAPV2)
     if TLS in wanted:
-        tls = _tls(config, parse_identity(section.identity), clock)
+        tls = _tls(trust, parse_identity(section.identity))
     if MSCHAPV2 in wanted and section.eap_password_file:
         nt_hash = read_password(section.eap_password_file)
     servers = section.eap_server_names or (section.remote_identity.partition(":")[2],)
@@ -114,11 +128,10 @@ def client_backend(config: ClientConfig, clock: Clock, rng: Rng) -> EapClient:
     )
 
 
-def _tls(config: GatewayConfig | ClientConfig, identity: Identity, clock: Clock) -> TlsMeans | None:
+def _tls(trust: Trust, identity: Identity) -> TlsMeans | None:
     """With the certificate for `identity`; None: there is no certificate at all."""
-    settings = trust_settings(config)
-    own = choose_own(settings.own, identity, (), None) or next(iter(settings.own), None)
-    return None if own is None else TlsMeans(settings, own, clock)
+    own = trust.own(identity) or next(iter(trust.settings.own), None)
+    return None if own is None else TlsMeans(trust, own)
 
 
 def _server(

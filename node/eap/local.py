@@ -15,7 +15,7 @@ from node.eap.method import (
     Refused,
     Round,
     ServerMethod,
-    Success,
+    succeeded,
 )
 from node.eap.packet import (
     EapCode,
@@ -106,7 +106,7 @@ class LocalServer:
                 return self._request(method.type, step)
             case Proven():
                 packet = EapPacket(EapCode.SUCCESS, self._sent).encode()
-                return Round(packet, Success(step.identity, method.type, step.msk))
+                return Round(packet, succeeded(method.type, step))
             case Refused():
                 return self._end(Failure(step.reason, step.why))
 

@@ -52,6 +52,10 @@ class Success(msgspec.Struct, frozen=True):
     """After which it must authenticate again (RADIUS Session-Timeout), if limited."""
     classes: tuple[bytes, ...] = ()
     """RADIUS Class values, opaque, for accounting."""
+    certificate: bytes = b""
+    """By which one, for its revocation: `node.trust.verifier.encode_ids`."""
+    expires_wall_s: float = float("inf")
+    """When what was proven no longer holds."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -113,6 +117,9 @@ class Proven(msgspec.Struct, frozen=True):
 
     identity: str
     msk: Secret
+    certificate: bytes = b""
+    """See `Success`, of this and the next one."""
+    expires_wall_s: float = float("inf")
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -120,6 +127,17 @@ class Refused(msgspec.Struct, frozen=True):
 
     reason: Reason
     why: str
+
+
+def succeeded(method: int, proven: Proven) -> Success:
+    """What a method's run means for the conversation."""
+    return Success(
+        proven.identity,
+        method,
+        proven.msk,
+        certificate=proven.certificate,
+        expires_wall_s=proven.expires_wall_s,
+    )
 
 
 class ServerMethod(Protocol):

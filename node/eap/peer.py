@@ -7,7 +7,7 @@ ends the conversation. Failure is believed: IKE protects it. RFC 3748 4.2, 5.
 
 from collections.abc import Sequence
 
-from node.eap.method import Failure, PeerMethod, Reason, Round, Success
+from node.eap.method import Failure, PeerMethod, Reason, Round, succeeded
 from node.eap.packet import (
     EapCode,
     EapError,
@@ -61,8 +61,7 @@ class EapPeer:
         method = self._method
         if method is None or method.proven is None:
             raise MalformedEapError("success before the method's end")
-        done = method.proven
-        return Round(b"", Success(done.identity, method.type, done.msk))
+        return Round(b"", succeeded(method.type, method.proven))
 
     async def _respond(self, packet: EapPacket) -> Round:
         match packet.type:

@@ -47,5 +47,7 @@ def _told(went: Round) -> EapStepped:
                 msk=result.msk,
                 is_safe=traits(result.method).fits_eap_only,
                 lifetime_s=result.lifetime_s,
+                certificate=result.certificate,
+                expires_wall_s=result.expires_wall_s,
             )
             return EapStepped(went.packet, done)

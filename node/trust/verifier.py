@@ -10,12 +10,19 @@ import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
+from cryptography import x509
 
 from cluster.seams import Clock
-from node.trust.certificate import Certificate, CertificateId, Unfit, decode_certificate
+from node.trust.certificate import (
+    Certificate,
+    CertificateId,
+    Unfit,
+    decode_certificate,
+    read_certificate,
+)
 from node.trust.names import speaks_for
 from node.trust.own import Own, below, choose_own, exact
-from node.trust.path import CERTIFICATES_MAX, Anchors, find_chain
+from node.trust.path import CERTIFICATES_MAX, Anchors, Chain, find_chain
 from node.trust.revocation import Revocation
 from node.trust.staples import Staples
 from proto.ike.enums import CertEncoding, IdType
@@ -65,7 +72,7 @@ class Trust:
         staples: Staples | None = None,
     ) -> None:
         """`revocation`: None where nobody is asked. `staples`: None where there are none."""
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._revocation = revocation
         self._staples = staples
@@ -130,7 +137,7 @@ class Trust:
         """Are these the certificates of a peer with that identity, which sends from `address`, as
         the connection wants them? Raises Unfit.
         """
-        settings, now_wall_s = self._settings, self._clock.wall_s()
+        settings, now_wall_s = self.settings, self._clock.wall_s()
         leaf, others = _read(certificates)
         chain = find_chain(
             leaf,
@@ -150,8 +157,22 @@ class Trust:
             await self._revocation.check(chain, stapled)
         return Checked(leaf.key, chain.ids, chain.not_after_wall_s, leaf.text)
 
+    async def check_tls(self, certificates: Sequence[x509.Certificate], connection: str) -> Chain:
+        """The same of what a TLS peer showed, whose names are for the caller to look at. Raises
+        Unfit.
+        """
+        if not certificates:
+            raise Unfit("no certificate")
+        leaf, *others = map(read_certificate, certificates)
+        known = (*others, *self.settings.intermediates)
+        now_wall_s = self._clock.wall_s()
+        chain = find_chain(leaf, known, self._anchors(connection), now_wall_s, tls_purposes=True)
+        if self._revocation is not None:
+            await self._revocation.check(chain, ())
+        return chain
+
     def _anchors(self, connection: str) -> Anchors:
-        return self._settings.own_anchors.get(connection, self._settings.anchors)
+        return self.settings.own_anchors.get(connection, self.settings.anchors)
 
 
 def encode_ids(ids: Iterable[CertificateId]) -> bytes:

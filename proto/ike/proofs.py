@@ -102,6 +102,9 @@ class EapDone(msgspec.Struct, frozen=True):
     """Mutual, key-making and proof against dictionaries: good enough alone (RFC 5998 4)."""
     lifetime_s: float | None = None
     """After which it has to be repeated, if limited."""
+    certificate: bytes = b""
+    """See `ChainChecked`, of this and the next one."""
+    expires_wall_s: float = float("inf")
 
 
 class EapStepped(Result, frozen=True):

@@ -15,7 +15,7 @@ from proto.ike.rounds import Proof
 from tests.pair.authorities import own_key, packet
 from tests.pair.craft import assert_nacked, opened, sealed, show
 from tests.pair.pair import LOST, ONCE, Pair, exchange
-from tests.pair.parts import ANY, CLIENT, CLIENT_ID, GATEWAY_ID, PEER, SETTINGS
+from tests.pair.parts import ANY, CLIENT, CLIENT_ID, GATEWAY_ID, PEER, SETTINGS, WALL_S
 
 OWN = own_key("p256", "vpn.example.com")
 CONNECTION = Connection(
@@ -116,6 +116,25 @@ def test_the_identity_that_policy_goes_by_is_the_one_that_eap_has_proven() -> No
     (core,) = pair.gateway.live()
     assert (core.resumed, core.idi, core.identity) == (True, CLIENT_ID, "key_id:guest")
     assert core.auth_method == "eap-password"
+
+
+def test_what_eaps_certificate_says_holds_for_the_session() -> None:
+    pair = pair_of()  # RFC 5723 5, note 2
+    went_on = pair.authority._serve
+    ends_wall_s = WALL_S + 600
+
+    def by_certificate(step):
+        stepped = went_on(step)
+        if stepped.done is None:
+            return stepped
+        done = replace(stepped.done, certificate=b"serial", expires_wall_s=ends_wall_s)
+        return replace(stepped, done=done)
+
+    pair.authority._serve = by_certificate  # type: ignore[method-assign]
+    pair.connect()
+    (core,) = pair.gateway.live()
+    assert core.certificate == b"serial"
+    assert core.auth_deadline_wall_s == ends_wall_s
 
 
 def failed(pair: Pair) -> tuple[list[str], list[str]]:

@@ -11,22 +11,23 @@ from collections.abc import Sequence
 from cryptography import x509
 from OpenSSL import SSL
 
-from cluster.seams import Clock
+from node.eap.packet import EapError
 from node.eap.tls.engine import TlsCredentials, context
-from node.eap.tls.server import Trust
-from node.trust.certificate import Unfit, read_certificate
+from node.eap.tls.server import Trust as Vouch
+from node.eap.tls.server import Vouched
+from node.trust.certificate import Unfit
 from node.trust.own import Own
-from node.trust.path import Anchors, find_chain
-from node.trust.verifier import TrustSettings
+from node.trust.path import Anchors
+from node.trust.verifier import Trust, encode_ids
 
 
 class TlsMeans:
     """See the module."""
 
-    def __init__(self, settings: TrustSettings, own: Own, clock: Clock) -> None:
+    def __init__(self, trust: Trust, own: Own) -> None:
         """`own`: what we show. Raises ValueError where its key isn't for TLS."""
-        self._settings = settings
-        self._clock = clock
+        self._trust = trust
+        settings = trust.settings
         self._default = self._context(own, settings.anchors)
         self._by_connection = {
             name: self._context(own, anchors) for name, anchors in settings.own_anchors.items()
@@ -36,20 +37,17 @@ class TlsMeans:
         """For TLS with a peer of that connection."""
         return self._by_connection.get(connection, self._default)
 
-    def trust(self, connection: str) -> Trust:
+    def trust(self, connection: str) -> Vouch:
         """What is asked of a chain that TLS found right. For `TlsServer` and `TlsPeer`."""
-        anchors = self._settings.own_anchors.get(connection, self._settings.anchors)
 
-        async def check(chain: Sequence[x509.Certificate]) -> str:
+        async def vouch(chain: Sequence[x509.Certificate]) -> Vouched:
             try:
-                leaf, *others = map(read_certificate, chain)
-                known = (*others, *self._settings.intermediates)
-                find_chain(leaf, known, anchors, self._clock.wall_s(), tls_purposes=True)
+                found = await self._trust.check_tls(chain, connection)
             except Unfit as error:
-                return str(error)
-            return ""
+                raise EapError(str(error)) from None
+            return Vouched(encode_ids(found.ids), found.not_after_wall_s)
 
-        return check
+        return vouch
 
     def _context(self, own: Own, anchors: Anchors) -> SSL.Context:
         above = tuple(one.parsed for one in own.above if not one.self_issued)
@@ -57,6 +55,6 @@ class TlsMeans:
             (own.certificate.parsed, *above),
             own.key,
             tuple(one.parsed for one in anchors.certificates),
-            tuple(one.parsed for one in self._settings.intermediates),
+            tuple(one.parsed for one in self._trust.settings.intermediates),
         )
         return context(credentials)

@@ -77,9 +77,10 @@ class TlsPeer:
         """Raises EapError; what TLS would say next is never sent then."""
         self._judged = True
         chain = self._engine.peer_chain()
-        wrong = await self._trust(chain) if chain else "no certificate"
-        if wrong:
-            raise EapError(f"the server's certificate: {wrong}")
+        try:
+            await self._trust(chain)
+        except EapError as error:
+            raise EapError(f"the server's certificate: {error}") from None
         shown = [name.casefold() for name in names.server_names(chain[0])]
         if self._servers and not any(name in self._servers for name in shown):
             expected = ", ".join(self._servers)

@@ -7,19 +7,29 @@ claimed, which must be one of its names, or its first where nothing was claimed.
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from cryptography import x509
 from OpenSSL import SSL
 
 from node.eap.method import Proven, Reason, Refused
-from node.eap.packet import EapType, MalformedEapError
+from node.eap.packet import EapError, EapType, MalformedEapError
 from node.eap.tls import framing, names
 from node.eap.tls.engine import TlsEngine, TlsError
 
 COMMITMENT = b"\0"
 """The application data that says in TLS 1.3 that the server has accepted (RFC 9190 2.5)."""
 
-Trust = Callable[[tuple[x509.Certificate, ...]], Awaitable[str]]
-"""A verified chain, the peer's certificate first → why it isn't trusted all the same, or ""."""
+
+class Vouched(msgspec.Struct, frozen=True):
+    """A chain that holds."""
+
+    certificate: bytes = b""
+    """See `node.eap.method.Success`, of this and the next one."""
+    expires_wall_s: float = float("inf")
+
+
+Trust = Callable[[tuple[x509.Certificate, ...]], Awaitable[Vouched]]
+"""A chain that TLS found right, the peer's certificate first. Raises EapError saying why not."""
 
 
 class TlsServer:
@@ -82,16 +92,18 @@ class TlsServer:
 
     async def _judge(self) -> Proven | Refused:
         chain = self._engine.peer_chain()
-        wrong = await self._trust(chain) if chain else "no certificate"
-        if wrong:
-            return Refused(Reason.CREDENTIALS, wrong)
+        try:
+            vouched = await self._trust(chain)
+        except EapError as error:
+            return Refused(Reason.CREDENTIALS, str(error))
         identity = names.named(chain[0], self._claimed)
         if identity is None and names.is_anonymous(self._claimed):
             identity = next(iter(names.names(chain[0])), None)
         if identity is None:
             why = f"a certificate that isn't for {self._claimed!r}"
             return Refused(Reason.CREDENTIALS, why)
-        return Proven(identity, self._engine.msk())
+        msk = self._engine.msk()
+        return Proven(identity, msk, vouched.certificate, vouched.expires_wall_s)
 
     def _send(self, message: bytes) -> bytes:
         if not message:

@@ -209,9 +209,11 @@ def _confirm(core: SaCore, rounds: Rounds, done: EapDone, message: Message, ctx:
     octets = octets_of_initiator(core, idi)
     if proof is None or not proofs.check_shared(suite.prf, secret, octets, proof):
         raise refused(f"AUTH of {text(idi)} isn't by the key of {done.method}")
-    passed = Passed(EAP_PREFIX + done.method, identity_of(done.identity))
+    ends_wall_s = done.expires_wall_s
     if done.lifetime_s is not None:
-        passed = replace(passed, expires_wall_s=ctx.now.wall_s + done.lifetime_s)
+        ends_wall_s = min(ends_wall_s, ctx.now.wall_s + done.lifetime_s)
+    proven = EAP_PREFIX + done.method
+    passed = Passed(proven, identity_of(done.identity), done.certificate, ends_wall_s)
     octets = octets_of_responder(core, rounds.connection.local_id)
     ours = proofs.make_shared(suite.prf, done.msk or keys.pr, octets)
     return _passed(core, replace(rounds, done=None), passed, message, ctx, (ours,))

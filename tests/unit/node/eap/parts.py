@@ -8,6 +8,7 @@ from cryptography import x509
 from node.eap.method import Conversation, Round
 from node.eap.mschapv2.crypto import nt_password_hash
 from node.eap.tls.engine import TlsCredentials
+from node.eap.tls.server import Vouched
 from node.eap.users import User, Users
 from tests import pki
 
@@ -95,9 +96,9 @@ def _when(days: int) -> dict[str, float]:
     return {"begins": now_s - 60 * pki.DAY_S, "ends": now_s + days * pki.DAY_S}
 
 
-async def trusted(_chain: tuple[x509.Certificate, ...]) -> str:
+async def trusted(_chain: tuple[x509.Certificate, ...]) -> Vouched:
     """Where TLS alone decides."""
-    return ""
+    return Vouched()
 
 
 async def talk(server: Conversation, peer: Conversation) -> tuple[Round, Round, int]:

@@ -1,11 +1,13 @@
 """node.eap.check, files and build: from a gateway's file to its back end."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import structlog
 
+from node.eap.backend import EapBackend, EapClient
 from node.eap.build import client_backend, gateway_backend
 from node.eap.check import SERVERS_MAX, check_client_eap, check_eap
 from node.eap.files import read_line
@@ -28,6 +30,9 @@ from node.sections import (
     TrustConfig,
 )
 from node.toml_strict import ConfigError, Problems
+from node.trust.config import trust_settings
+from node.trust.verifier import Trust, decode_ids
+from tests import pki
 from tests.unit.node.eap.parts import Authority, HandClock, SeededRng, talk
 
 AUTHORITY = Authority()
@@ -157,6 +162,15 @@ def test_a_secret_is_the_first_line(folder: Path) -> None:
 ASKED = Asked("a", "192.0.2.1")
 
 
+def backend_of(config: GatewayConfig, log: Any = None) -> EapBackend:
+    trust = Trust(trust_settings(config), OsClock())
+    return gateway_backend(config, trust, HandClock(), SeededRng(), log or structlog.get_logger())
+
+
+def client_of(config: ClientConfig) -> EapClient:
+    return client_backend(config, Trust(trust_settings(config), OsClock()), SeededRng())
+
+
 def both(folder: Path) -> GatewayConfig:
     """With two methods."""
     methods = ["tls", "mschapv2"]
@@ -165,7 +179,7 @@ def both(folder: Path) -> GatewayConfig:
 
 async def test_the_back_end_proposes_what_is_configured(folder: Path) -> None:
     made = both(folder)
-    backend = gateway_backend(made, HandClock(), SeededRng(), structlog.get_logger())
+    backend = backend_of(made)
     conversation = backend.converse(ASKED)
     assert isinstance(conversation, LocalServer)
     asked = EapPacket.decode((await conversation.answer(b"")).packet)
@@ -178,13 +192,13 @@ async def test_the_back_end_proposes_what_is_configured(folder: Path) -> None:
 
 async def test_a_connection_may_want_fewer(folder: Path) -> None:
     made = both(folder)
-    backend = gateway_backend(made, HandClock(), SeededRng(), structlog.get_logger())
+    backend = backend_of(made)
     conversation = backend.converse(Asked("a", "192.0.2.1", ("mschapv2",)))
     assert EapPacket.decode((await conversation.answer(b"")).packet).type == 26
 
 
 async def test_a_gateway_without_eap_refuses_everybody() -> None:
-    backend = gateway_backend(config(), HandClock(), SeededRng(), structlog.get_logger())
+    backend = backend_of(config())
     went = await backend.converse(ASKED).answer(b"")
     assert isinstance(went.result, Failure)
     assert went.result.reason is Reason.NO_METHOD
@@ -195,7 +209,7 @@ async def test_radius_is_the_only_method_where_it_is_one(folder: Path) -> None:
     made = config(server(folder), methods=["radius"])
     lines = structlog.testing.LogCapture()
     log = structlog.wrap_logger(None, processors=[lines])
-    backend = gateway_backend(made, HandClock(), SeededRng(), log)
+    backend = backend_of(made, log)
     assert isinstance(backend.converse(ASKED), RadiusRelay)
     assert backend.radius is not None
     (one,) = backend.radius.servers
@@ -274,7 +288,7 @@ async def test_a_client_does_what_it_has_the_means_for(
         eap_password_file=f"{folder}/secret" if "password" in means else "",
         eap_methods=wanted,
     )
-    backend = client_backend(made, OsClock(), SeededRng())
+    backend = client_of(made)
     conversation = backend.converse(Asked("a@example.com", "192.0.2.1"))
     went = await conversation.answer(EapPacket(1, 5, 99).encode())
     assert EapPacket.decode(went.packet).data == types
@@ -282,7 +296,7 @@ async def test_a_client_does_what_it_has_the_means_for(
 
 @pytest.mark.parametrize(("configured", "told"), [("", b"a@example.com"), ("carol", b"carol")])
 async def test_who_a_client_is(configured: str, told: bytes) -> None:
-    backend = client_backend(client(eap_identity=configured), OsClock(), SeededRng())
+    backend = client_of(client(eap_identity=configured))
     conversation = backend.converse(Asked("a@example.com", "192.0.2.1"))
     went = await conversation.answer(EapPacket(1, 5, 1).encode())
     assert EapPacket.decode(went.packet).data == told
@@ -293,8 +307,8 @@ async def met(
 ) -> tuple[Round, Round]:
     """Both sides' ends of EAP-TLS."""
     asked = Asked("a@example.com", "192.0.2.1", connection=connection)
-    at_gateway = gateway_backend(gateway, OsClock(), SeededRng(), structlog.get_logger())
-    at_client = client_backend(peer, OsClock(), SeededRng())
+    at_gateway = backend_of(gateway)
+    at_client = client_of(peer)
     ended = await talk(at_gateway.converse(asked), at_client.converse(asked))
     return ended[:2]
 
@@ -347,6 +361,8 @@ async def test_authorities_between_that_a_peer_doesnt_send(folder: Path) -> None
     trust = TrustConfig(f"{folder}/ca.pem", f"{folder}/between.pem")
     at_gateway, _ = await met(msgspec.structs.replace(gateway, trust=trust), peer)
     assert isinstance(at_gateway.result, Success)
+    assert len(decode_ids(at_gateway.result.certificate)) == 2
+    assert at_gateway.result.expires_wall_s < OsClock().wall_s() + 31 * pki.DAY_S
     trust = TrustConfig(f"{folder}/other.pem", f"{folder}/between.pem")
     at_gateway, _ = await met(msgspec.structs.replace(gateway, trust=trust), peer)
     assert isinstance(at_gateway.result, Failure)

@@ -12,6 +12,8 @@ from node.errands import Errands
 from node.metrics import Counts, Metrics
 from node.observe import SparseLog
 from node.supervisor import Supervisor
+from node.trust.path import Anchors
+from node.trust.verifier import Trust, TrustSettings
 from proto.ike.errands import Result
 from proto.ike.proofs import EapAsked, EapDone, EapStep, EapStepped
 from proto.secret import Secret
@@ -52,11 +54,14 @@ def steps(backend: Scripted) -> EapSteps:
 
 
 async def test_rounds_of_a_conversation() -> None:
-    backend = Scripted(Round(b"one"), Round(b"two", Success("c@e", 13, KEY, 60.0)))
+    backend = Scripted(
+        Round(b"one"),
+        Round(b"two", Success("c@e", 13, KEY, 60.0, certificate=b"1", expires_wall_s=9.0)),
+    )
     made = steps(backend)
     assert await made.step(EapStep(b"spi", b"", ASKED)) == EapStepped(b"one")
     ended = await made.step(EapStep(b"spi", b"more"))
-    assert ended == EapStepped(b"two", EapDone("c@e", "tls", KEY, True, 60.0))
+    assert ended == EapStepped(b"two", EapDone("c@e", "tls", KEY, True, 60.0, b"1", 9.0))
     assert backend.heard == [b"", b"more"]
     assert backend.asked == [Asked("carol", "192.0.2.1", ("tls",), "guests")]
 
@@ -77,7 +82,8 @@ async def test_a_gateway_carries_errands_of_eap_out() -> None:
     supervisor, metrics = Supervisor(), Metrics()
     errands = Errands(supervisor.contain, AtOnce())
     log = structlog.get_logger()
-    made = serve_eap(errands, config(), HandClock(), SeededRng(), log, metrics)
+    trust = Trust(TrustSettings(Anchors(())), HandClock())
+    made = serve_eap(errands, config(), HandClock(), SeededRng(), log, metrics, trust)
     told: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     errands.begin(EapStep(b"spi", b"", ASKED), told.set_result)
     result = await told

@@ -8,12 +8,12 @@ from OpenSSL import SSL
 
 from node.eap.local import LocalServer
 from node.eap.method import Failure, Reason, Success
-from node.eap.packet import EapPacket, EapType, MalformedEapError
+from node.eap.packet import EapError, EapPacket, EapType, MalformedEapError
 from node.eap.peer import EapPeer
 from node.eap.tls import framing, names
 from node.eap.tls.engine import TlsCredentials, context
 from node.eap.tls.peer import TlsPeer
-from node.eap.tls.server import TlsServer, Trust
+from node.eap.tls.server import TlsServer, Trust, Vouched
 from tests import pki
 from tests.unit.node.eap.parts import Authority, talk, trusted
 
@@ -219,10 +219,20 @@ async def test_a_server_with_another_name_isnt_answered(version: int) -> None:
     )
 
 
-async def revoked(chain: tuple[x509.Certificate, ...]) -> str:
+async def revoked(chain: tuple[x509.Certificate, ...]) -> Vouched:
     assert len(chain) == 2
     assert chain[-1] == AUTHORITY.certificate
-    return "revoked"
+    raise EapError("revoked")
+
+
+async def vouched(_chain: tuple[x509.Certificate, ...]) -> Vouched:
+    return Vouched(b"serial", 5e9)
+
+
+async def test_what_the_certificate_says_goes_along() -> None:
+    at_server, _, _ = await talk(server(trust=vouched), peer())
+    assert isinstance(at_server.result, Success)
+    assert (at_server.result.certificate, at_server.result.expires_wall_s) == (b"serial", 5e9)
 
 
 @versions

@@ -73,8 +73,9 @@ def test_pem_and_der() -> None:
 def test_openssls_list(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(ROOT.own.pem)
     (tmp_path / "ca.key").write_bytes(ROOT.own.key_pem)
+    serial = f"{BAD.parsed.serial_number:040X}"  # of odd length openssl can't read it
     (tmp_path / "index.txt").write_text(
-        f"R\t301231000000Z\t240101000000Z\t{BAD.parsed.serial_number:02X}\tunknown\t/CN=bad\n"
+        f"R\t301231000000Z\t240101000000Z\t{serial}\tunknown\t/CN=bad\n"
     )
     (tmp_path / "crlnumber").write_text("01\n")
     (tmp_path / "conf").write_text(
