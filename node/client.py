@@ -169,7 +169,7 @@ async def run_client(config: ClientConfig) -> int:
     trust = TrustParts(config, TrustSeams(clock, rng, fetch, sparse), Counts())
     psks = load_psks(section.psk_file) if section.psk_file else ()
     peer = peer_of(section, PskTable(psks), trust.trust)
-    prove_by_eap(errands, config, clock, rng, log)
+    prove_by_eap(errands, config, trust.trust, clock, rng, sparse)
     check_certificates(errands, trust.trust)
     client = Client(
         peer,

@@ -22,9 +22,6 @@ from node.identity import parse_address
 from node.metrics import Counts, Metrics
 from node.observe import SparseLog
 from node.sections import ClientConfig, GatewayConfig, RadiusConfig
-from node.toml_strict import ConfigError
-from node.trust.config import trust_settings
-from node.trust.own import Wrong
 from node.trust.verifier import Trust
 from proto.ike.identity import Identity, parse_identity
 
@@ -69,20 +66,17 @@ def serve_eap(
 def prove_by_eap(
     errands: Errands,
     config: ClientConfig,
+    trust: Trust,
     clock: Clock,
     rng: Rng,
-    log: structlog.typing.FilteringBoundLogger,
+    log: SparseLog,
 ) -> None:
     """The same of a client. Raises ConfigError."""
-    try:
-        trust = Trust(trust_settings(config), clock)
-    except Wrong as wrong:
-        raise ConfigError([str(wrong)]) from None
     backend = client_backend(config, trust, rng)
     desk = EapDesk(
         backend,
         clock,
-        SparseLog(log, clock),
+        log,
         Counts(),
         at_most=CLIENT_CONVERSATIONS_MAX,
         lifetime_s=CLIENT_LIFETIME_S,
