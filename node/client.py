@@ -84,6 +84,8 @@ def session_settings(section: ClientSection) -> SessionSettings:
         nat_keepalive_s=section.nat_keepalive_s,
         follow=Follow(section.follow_redirects),
         fragment_octets=section.fragment_octets,
+        mobike=section.mobike != "off",
+        no_nats=section.mobike == "no-nats",
     )
 
 
@@ -123,6 +125,8 @@ class Client:
             encapsulate_always=settings.encapsulate_always,
             nat_keepalive_s=settings.nat_keepalive_s,
             fragment_octets=settings.fragment_octets,
+            mobike=settings.mobike,
+            no_nats=settings.no_nats,
             retransmit=peer.retransmit,
         )
         endpoint = Endpoint(

@@ -195,6 +195,15 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     _check_identity("ike.identity", ike.identity, problems)
     _check_proposals("ike", ike, problems)
     _check_traffic("ike", ike, problems)
+    for key, parse, right in (
+        ("mobike_from", ipaddress.ip_network, "a network such as 10.0.0.0/8 (no host bits set)"),
+        ("additional_addresses", ipaddress.ip_address, "an IP address such as 192.0.2.7"),
+    ):
+        for text in getattr(ike, key):
+            try:
+                parse(text)
+            except ValueError:
+                problems.add(f"ike.{key}", show(text), right)
     if ike.psk_file:
         _check_loads("ike.psk_file", ike.psk_file, problems)
     most_s = min(ike.ike_sa_lifetime_s, TICKET_LIFETIME_S_MAX)

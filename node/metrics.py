@@ -121,6 +121,7 @@ class Metrics:
         self.datagrams_in = 0
         self.datagrams_out = 0
         self.shards_handed_over = 0
+        self.moves = 0
         self.task_crashes = 0
         self.sessions = 0
         self.half_open = 0
@@ -169,6 +170,7 @@ class _Scrape(Collector):
             ),
             "mirror_differences": ("Copies found different", m.mirrors.differences),
             "mirror_repaired_records": ("Records put right out of the store", m.mirrors.repaired),
+            "moves": ("Sessions whose client changed its address", m.moves),
             "shards_handed_over": ("Shards handed to other members", m.shards_handed_over),
             "task_crashes": ("Tasks that died of an unexpected exception", m.task_crashes),
         }

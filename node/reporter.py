@@ -20,6 +20,7 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
+    Moved,
     Rekeyed,
     TicketRefused,
     Unanswered,
@@ -51,6 +52,7 @@ class Reporter:
             Failed: self._failed,
             TicketRefused: self._refused,
             Unanswered: self._unanswered,
+            Moved: self._moved,
             Dropped: self._dropped,
         }
 
@@ -131,6 +133,10 @@ class Reporter:
         self._metrics.resumptions.add(event.reason)
         self._events.write("ticket_refused", reason=event.reason)
         self._log.info("ticket refused", reason=event.reason)
+
+    def _moved(self, event: Moved) -> None:
+        self._metrics.moves += 1
+        self._sessions.info("session moved", spi=event.spi.hex())
 
     def _unanswered(self, event: Unanswered) -> None:
         self._sessions.info("peer does not answer", spi=event.spi.hex())

@@ -54,6 +54,9 @@ Prefixes = Annotated[
 ]
 
 OptionalAddresses = Annotated[tuple[Address, ...], Meta(description="a list of ADDRESS:PORT")]
+HostAddresses = Annotated[
+    tuple[str, ...], Meta(description='a list of IP addresses such as ["192.0.2.7"]')
+]
 DatagramOctets = Annotated[
     int, Meta(ge=576, le=65_535, description="a whole number from 576 to 65535")
 ]
@@ -162,6 +165,9 @@ class IkeConfig(msgspec.Struct, frozen=True):
     udp_encapsulation: Encapsulation = "auto"
     nat_keepalive_s: SecondsOrNever = 20.0
     fragment_octets: DatagramOctets = 1280
+    mobike: Annotated[bool, Meta(description="true or false")] = True
+    mobike_from: OptionalPrefixes = ()
+    additional_addresses: HostAddresses = ()
     resume_undetected_nat: Annotated[bool, Meta(description="true or false")] = False
     key_log_dir: OptionalFolder = ""
     proposals: Proposals = PROPOSALS
@@ -360,6 +366,9 @@ class ClientSection(msgspec.Struct, frozen=True):
     udp_encapsulation: Encapsulation = "auto"
     nat_keepalive_s: SecondsOrNever = 20.0
     fragment_octets: DatagramOctets = 1280
+    mobike: Annotated[
+        Literal["auto", "no-nats", "off"], Meta(description='"auto", "no-nats" or "off"')
+    ] = "auto"
     ticket_file: OptionalFile = ""
     eap_identity: Text = ""
     eap_password_file: OptionalFile = ""

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from node.detour import Detour, Follow
+from node.mobility import Mobility
 from node.origins import Origins
 from node.renewal import Renewal
 from node.shell import Shell
@@ -25,6 +26,8 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
+    Moved,
+    MoveRefused,
     Reauthenticate,
     Redirected,
     Rekeyed,
@@ -85,6 +88,8 @@ class SessionSettings(msgspec.Struct, frozen=True):
     encapsulate_always: bool = False
     nat_keepalive_s: float = 20.0
     fragment_octets: int = 1280
+    mobike: bool = True
+    no_nats: bool = False
     nat_gateways: tuple[Address | None, ...] = ()
     """The same gateways where NATs let pass; empty: nowhere."""
     follow: Follow = Follow.NEVER
@@ -109,6 +114,7 @@ class Session:
         self._shell = shell
         self._peer = peer
         self._origins = origins
+        self._mobility = Mobility(shell.endpoint, origins, peer.retransmit)
         self._settings = settings
         self._tickets = tickets
         self._report = report
@@ -204,7 +210,16 @@ class Session:
             case Reauthenticate():
                 self._renewal.due_in(event.lifetime_s)
             case _:
-                return
+                self._about_addresses(event)
+
+    def _about_addresses(self, event: Event) -> None:
+        """The SA goes on at other addresses, or doesn't: then another one may."""
+        progress = self._shell.endpoint.progress(self.spi)
+        if isinstance(event, Moved) and progress is not None:
+            self._report("moved", address=progress.path.local[0], to=progress.path.remote[0])
+        elif isinstance(event, MoveRefused):
+            self._report("move_refused", gateway=self.gateway, why=event.why)
+            self._next()
 
     def _connect(self) -> None:
         now = self._shell.now()
@@ -349,7 +364,15 @@ class Session:
             self._carry_out(self._shell.endpoint.drop(under_way, "not needed any more"))
 
     def _probe(self) -> None:
-        self._carry_out(self._shell.endpoint.probe(self.spi, self._shell.now()))
+        now = self._shell.now()
+        self._carry_out(self._mobility.look(self.spi, now))
+        self._carry_out(self._shell.endpoint.probe(self.spi, now))
+        self._schedule(self._mobility.patience_s, self._doubt)
+
+    def _doubt(self) -> None:
+        """No answer yet."""
+        self._carry_out(self._mobility.doubt(self.spi, self._shell.now()))
+        self._schedule(self._mobility.patience_s, self._doubt)
 
     def _carry_out(self, outcome: Outcome | None) -> None:
         if outcome is not None:

@@ -114,6 +114,8 @@ def core_of(record: Record) -> SaCore:
         auth_deadline_wall_s=record.auth_deadline_wall_s,
         fragmentation=record.fragmentation,
         nat=record.nat,
+        mobike=record.mobike,
+        peer_addresses=record.peer_addresses,
         children=tuple([_child(row) for row in record.children]),
         leased=record.leased,
         follows=record.follows,

@@ -55,6 +55,10 @@ class Agenda:
         """Something more is wanted."""
         self._wants = (*self._wants, *wants)[:WANTS_MAX]
 
+    def holds(self, work: Work) -> bool:
+        """Is that wanted already?"""
+        return any(want.work is work for want in self._wants)
+
     def due_s(self) -> float:
         """When the first of it is due."""
         due_s = self._rekey_s

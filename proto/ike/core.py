@@ -80,6 +80,8 @@ class Work(enum.Enum):
     REKEY_CHILD = "a Child SA rekeyed"
     REKEY_IKE = "the IKE SA rekeyed"
     DELETE_CHILD = "a Child SA deleted"
+    UPDATE_ADDRESSES = "our new addresses used"
+    CHECK_PATH = "proof that the peer is where it says"
     ASK_TICKET = "a ticket"
 
 
@@ -115,6 +117,8 @@ class Asking(msgspec.Struct, frozen=True):
     """Ours of the SA to be made: 8 octets of an IKE SA, 4 of a Child SA."""
     exchange: KeyExchange | None = None
     rival: Rival | None = None
+    path: Path | None = None
+    """On which it was sent, where the answer is about that."""
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -192,6 +196,12 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """Both sides announced IKEV2_FRAGMENTATION_SUPPORTED in the first exchange (RFC 7383)."""
     nat: int = 0
     """What was found of NATs: a sum of the flags in `proto.ike.nat`."""
+    mobike: bool = False
+    """Both sides announced MOBIKE_SUPPORTED (RFC 4555)."""
+    peer_addresses: tuple[str, ...] = ()
+    """The peer's addresses beside the one in use, as it told them."""
+    seen_as: bytes = b""
+    """Behind a NAT: as what the peer saw us last, hashed."""
     children: tuple[Child, ...] = ()
     client: bool = False
     """Did we begin the session? An IKE rekey may make either end the original initiator."""
@@ -237,6 +247,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     successor: SaCore | None = None
     """The IKE SA that takes over; REKEYED: one that lost against the peer's, and is deleted."""
     wants: tuple[Want, ...] = ()
+    path: Path | None = None
+    """The SA's path from now on, where the peer has moved it (RFC 4555)."""
 
 
 class Credentials(Protocol):
@@ -363,6 +375,14 @@ class Settings(msgspec.Struct, frozen=True):
     """The peer is to believe in a NAT: ESP travels in UDP in any case."""
     nat_keepalive_s: float = 20.0
     """A NAT that we are behind has its mapping kept after so long without a word; 0 = never."""
+    mobike: bool = False
+    """Peers may change their addresses, and we ours."""
+    no_nats: bool = False
+    """Client: MOBIKE without NAT traversal too, which forbids NATs (RFC 4555 3.9)."""
+    additional_addresses: tuple[str, ...] = ()
+    """Gateway: IP addresses at which the same cluster is reached."""
+    mobike_from: tuple[str, ...] = ()
+    """Gateway: networks that clients may move to; empty: any."""
     resume_undetected: bool = False
     """A session that was behind a NAT may be resumed by a client that looks for none."""
     fragment_octets: int = 1280

@@ -31,7 +31,7 @@ from proto.ike.effects import Datagram, Now, Outcome, Path, Progress, Settlement
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Result
 from proto.ike.errors import Misuse, WireError
-from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational
+from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational, mobike
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, encode_clear, peek
 from proto.ike.opening import answered
@@ -237,7 +237,13 @@ class Endpoint:
 
     def probe(self, spi: bytes, now: Now) -> Outcome | None:
         """Ask whether the peer lives (RFC 7296 2.4); None while another request is outstanding."""
-        return self._on_sa(spi, now, lambda sa, ctx: sa.ask((), ctx))
+        return self._on_sa(
+            spi, now, lambda sa, ctx: sa.ask(mobike.sign_of_life(sa.core, sa.path, ctx), ctx)
+        )
+
+    def move(self, spi: bytes, path: Path, now: Now) -> Outcome | None:
+        """Have an SA of ours use `path` from now on (RFC 4555); None: it can't be moved."""
+        return self._on_sa(spi, now, lambda sa, ctx: sa.move(path, ctx))
 
     def request_ticket(self, spi: bytes, now: Now) -> Outcome | None:
         """Ask for a ticket by INFORMATIONAL (RFC 5723 4.1); None while a request is outstanding,

@@ -111,6 +111,16 @@ class Redirected(Event, frozen=True, gc=False):
     """The address, or the name."""
 
 
+class Moved(Event, frozen=True, gc=False):
+    """An SA's new addresses are in use at both ends (RFC 4555)."""
+
+
+class MoveRefused(Event, frozen=True, gc=False):
+    """The peer won't have our new addresses."""
+
+    why: str
+
+
 class Answered(Event, frozen=True, gc=False):
     """The peer answered a request of ours on an established SA."""
 

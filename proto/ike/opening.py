@@ -109,7 +109,7 @@ class SaOpening(SaTransport):
             return Outcome(self.spi, events=step.events)
         self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
         self.requests.next_id = 1
-        self._float()
+        self._float(ctx)
         try:
             auth = ike_auth_client.initiate(self.core, ctx)
         except PeerError as error:

@@ -81,6 +81,9 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     certificate: bytes = b""
     """See `proto.ike.core.SaCore`, of this and the next."""
     authenticated_wall_s: float = 0.0
+    mobike: bool = False
+    """See `SaCore`; so is the next one."""
+    peer_addresses: tuple[str, ...] = ()
 
     @property
     def spi(self) -> bytes:
@@ -148,6 +151,8 @@ def encode(
             core.ticketed,
             core.certificate,
             core.authenticated_wall_s,
+            core.mobike,
+            core.peer_addresses,
         )
     )
 

@@ -10,9 +10,10 @@ from functools import partial
 
 from proto.ike import record
 from proto.ike.agenda import RETRIES_MAX, again
-from proto.ike.core import Context, SaCore, State, Step, Want, replace
+from proto.ike.core import Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import (
     Outcome,
+    Path,
     Persist,
     PersistKind,
     RemoveChild,
@@ -29,6 +30,7 @@ from proto.ike.exchanges import (
     Row,
     create_child_sa,
     informational,
+    mobike,
     rekey_ike,
 )
 from proto.ike.message import Header, Message, decode_clear
@@ -208,6 +210,23 @@ class IkeSa(SaSuccession):
             return Outcome(self.spi, persist)
         return self._delete(informational.end(self.core, False, why), ctx)
 
+    def move(self, path: Path, ctx: Context) -> Outcome | None:
+        """From now on the SA uses `path`, its requests under way too; the peer is told (RFC 4555
+        3.5). None: it can't be moved.
+        """
+        if not self.core.mobike or self.core.state is not _ESTABLISHED:
+            return None
+        self.path = ctx.path = path
+        kernel, asked = mobike.updates(self.core, path), self.requests.outstanding
+        if not self.agenda.holds(Work.UPDATE_ADDRESSES):
+            self.agenda.add((Want(Work.UPDATE_ADDRESSES),))
+        if asked is not None:
+            asked.sent, asked.deadline_s = 0, ctx.now.boot_s  # again, at once
+        self._look_at_wants(ctx)
+        busy = self.waiting is not None or self.pending is not None
+        asked_now = None if busy else self._next(ctx)
+        return replace(asked_now or Outcome(self.spi), kernel=kernel)
+
     def _delete(self, last: Step, ctx: Context) -> Outcome:
         outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
         if self.requests.outstanding is not None:
@@ -317,7 +336,9 @@ class IkeSa(SaSuccession):
     def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""
         send = datagrams(reply, ctx.came or ctx.path)
-        then = Waiting(step.core, reply, step.successor, step.wants, step.ticket, step.takes)
+        then = Waiting(
+            step.core, reply, step.successor, step.wants, step.ticket, step.takes, step.path
+        )
         if step.persist is None:
             self._advance(then, ctx)
             return Outcome(self.spi, kernel=step.kernel, send=send, events=step.events)
@@ -344,7 +365,12 @@ class IkeSa(SaSuccession):
         """The request is answered, or our own was: move the window and the state."""
         core, was_half_open = then.core, self.half_open
         children_changed = core.children is not self.core.children
+        nat_changed = core.nat != self.core.nat
         self.core = core
+        if then.path is not None:
+            self.path = then.path
+        if nat_changed:
+            self._keep_nat(ctx)
         if then.reply:
             self.expected_id += 1
             self.last_reply = then.reply

@@ -3,7 +3,8 @@
 Rules: window size 1 both ways (RFC 7296 2.3): one request of ours is outstanding, one of the peer's
 is answered at a time. An authentic repeat of the last request gets the last answer, octet for octet
 (RFC 7296 2.1). The peer's address is the one that its newest authentic message came from; who is
-behind a NAT doesn't believe that (RFC 7296 2.23). What is done with a message is `proto.ike.sa`'s
+behind a NAT doesn't believe that (RFC 7296 2.23), and with MOBIKE the peer has to say so (RFC 4555
+3.8). What is done with a message is `proto.ike.sa`'s
 business.
 """
 
@@ -19,7 +20,7 @@ from proto.ike.effects import Datagram, Outcome, Path, UpdateChild, ignored
 from proto.ike.errands import Errand, Pending, Result
 from proto.ike.errors import Misuse, WireError
 from proto.ike.message import Header, Message
-from proto.ike.nat import HERE, KEEPALIVE
+from proto.ike.nat import HERE, KEEPALIVE, SHOWN
 from proto.ike.payloads import Payload
 from proto.ike.requests import Outstanding, Requests
 
@@ -36,8 +37,9 @@ class Waiting(msgspec.Struct, frozen=True):
     successor: SaCore | None = None
     wants: tuple[Want, ...] = ()
     ticket: bytes = b""
-    """See `Step`; so is `takes`."""
+    """See `Step`; so are the next two."""
     takes: bool = False
+    path: Path | None = None
 
 
 def datagrams(octets: bytes, path: Path) -> tuple[Datagram, ...]:
@@ -171,11 +173,15 @@ class SaTransport:
 
     # -- addresses ------------------------------------------------------------------------------
 
-    def _float(self) -> None:
-        """Initiator: a NAT was found, and what follows takes the ports that it lets pass."""
+    def _float(self, ctx: Context) -> None:
+        """Initiator: a NAT was found, or may come in between one day (RFC 4555 3.3): what follows
+        takes the ports that it lets pass.
+        """
         handshake = self.core.handshake
-        if self.core.encapsulated and handshake is not None and handshake.nat_path is not None:
-            self.path = handshake.nat_path
+        if handshake is None or handshake.nat_path is None:
+            return
+        if self.core.encapsulated or (self.core.nat & SHOWN and ctx.settings.mobike):
+            self.path = ctx.path = handshake.nat_path
 
     def _follow(self, ctx: Context) -> None:
         """A message that is authentic and new has come: its way is the SA's, where that may be.
@@ -186,7 +192,8 @@ class SaTransport:
         if came == path:
             return
         same = (came.local, came.remote) == (path.local, path.remote)  # through another member
-        if not same and self.core.nat & HERE and not self.half_open:
+        stays = self.core.mobike or self.core.nat & HERE
+        if not same and stays and not self.half_open:
             ctx.path = path
             return
         self.path = came

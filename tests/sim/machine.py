@@ -22,7 +22,7 @@ from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
-from node.origins import FixedOrigins, Origins
+from node.origins import Origins
 from node.peer import peer_of
 from node.ports import IKE_PORT, NAT_PORT, listen
 from node.sections import (
@@ -369,7 +369,21 @@ class SimClient:
         nat_local = (self.local[0], NAT_PORT)
         self._socket = SimSockets(self._net, (self.local, nat_local))
         self._socket.on_datagram(receiver)
-        return self._socket, FixedOrigins(self.local, nat_local)
+        return self._socket, self
+
+    def ike(self, _gateway: Address) -> Address:
+        """See `node.origins.Origins`."""
+        return self.local
+
+    def nat(self, _gateway: Address) -> Address | None:
+        """See `node.origins.Origins`."""
+        return self.local[0], NAT_PORT
+
+    def roam(self, host: str) -> None:
+        """Be at another address, and at that one alone."""
+        self._trace.event("roams", self.name, host)
+        self.local = (host, self.local[1])
+        self._socket.move((self.local, (host, NAT_PORT)))
 
     def _report(self, kind: str, **fields: object) -> None:
         self.reports.append((kind, fields))

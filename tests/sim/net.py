@@ -163,6 +163,14 @@ class SimSockets:
         self._net.bind(address, self._handler)
         self.addresses += (address,)
 
+    def move(self, addresses: tuple[Address, ...]) -> None:
+        """Listen there, and nowhere else."""
+        for address in self.addresses:
+            self._net.unbind(address)
+        self.addresses = addresses
+        for address in addresses:
+            self._net.bind(address, self._handler)
+
     def send(self, datagram: Datagram) -> None:
         """Send one datagram along its path, from an address of ours."""
         if not self._closed and datagram.path.local in self.addresses:

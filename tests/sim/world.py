@@ -63,6 +63,8 @@ class Size(msgspec.Struct, frozen=True):
     ike_rekey_s: float = 0.0
     """A client's timers; a gateway's are in `settings`."""
     child_rekey_s: float = 0.0
+    mobike: str = "auto"
+    """A client's."""
     families: tuple[int, ...] = ()
     """IP versions of which clients ask for an internal address."""
     drift_max: float = DRIFT_MAX
@@ -171,6 +173,7 @@ class World:
             retransmit_tries=self.size.retransmit_tries,
             ike_rekey_s=self.size.ike_rekey_s,
             child_rekey_s=self.size.child_rekey_s,
+            mobike=self.size.mobike,
             request_addresses=self.size.families,
         )
         client = SimClient(

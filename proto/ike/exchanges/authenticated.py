@@ -13,7 +13,7 @@ from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Established, Event, Redirected, TicketIssued
 from proto.ike.exchanges import child as child_sa
-from proto.ike.exchanges import configuration, tickets
+from proto.ike.exchanges import configuration, mobike, tickets
 from proto.ike.identity import format_identity
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Message
@@ -100,6 +100,8 @@ def answer(
         left_s = max(0, int(core.auth_deadline_wall_s - ctx.now.wall_s))
         data = left_s.to_bytes(LIFETIME_OCTETS, "big")
         reply.append(NotifyPayload(NotifyType.AUTH_LIFETIME, data))
+    core, said = mobike.answer(core, asked, ctx)
+    reply.extend(said)
     core = established(core, made, issued is not None and issued.lifetime_s > 0)
     events: list[Event] = [event(core)]
     if issued is not None and issued.lifetime_s:

@@ -9,7 +9,7 @@ here ends the IKE SA but what is malformed.
 from proto.ike.core import Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.errors import Misuse, PeerError
-from proto.ike.exchanges import children, informational, rekey_ike
+from proto.ike.exchanges import children, informational, mobike, rekey_ike
 from proto.ike.message import Message
 from proto.ike.negotiation import ESP_SPI_LEN
 from proto.ike.payloads import DeletePayload, NoncePayload, Payload, SaPayload
@@ -48,6 +48,9 @@ def initiate(
         case Work.DELETE_CHILD:
             delete = DeletePayload(ProtocolId.ESP, ESP_SPI_LEN, (want.child,))
             return informational.asking_to(core, want), ExchangeType.INFORMATIONAL, (delete,)
+        case Work.UPDATE_ADDRESSES | Work.CHECK_PATH:
+            core, payloads = mobike.ask(core, want, ctx)
+            return core, ExchangeType.INFORMATIONAL, payloads
         case Work.ASK_TICKET:
             asked_for = (informational.TICKET_REQUEST,)
             return informational.asking_to(core, want), ExchangeType.INFORMATIONAL, asked_for

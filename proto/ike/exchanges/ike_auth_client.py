@@ -12,7 +12,7 @@ from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse
 from proto.ike.events import AddressesReceived, Event, Reauthenticate, Redirected, TicketReceived
 from proto.ike.exchanges import child as child_sa
-from proto.ike.exchanges import configuration, ike_auth_resumed, tickets
+from proto.ike.exchanges import configuration, ike_auth_resumed, mobike, tickets
 from proto.ike.exchanges.authenticated import (
     established,
     event,
@@ -57,6 +57,7 @@ def initiate(core: SaCore, ctx: Context) -> Step:
         NotifyPayload(NotifyType.TICKET_REQUEST),
         *((configuration.request(peer.families),) if peer.families else ()),
         *child_sa.offer_child(peer, spi_in),
+        *mobike.offer(core, ctx.path, ctx),
     )
     return Step(replace(core, handshake=replace(handshake, child_spi=spi_in)), payloads)
 
@@ -244,7 +245,7 @@ def _finish(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx: C
     made = child_sa.accept_child(core, handshake, message, peer)
     fresh = tickets.received(core, message, wall_s)
     lifetime_s = lifetime_in(message)
-    core = established(core, made)
+    core = mobike.agreed(established(core, made), message, ctx)
     events: list[Event] = [event(core)]
     given = configuration.accept(message.find(CpPayload)) if peer.families else None
     if given is not None:

@@ -11,7 +11,7 @@ from proto.ike.core import Asking, Child, Context, SaCore, State, Step, Want, Wo
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, ProtocolId
 from proto.ike.events import Ended, Reauthenticate, Redirected, TicketIssued, TicketReceived
-from proto.ike.exchanges import tickets
+from proto.ike.exchanges import mobike, tickets
 from proto.ike.exchanges.authenticated import lifetime_in
 from proto.ike.message import Message
 from proto.ike.negotiation import ESP_SPI_LEN
@@ -27,6 +27,8 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if any(delete.protocol == ProtocolId.IKE for delete in deletes):
         return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
     step = _delete_children(core, deletes) if deletes else Step(core)
+    step = mobike.respond(step, message, ctx)
+    core = step.core
     if core.client:
         return _told(step, message)
     if message.notify(NotifyType.TICKET_REQUEST) is None:
@@ -90,6 +92,13 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
         core = replace(core, asking=None)
         if asking.want.work is Work.DELETE_CHILD:
             return _without(core, [c for c in core.children if c.spi_in == asking.want.child])
+        if asking.want.work in (Work.UPDATE_ADDRESSES, Work.CHECK_PATH):
+            step = mobike.process(core, asking, message, ctx)
+            return step or end(core, False, "an answer that isn't to our question (COOKIE2)")
+    if core.client:
+        core, elsewhere = mobike.is_seen_elsewhere(core, message)
+        if elsewhere:
+            return Step(core, wants=(Want(Work.UPDATE_ADDRESSES),))
     stored = tickets.received(core, message, ctx.now.wall_s) if core.client else None
     if stored is None:
         return Step(core)

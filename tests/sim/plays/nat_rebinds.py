@@ -56,4 +56,4 @@ def where(world: World) -> dict[bytes, tuple[str, int]]:
     }
 
 
-SCENARIO = Scenario(nat_rebinds, size=Size(clients=12))
+SCENARIO = Scenario(nat_rebinds, size=Size(clients=12, mobike="off"))

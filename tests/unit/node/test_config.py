@@ -103,6 +103,16 @@ GOLDEN = [
     ),
     (
         "[ike]",
+        '[ike]\nmobike_from = ["10.0.0.1/8"]',
+        'ike.mobike_from: "10.0.0.1/8" → a network such as 10.0.0.0/8',
+    ),
+    (
+        "[ike]",
+        '[ike]\nadditional_addresses = ["gw1"]',
+        'ike.additional_addresses: "gw1" → an IP address such as 192.0.2.7',
+    ),
+    (
+        "[ike]",
         '[ike]\nudp_encapsulation = "never"',
         'ike.udp_encapsulation: "never" → "auto" or "always"',
     ),
