@@ -1,13 +1,14 @@
 """Rotates and revokes the ring's keys for the whole cluster, step by step.
 
-Rules: nobody seals with a key that a live member hasn't installed: announce, wait for every
-member's report, activate, and when all have installed that too, retire. Only an operator's word
-(`force`) does without the laggards. Each step is one change of the ring by compare-and-swap, so any
-member may take it, and whoever finds it done goes on from there.
+Rules: nobody seals with a key that a live member hasn't installed, and one that lives without the
+store is gone from there (`apart`): announce, wait for every member's report, activate, and when all
+have installed that too, retire. Only an operator's word (`force`) does without the laggards. Each
+step is one change of the ring by compare-and-swap, so any member may take it, and whoever finds it
+done goes on from there.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -87,6 +88,9 @@ class Rotations:
         self._rng = rng
         self._policy = policy
         self._live_revisions = live_revisions
+        self.apart: Callable[[], Iterable[str]] = tuple
+        """Members that may live without the store: gone from it, they still open and seal. Set when
+        the parts are joined."""
 
     async def rotate(
         self, timeout_s: float, progress: Progress = quietly, *, force: bool = False
@@ -265,6 +269,7 @@ class Rotations:
         names = [entry.key[len(self._members) :].decode() for entry in scan.entries]
         if not names:
             return Reports((), ("any member to register and",))
+        names += [name for name in sorted(self.apart()) if name not in names]
         reported = self._live_revisions()
         lag = tuple(name for name in names if reported.get(name, 0) < revision)
         return Reports(tuple(name for name in names if name not in lag), lag)

@@ -86,6 +86,7 @@ class Standby:
         self.gate.bound = lambda name: name in outage.given
         ownership.may_claim_from = self._may_claim_from
         beats.also = lambda: {**ownership.absent(), **outage.pledgees(), **self._addresses}
+        node.key_parts.rotations.apart = self._apart
         outage.listen(node.dispatch)
         self.gate.listen(node.dispatch)
 
@@ -185,6 +186,13 @@ class Standby:
         node.replaced(claim.chain, claim.spi)  # who owns the shard now may have found its record
 
     # -- what happens
+
+    def _apart(self) -> list[str]:
+        """The others that live without the store, or may: a key that they don't have refuses
+        tickets there."""
+        outage, me = self._node.outage, self._node.config.member.name
+        known = {*outage.pledges.roster, *outage.given, *self._node.heartbeats.in_failsafe()}
+        return [name for name in known if name != me]
 
     def _may_claim_from(self, owner: str) -> bool:
         return self.settled() and self._node.outage.may_claim_from(owner)

@@ -397,7 +397,8 @@ class Node:
         if self.outage.failsafe:
             return "" if self.standby.gate.can_answer() else "store_away"
         failing = journal.waiting > 0 and journal.state is not JournalState.OK
-        return "store_away" if failing or not self.membership.store_ok else ""
+        away = failing or not self.membership.store_ok or self.outage.restrained()
+        return "store_away" if away else ""
 
     def _unfinished_in(self, shard: int) -> int:
         """Half-open IKE SAs and writes under way in a shard, and one for sessions not read yet;

@@ -181,9 +181,11 @@ class Outage:
 
     def _unpledged(self) -> dict[str, str]:
         """Those in failsafe that hold no pledge of mine: name → incarnation."""
-        given, needless = self.pledges.given, self._needless
-        found = self.in_failsafe().items()
-        return {name: life for name, life in found if name not in given and name not in needless}
+        found = self.in_failsafe()
+        if not found:
+            return {}
+        known = (*self.pledges.given, *self._needless)
+        return {name: life for name, life in found.items() if name not in known}
 
     def _ask_the_others(self) -> None:
         """Whom do those rely on that hold no pledge of mine?"""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.sim.machine import SimClient
+from tests.sim.machine import SimClient, SimGateway
 from tests.sim.plays.failsafe_goes_on import normal
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.storm import boot
@@ -16,17 +16,7 @@ async def comes_in_failsafe(world: World) -> None:
     """One is dead, and forgotten, as the store leaves the others; it starts, and the store answers
     it alone. By the store the others are gone. It hears that they live, leaves their shards alone
     and commits nothing that they could have done already, until they are back through it."""
-    await world.begin()
-    late, *others = world.gateways
-    await late.kill()
-    await asyncio.sleep(FORGOTTEN_S)
-    await world.connect_all()
-    for gateway in others:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in others), 8, "no failsafe without store"
-    )
-    await asyncio.sleep(4)  # the store has forgotten them
+    late, others = await left_alone(world)
     fences = {shard: o.fence for g in others for shard, o in g.node.ownership.owned.items()}
     client = world.clients[0]
     before = client.tickets.load()
@@ -53,6 +43,22 @@ async def comes_in_failsafe(world: World) -> None:
         world.findings.append("a ticket that was used without the store was taken again")
     await world.until(world.all_served, RECOVER_S, "not every client was served again")
     await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+
+
+async def left_alone(world: World) -> tuple[SimGateway, list[SimGateway]]:
+    """Who is dead, and the others, in failsafe; the store has forgotten them."""
+    await world.begin()
+    late, *others = world.gateways
+    await late.kill()
+    await asyncio.sleep(FORGOTTEN_S)
+    await world.connect_all()
+    for gateway in others:
+        gateway.store.set_reachable(False)
+    await world.until(
+        lambda: all(g.node.outage.failsafe for g in others), 8, "no failsafe without store"
+    )
+    await asyncio.sleep(4)  # the store has forgotten them
+    return late, others
 
 
 async def walks(world: World, client: SimClient) -> None:

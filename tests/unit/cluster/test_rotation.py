@@ -173,6 +173,22 @@ def test_a_member_whose_lease_lapsed_does_not_count() -> None:
     play(story)
 
 
+def test_a_member_that_lives_without_the_store_counts_until_it_is_back() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        rotations = world.rotations(one)
+        rotations.apart = lambda: ("gw1", "gw2")
+        with pytest.raises(ClusterError, match="waited 1 s for gw2"):
+            await rotations.rotate(1.0)
+        assert one.ring.tickets.announced is not None
+        await world.join("gw2")
+        await world.settle()
+        rotation = await rotations.rotate(1.0)
+        assert rotation.waiting_for == ()
+
+    play(story)
+
+
 def test_a_member_that_reports_nothing_counts_all_the_same() -> None:
     async def story(world: World) -> None:
         one = await world.join("gw1")
