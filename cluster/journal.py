@@ -42,7 +42,7 @@ from cluster.link import MirrorEntry
 from cluster.patience import HELD_LOOK_S, STALE_S, Wait, look
 from cluster.records import RecordVault
 from cluster.seams import Clock, Rng, Spawn
-from cluster.store import Store, TxnResult
+from cluster.store import Entry, Store, TxnResult
 
 __all__ = [
     "Journal",
@@ -95,7 +95,8 @@ class Journal:
         journal = rng.bytes(8)
         self._op_id_head = journal
         self._lanes = tuple(Lane(keys.lane(f"{journal.hex()}-{n}")) for n in range(lanes))
-        self._watermark = 0
+        self.watermark = 0
+        """The store's revision of the revocation watermark up to which every rule is obeyed."""
         self._serial = 0
         self._accepted: dict[int, Pending] = {}
         self._ready: deque[Pending] = deque()
@@ -275,7 +276,7 @@ class Journal:
                 for pending in batch
             ]
             lane.lease_id = await self._buckets.grant(self._clock.wall_s() + LANE_KEPT_S)
-            installed = Installed(self._cluster.revision, self._watermark)
+            installed = Installed(self._cluster.revision, self.watermark)
             result = await self._store.commit(batch_txn(self._keys, installed, lane, tuple(ops)))
             if not result.succeeded:
                 return await self._reread(lane, result)
@@ -304,14 +305,18 @@ class Journal:
         """Take in what the batch's compares found: nothing of the batch was carried out."""
         state, watermark, own = entry(result, 0), entry(result, 1), entry(result, 2)
         lane.revision = own.mod_revision if own is not None else 0
-        revision = watermark.mod_revision if watermark is not None else 0
-        if revision != self._watermark:
-            if self._hooks.obey is not None:
-                await self._hooks.obey(watermark)
-            self._watermark = revision  # not before: nothing may be committed past a rule unread
+        await self.obey(watermark)
         if state is None or state.mod_revision != self._cluster.revision:
             return _Attempt.HELD
         return _Attempt.AGAIN
+
+    async def obey(self, watermark: Entry | None) -> None:
+        """The watermark was found to be this. Raises ClusterError."""
+        revision = watermark.mod_revision if watermark is not None else 0
+        if revision != self.watermark:
+            if self._hooks.obey is not None:
+                await self._hooks.obey(watermark)
+            self.watermark = revision  # not before: nothing may be committed past a rule unread
 
     def _settle(self, batch: list[Pending], result: TxnResult) -> None:
         now_s = self._clock.boot_s()

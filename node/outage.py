@@ -9,12 +9,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.batch import BEGINS
 from cluster.failsafe.flush import Flush, FlushParts
 from cluster.failsafe.gate import Gate, Me
 from cluster.failsafe.ledger import Live, Row
 from cluster.layout import FLUSHING, NORMAL
 from cluster.seams import Spawn
 from cluster.standing import State
+from cluster.store import Entry
 from node.admin_view import StoreConditionInfo
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Standby:
                 self.gate,
                 node.ownership.revision_of,
                 node.codec.shard_of,
+                self,
                 self,
             )
         )
@@ -184,6 +187,25 @@ class Standby:
         node, claim = self._node, row.claim
         node.drop(claim.spi, "resumed elsewhere")
         node.replaced(claim.chain, claim.spi)  # who owns the shard now may have found its record
+
+    # -- what is revoked
+
+    @property
+    def watermark(self) -> int:
+        """See `Rules.watermark`."""
+        return self._node.journal.watermark
+
+    async def obey(self, watermark: Entry | None) -> None:
+        """See `Rules.obey`."""
+        await self._node.journal.obey(watermark)
+
+    def revoked(self, row: Row) -> bool:
+        """See `Rules.revoked`."""
+        refusals, op = self._node.refusals, self.gate.undecided(row)
+        if op is not None and op.kind in BEGINS:
+            return refusals.forbids(op)
+        core = self._node.gateway.endpoint.find(row.claim.spi)
+        return core is not None and refusals.ends(core)
 
     # -- what happens
 

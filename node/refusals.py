@@ -15,7 +15,7 @@ from cluster.seams import Spawn
 from cluster.spent import SpentTickets
 from cluster.store import Entry
 from node.admin_view import Revoke
-from proto.ike.core import Settings
+from proto.ike.core import SaCore, Settings
 from proto.ike.effects import Persist, PersistKind
 from proto.ike.exchanges.ike_auth import CHAIN_OCTETS
 from proto.ike.identity import format_identity, parse_identity
@@ -140,13 +140,15 @@ class ClusterRefusals:
         gateway = getattr(self._node, "gateway", None)
         if gateway is None or not self.rules.active:
             return
-        revoked = [
-            core.spi
-            for core, _path in gateway.endpoint.established()
-            if self.rules.covers(Session(core.chain, core.identity, core.authenticated_wall_s))
-        ]
+        established = gateway.endpoint.established()
+        revoked = [core.spi for core, _path in established if self.ends(core)]
         for spi in revoked:
             gateway.terminate(spi, WHY)
+
+    def ends(self, core: SaCore) -> bool:
+        """Whether a rule is about an SA that stands here."""
+        session = Session(core.chain, core.identity, core.authenticated_wall_s)
+        return self.rules.active and self.rules.covers(session)
 
     def _others(self) -> list[str]:
         me = self._node.config.member.name

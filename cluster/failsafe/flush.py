@@ -15,6 +15,8 @@ Rules:
 - Who pledged begins no new way back for `SETTLE_S` after the state has changed: the pledgee must
   see that all is normal, and say that it needs the pledge no more. Else it would begin for ever.
 - A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped.
+- Nothing is written past a revocation that isn't obeyed here; a session that it forbids is written
+  as ended.
 """
 
 import asyncio
@@ -59,6 +61,23 @@ class Told(Protocol):
         ...
 
 
+class Rules(Protocol):
+    """What is revoked. Implementer: `node.outage.Standby`."""
+
+    @property
+    def watermark(self) -> int:
+        """The store's revision of the watermark up to which every rule is obeyed."""
+        ...
+
+    async def obey(self, watermark: Entry | None) -> None:
+        """Obey what stands in the store. Raises ClusterError."""
+        ...
+
+    def revoked(self, row: Row) -> bool:
+        """Whether a rule is about the session of that row, of this member's."""
+        ...
+
+
 class FlushParts(msgspec.Struct, frozen=True):
     """What the flush works on."""
 
@@ -72,6 +91,7 @@ class FlushParts(msgspec.Struct, frozen=True):
     shard_revision: Callable[[int], int | None]
     shard_of: Callable[[bytes], int]
     told: Told
+    rules: Rules
 
 
 class Flush:
@@ -258,6 +278,8 @@ class Flush:
         lease_id = await self._buckets.grant(row.claim.expires_wall_s)
         if self._overtaken(row):
             return Fate.DONE
+        if not lost and parts.rules.revoked(row):
+            row = Row(msgspec.structs.replace(row.claim, void=True, record=b""), row.gone)
         return next_step(
             parts.keys,
             row,
@@ -286,10 +308,16 @@ class Flush:
         more: list[tuple[Row, bool]] = []
         if not steps:
             return more
-        state = Compare(parts.keys.state, Target.MOD_REVISION, parts.state.revision)
-        result = await parts.store.commit(Txn((state,), tuple(step.txn for _, _, step in steps)))
+        installed = (
+            Compare(parts.keys.state, Target.MOD_REVISION, parts.state.revision),
+            Compare(parts.keys.watermark, Target.MOD_REVISION, parts.rules.watermark),
+        )
+        txns = tuple(step.txn for _, _, step in steps)
+        result = await parts.store.commit(Txn(installed, txns, (Get(parts.keys.watermark),)))
         if not result.succeeded:
-            raise Conflict("the cluster's state has changed")
+            found = result.responses[0]
+            await parts.rules.obey(found if isinstance(found, Entry) else None)
+            raise Conflict("the cluster's state has changed, or what is revoked")
         for (row, lost, step), found in zip(steps, result.responses, strict=True):
             succeeded = isinstance(found, TxnResult) and found.succeeded
             if succeeded and step.double:
@@ -309,4 +337,5 @@ class Flush:
         if lost:
             self._written_of_lost[row.claim.chain, row.claim.op_id] = None
         else:
-            self._parts.gate.written(row, fate is not Fate.LOST)
+            stands = fate is not Fate.LOST and not self._parts.rules.revoked(row)
+            self._parts.gate.written(row, stands)

@@ -24,7 +24,7 @@ from typing import Protocol
 
 import msgspec
 
-from cluster.batch import MOVES, OpKind, Outcome, Pending
+from cluster.batch import MOVES, Op, OpKind, Outcome, Pending
 from cluster.dispatch import Dispatch
 from cluster.failsafe.frames import Claim, ClaimAnswer, ClaimAsk, Held, Hold
 from cluster.failsafe.ledger import Ledger, Live, Row
@@ -153,9 +153,16 @@ class Gate:
         newest = self._ledger is not None and self._ledger.rows.get(row.claim.chain) is row
         if newest:
             self.ledger.unwritten.pop(row.claim.chain, None)
-        work = self._closing.get(row.claim.op_id) or self._works.get(row.claim.op_id)
+        op_id = row.claim.op_id
+        work = self._closing.get(op_id) or self._works.get(op_id)
         if work is not None:
             self._end(work, Outcome.COMMITTED if stands and newest else Outcome.SUPERSEDED)
+
+    def undecided(self, row: Row) -> Op | None:
+        """The operation that `row` tells of, if its answer still waits."""
+        op_id = row.claim.op_id
+        work = self._closing.get(op_id) or self._works.get(op_id)
+        return None if work is None else work.pending.op
 
     @property
     def waiting(self) -> int:

@@ -16,7 +16,7 @@ from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.layout import FLUSHING, NORMAL
 from cluster.link import Heartbeat, Hello
 from cluster.state import StateKeeper
-from cluster.store import Put, Txn
+from cluster.store import Entry, Put, Txn
 from tests.unit.cluster.members import KEYS, Cluster, simulated
 from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, spi
 
@@ -31,6 +31,8 @@ class Goer:
         self.link = cluster.net.join(name)
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[str] = []
+        self.banned = b""
+        """A chain that is revoked, as the rules say that `obey` reads."""
         self.owned: int | None = None
         """The revision under which the shard of its claims is this member's."""
         clock = cluster.clock_of(name)
@@ -49,7 +51,7 @@ class Goer:
         self.flush = Flush(
             FlushParts(
                 self.way, KEYS, clock, self.member, self.state, self.outage, self.gate,
-                lambda _shard: self.owned, lambda _spi: 3, self,
+                lambda _shard: self.owned, lambda _spi: 3, self, self,
             )
         )  # fmt: skip
         dispatch = Dispatch(self.link)
@@ -85,6 +87,15 @@ class Goer:
 
     def live(self) -> dict[bytes, Live]:
         return {}
+
+    watermark = 0
+
+    async def obey(self, watermark: Entry | None) -> None:
+        self.told.append("obeyed")
+        self.watermark = 0 if watermark is None else watermark.mod_revision
+
+    def revoked(self, row: Row) -> bool:
+        return "obeyed" in self.told and row.claim.chain == self.banned
 
     def used_twice(self, row: Row) -> None:
         self.told.append("twice")
@@ -279,7 +290,7 @@ async def test_a_record_is_not_written_under_a_fence_that_came_after_it(cluster:
     assert b.state.state.mode == NORMAL
     assert await version(cluster) == 1
     assert await cluster.store.get(KEYS.record(3, spi(2))) is None
-    assert b.told == ["void"]
+    assert b.told == ["obeyed", "void"]
 
 
 @simulated
@@ -311,3 +322,25 @@ async def test_who_starts_holds_to_the_pledges_of_those_that_it_hears(cluster: C
     assert not c.outage.restrained()
     assert c.outage.may_claim_from("a")
     assert c.outage.may_claim_from("b")
+
+
+@simulated
+async def test_what_was_revoked_meanwhile_is_written_as_ended(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    done = await cluster.store.commit(Txn((), (Put(KEYS.shard(3), b"1"),)))
+    b.owned = done.revision
+    b.answer(1, 2, shard_revision=done.revision)
+    b.banned = CHAIN
+    await cluster.store.commit(Txn((), (Put(KEYS.watermark, b"a rule"),)))
+    b.way.away = False
+    with pytest.raises(Conflict):
+        await b.flush._round([(row, False) for row in b.gate.rows()])
+    assert b.told == ["obeyed"]
+    assert await version(cluster) == 0
+    for goer in (a, b, c):
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert b.state.state.mode == NORMAL
+    assert await version(cluster) == 0
+    assert await cluster.store.get(KEYS.record(3, spi(2))) is None
+    assert b.gate.begun_ledger is None
