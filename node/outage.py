@@ -13,6 +13,7 @@ from cluster.batch import BEGINS
 from cluster.failsafe.flush import Flush, FlushParts
 from cluster.failsafe.gate import Gate, Me
 from cluster.failsafe.ledger import Live, Row
+from cluster.journal import JournalState
 from cluster.layout import FLUSHING, NORMAL
 from cluster.seams import Spawn
 from cluster.standing import State
@@ -133,6 +134,16 @@ class Standby:
         stood still for longer than its lease finds datagrams waiting before it hears of anything.
         """
         return self._node.membership.standing.lapsed and self._gives_up()
+
+    def closed(self) -> bool:
+        """Whether no session may begin: without the store none could be finished. Its ticket would
+        be spent later, for a client that has long gone to ask elsewhere with it.
+        """
+        node, journal = self._node, self._node.journal
+        if node.outage.failsafe:
+            return not self.gate.can_answer()
+        failing = journal.waiting > 0 and journal.state is not JournalState.OK
+        return failing or not node.membership.store_ok or node.outage.restrained()
 
     def settled(self) -> bool:
         """Whether the store has all that was done."""

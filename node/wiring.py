@@ -388,17 +388,10 @@ class Node:
         )
 
     def _closed(self) -> str:
-        """Why no session may begin now. Without the store none could be finished: its ticket would
-        be spent later, for a client that has long gone to ask elsewhere with it.
-        """
-        journal = self.journal
-        if journal.pending >= COMMITS_MAX:
+        """Why no session may begin now."""
+        if self.journal.pending >= COMMITS_MAX:
             return "commits_full"
-        if self.outage.failsafe:
-            return "" if self.standby.gate.can_answer() else "store_away"
-        failing = journal.waiting > 0 and journal.state is not JournalState.OK
-        away = failing or not self.membership.store_ok or self.outage.restrained()
-        return "store_away" if away else ""
+        return "store_away" if self.standby.closed() else ""
 
     def _unfinished_in(self, shard: int) -> int:
         """Half-open IKE SAs and writes under way in a shard, and one for sessions not read yet;
