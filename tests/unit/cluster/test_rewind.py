@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cluster.errors import Conflict, Unavailable
+from cluster.errors import Conflict, LeaseLost, Unavailable
 from cluster.guard import PROBE_S, TALLY_S, Guard
 from cluster.layout import FORMAT, NORMAL, Behind, ClusterState
 from cluster.rewind import NO_EPOCH, Found, Memory, Verdict, judge
@@ -165,6 +165,50 @@ async def test_a_copy_that_cant_be_written_to_stays_behind_until_it_was_exchange
     assert not behind(b)
     b.store.faults.clear()
     assert (await b.guard.commit(put(b"on"))).succeeded
+
+
+@simulated
+async def test_what_another_store_answers_than_the_one_that_was_asked_is_not_believed(
+    cluster: Cluster,
+) -> None:
+    """A call is repeated until it is answered: by the copy, perhaps, that has come meanwhile."""
+    b = Bench(cluster)
+    await b.begin()
+    copy = Snapshot(b.store)
+    lease = await b.guard.lease(60)
+    await later(b)
+    b.store.read_gate = asyncio.Event()
+    reading = asyncio.get_running_loop().create_task(b.guard.get(KEY))
+    await asyncio.sleep(0.3)
+    copy.put_back()
+    b.store.read_gate.set()
+    with pytest.raises(Unavailable, match="store-rewound"):
+        await reading
+    with pytest.raises(Unavailable, match="store-rewound"):
+        await lease.keep_alive()
+
+
+@simulated
+async def test_word_that_a_lease_is_lost_is_not_the_copys_to_give(cluster: Cluster) -> None:
+    b = Bench(cluster)
+    await b.begin()
+    copy = Snapshot(b.store)
+    lease = await b.guard.lease(60)
+    await later(b)
+    copy.put_back()  # too quick for anybody to see the store away
+    with pytest.raises(Unavailable, match="store-rewound"):
+        await lease.keep_alive()
+
+
+@simulated
+async def test_a_lease_that_is_lost_is_told(cluster: Cluster) -> None:
+    b = Bench(cluster)
+    await b.begin()
+    lease = await b.guard.lease(60)
+    await lease.revoke()
+    with pytest.raises(LeaseLost):
+        await lease.keep_alive()
+    assert b.guard.answers
 
 
 # -- who has seen nothing, or too little
