@@ -87,10 +87,11 @@ Command = Annotated[
 ]
 
 _PRFS_AND_GROUPS = "prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-x448-modp2048"
-PROPOSALS = (
-    f"aes256gcm16-aes128gcm16-chacha20poly1305-{_PRFS_AND_GROUPS}",
-    f"aes256-aes128-sha256-sha384-sha512-{_PRFS_AND_GROUPS}",
-)
+_COMBINED = f"aes256gcm16-aes128gcm16-chacha20poly1305-{_PRFS_AND_GROUPS}"
+_PLAIN = f"aes256-aes128-sha256-sha384-sha512-{_PRFS_AND_GROUPS}"
+_HYBRID_OR_NOT = "ke1_mlkem768-ke1_mlkem1024-ke1_none"
+PROPOSALS = (f"{_COMBINED}-{_HYBRID_OR_NOT}", f"{_PLAIN}-{_HYBRID_OR_NOT}")
+CLIENT_PROPOSALS = (_COMBINED, _PLAIN)
 CHILD_PROPOSALS = (
     "aes256gcm16-aes128gcm16-chacha20poly1305",
     "aes256-aes128-sha256-sha384-sha512",
@@ -394,7 +395,7 @@ class ClientSection(msgspec.Struct, frozen=True):
     retransmit_tries: Annotated[
         int, Meta(ge=1, le=20, description="a whole number from 1 to 20")
     ] = 4
-    proposals: Proposals = PROPOSALS
+    proposals: Proposals = CLIENT_PROPOSALS
     child_proposals: Proposals = CHILD_PROPOSALS
     local_ts: Prefixes = ANYWHERE
     remote_ts: Prefixes = ANYWHERE

@@ -9,33 +9,43 @@ from functools import partial
 
 from proto.ike import aead, fragment
 from proto.ike.core import SaCore
-from proto.ike.enums import FLAG_INITIATOR, PayloadType
+from proto.ike.enums import FLAG_INITIATOR, ExchangeType, PayloadType
 from proto.ike.errors import Misuse, WireError
-from proto.ike.message import Header, Message, decode_inner, open_sealed, seal, unseal
+from proto.ike.message import (
+    Header,
+    Message,
+    decode_inner,
+    open_sealed,
+    seal,
+    unseal,
+    with_covered,
+)
 from proto.ike.payloads import Payload
 from proto.ike.seams import Rng
 
 _SKF = PayloadType.SKF
+_INTERMEDIATE = int(ExchangeType.IKE_INTERMEDIATE)
 
 
 class Channel:
     """See the module. Made as soon as an SA has keys."""
 
-    __slots__ = ("_fragments", "_ivs", "_passes", "_rx", "_tx")
+    __slots__ = ("_former", "_fragments", "_ivs", "_passes", "_rx", "_tx")
 
     def __init__(self, core: SaCore, iv_prefix: tuple[int, int]) -> None:
         """`iv_prefix`: (epoch, fence) under which we own the SA."""
-        suite, keys = core.suite, core.keys
-        if suite is None or keys is None:
-            raise Misuse("protection before keys")
-        initiator = aead.protection(suite, keys.ei, keys.ai)
-        responder = aead.protection(suite, keys.er, keys.ar)
-        self._tx, self._rx = (initiator, responder) if core.initiator else (responder, initiator)
+        self._tx, self._rx = _protections(core)
+        self._former: aead.Protection | None = None
         self._ivs = aead.IvSpace(*iv_prefix)
         self._fragments: tuple[tuple[bool, int], float, fragment.Reassembly] | None = None
         """Of which message, since when, what there is."""
         self._passes = fragment.REASSEMBLY_MAX
         """Octets of a message that is known to pass, where the peer sends fragments."""
+
+    def renew(self, core: SaCore) -> None:
+        """Other keys from here on. IVs count on; by the former keys a repeat is still known."""
+        self._former = self._rx
+        self._tx, self._rx = _protections(core)
 
     def seal(
         self,
@@ -86,13 +96,36 @@ class Channel:
         self._fragments = None
         if part.total > 1:
             self._passes = max(collected.longest, fragment.OCTETS_MIN)
-        return decode_inner(header, *whole)
+        first, plaintext = whole
+        message = decode_inner(header, first, plaintext)
+        if header.exchange == _INTERMEDIATE:
+            return with_covered(message, first, plaintext, collected.reserved)
+        return message
 
     def begins_again(self, header: Header, data: bytes) -> bool:
         """Is this message authentic, and whole or the first fragment of its kind: one that asks for
         an answer once more (RFC 7383 2.6.1)? Raises WireError where it isn't authentic.
         """
-        if header.next_payload != _SKF:
-            unseal(data, header, self._rx)
-            return True
-        return fragment.open_fragment(data, header, self._rx).number == 1
+        try:
+            return _begins(header, data, self._rx)
+        except WireError:
+            if self._former is None:
+                raise
+            return _begins(header, data, self._former)
+
+
+def _protections(core: SaCore) -> tuple[aead.Protection, aead.Protection]:
+    """What we seal with, and what we open with."""
+    suite, keys = core.suite, core.keys
+    if suite is None or keys is None:
+        raise Misuse("protection before keys")
+    initiator = aead.protection(suite, keys.ei, keys.ai)
+    responder = aead.protection(suite, keys.er, keys.ar)
+    return (initiator, responder) if core.initiator else (responder, initiator)
+
+
+def _begins(header: Header, data: bytes, protection: aead.Protection) -> bool:
+    if header.next_payload != _SKF:
+        unseal(data, header, protection)
+        return True
+    return fragment.open_fragment(data, header, protection).number == 1

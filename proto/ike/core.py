@@ -39,7 +39,7 @@ replace = msgspec.structs.replace
 
 
 class State(enum.Enum):
-    """Where an IKE SA stands. The first two are the responder's half-open ones, the next four the
+    """Where an IKE SA stands. The first two are the responder's half-open ones, the next five the
     initiator's.
     """
 
@@ -47,6 +47,7 @@ class State(enum.Enum):
     RESUME_ANSWERED = "IKE_SESSION_RESUME answered, waiting for IKE_AUTH"
     INIT_SENT = "IKE_SA_INIT sent"
     RESUME_SENT = "IKE_SESSION_RESUME sent"
+    INTERMEDIATE_SENT = "IKE_INTERMEDIATE sent"
     AUTH_SENT = "IKE_AUTH sent"
     RESUME_AUTH_SENT = "IKE_AUTH of a resumption sent"
     ESTABLISHED = "established"
@@ -158,6 +159,13 @@ class Handshake(msgspec.Struct, frozen=True):
     """Responder, once the first request of IKE_AUTH was answered."""
     proving: Proving = Proving()
     """Initiator."""
+    more: tuple[int, ...] = ()
+    """Additional key exchanges that are still to be done."""
+    exchanges: int = 0
+    """IKE_INTERMEDIATE exchanges that were done."""
+    int_auth_i: bytes = b""
+    """What AUTH covers of their requests, and of their responses (`proto.ike.intermediate`)."""
+    int_auth_r: bytes = b""
     why: str = ""
     """Initiator: the last unauthenticated error seen; believed only if nothing better comes."""
 

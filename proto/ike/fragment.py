@@ -51,6 +51,8 @@ class Fragment(msgspec.Struct, frozen=True, gc=False):
     plaintext: bytes
     octets: int = 0
     """Of the message that the piece came in."""
+    reserved: int = 0
+    """The second octet of its payload."""
 
 
 def message_octets(datagram_octets: int, host: str) -> int:
@@ -90,18 +92,20 @@ def open_fragment(data: bytes, header: Header, protection: Protection) -> Fragme
     if not 1 <= number <= total or total > FRAGMENTS_MAX:
         raise WireError(f"fragment {number} of {total}")
     plaintext = protection.open(data[:start], data[start:])
-    return Fragment(number, total, data[offset], plaintext, len(data))
+    return Fragment(number, total, data[offset], plaintext, len(data), data[offset + 1])
 
 
 class Reassembly:
     """Collects the fragments of one message (RFC 7383 2.6)."""
 
-    __slots__ = ("_limit", "_octets", "_parts", "longest", "total")
+    __slots__ = ("_limit", "_octets", "_parts", "longest", "reserved", "total")
 
     def __init__(self, limit: int = REASSEMBLY_MAX) -> None:
         self.total = 0
         self.longest = 0
         """Octets of the longest message of the present set."""
+        self.reserved = 0
+        """The second octet of the first fragment's payload (RFC 9242 3.3.2)."""
         self._limit = limit
         self._parts: dict[int, Fragment] = {}
         self._octets = 0
@@ -126,6 +130,7 @@ class Reassembly:
         if len(self._parts) < self.total:
             return None
         ordered = [self._parts[number] for number in range(1, self.total + 1)]
+        self.reserved = ordered[0].reserved
         return ordered[0].first, b"".join([part.plaintext for part in ordered])
 
     def _restart(self, total: int) -> None:

@@ -16,10 +16,12 @@ from proto.ike.enums import (
     FLAG_INITIATOR,
     FLAG_RESPONSE,
     VERSION,
+    ExchangeType,
     NotifyType,
     PayloadType,
 )
 from proto.ike.errors import PeerError, WireError
+from proto.ike.intermediate import covered
 from proto.ike.payloads import (
     MAX_PAYLOADS,
     IdPayload,
@@ -40,6 +42,7 @@ _GENERIC_LEN = 4
 _NO_SPI = bytes(8)
 _MAJOR_2 = 0x20
 _SK = int(PayloadType.SK)
+_INTERMEDIATE = int(ExchangeType.IKE_INTERMEDIATE)
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -83,6 +86,8 @@ class Message(msgspec.Struct, frozen=True):
 
     header: Header
     payloads: tuple[Payload, ...]
+    covered: bytes = b""
+    """Of an IKE_INTERMEDIATE: what IKE_AUTH covers of it (`proto.ike.intermediate`)."""
 
     def find(self, cls: type[P]) -> P | None:
         """The first payload of class `cls`."""
@@ -240,4 +245,28 @@ def open_sealed(data: bytes, header: Header, protection: Protection) -> Message:
     Raises WireError (no SK payload, integrity check failed), PeerError INVALID_SYNTAX (malformed
     inside).
     """
-    return decode_inner(header, *unseal(data, header, protection))
+    first, plaintext = unseal(data, header, protection)
+    message = decode_inner(header, first, plaintext)
+    if header.exchange == _INTERMEDIATE:
+        offset = find_encrypted(data, header, _SK)
+        clear = (header.next_payload, data[HEADER_LEN:offset])
+        return with_covered(message, first, plaintext, data[offset + 1], clear)
+    return message
+
+
+def with_covered(
+    message: Message,
+    first: int,
+    plaintext: bytes,
+    reserved: int,
+    clear: tuple[int, bytes] = (_SK, b""),
+) -> Message:
+    """`message`, of an IKE_INTERMEDIATE, with what IKE_AUTH covers of it; see
+    `proto.ike.intermediate.covered`.
+    """
+    head = message.header
+    octets = covered(
+        head.spi_i, head.spi_r, head.exchange, head.flags, head.message_id, first, plaintext,
+        reserved, clear,
+    )  # fmt: skip
+    return Message(head, message.payloads, octets)

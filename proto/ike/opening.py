@@ -15,7 +15,7 @@ from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType
 from proto.ike.errands import Needed
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Event, Failed
-from proto.ike.exchanges import ike_auth_client, ike_sa_init
+from proto.ike.exchanges import ike_auth_client, ike_intermediate, ike_sa_init
 from proto.ike.message import encode_clear
 from proto.ike.payloads import Payload
 from proto.ike.transport import SaTransport
@@ -110,12 +110,23 @@ class SaOpening(SaTransport):
         self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
         self.requests.next_id = 1
         self._float(ctx)
+        return self._go_on(ctx)
+
+    def _go_on(self, ctx: Context) -> Outcome:
+        """The next additional key exchange, or IKE_AUTH."""
+        handshake, exchange = self.core.handshake, ExchangeType.IKE_AUTH
         try:
-            auth = ike_auth_client.initiate(self.core, ctx)
+            if handshake is not None and handshake.more:
+                exchange = ExchangeType.IKE_INTERMEDIATE
+                step = ike_intermediate.initiate(self.core, ctx)
+            else:
+                step = ike_auth_client.initiate(self.core, ctx)
+        except Needed as needed:
+            return self.set_out(needed.errand, self._go_on, ctx)
         except PeerError as error:
             return self._failed(error.why)
-        self.core = auth.core
-        return self._request(ExchangeType.IKE_AUTH, auth.reply, ctx)
+        self.core = step.core
+        return self._request(exchange, step.reply, ctx)
 
     def _nack_wait_s(self) -> float:
         handshake = self.core.handshake

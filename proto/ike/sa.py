@@ -366,6 +366,8 @@ class IkeSa(SaSuccession):
         core, was_half_open = then.core, self.half_open
         children_changed = core.children is not self.core.children
         nat_changed = core.nat != self.core.nat
+        if core.keys is not self.core.keys and self._channel is not None:
+            self._channel.renew(core)
         self.core = core
         if then.path is not None:
             self.path = then.path
@@ -399,6 +401,11 @@ class IkeSa(SaSuccession):
         self.requests.outstanding = None
         if asked.last is not None or step.core.state is _DEAD:
             return self._finish(asked.last or step, ctx)
+        if asked.exchange == ExchangeType.IKE_INTERMEDIATE:
+            self.core = step.core
+            if self._channel is not None:
+                self._channel.renew(step.core)
+            return self._go_on(ctx)
         if asked.exchange == ExchangeType.IKE_AUTH and step.reply:
             self.core = step.core
             return self._request(ExchangeType.IKE_AUTH, step.reply, ctx)

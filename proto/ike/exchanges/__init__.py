@@ -17,6 +17,7 @@ from proto.ike.exchanges import (
     ike_auth,
     ike_auth_client,
     ike_auth_resumed,
+    ike_intermediate,
     ike_sa_init,
     ike_session_resume,
     informational,
@@ -35,6 +36,9 @@ class Row(msgspec.Struct, frozen=True):
 
 
 REQUESTS: dict[tuple[State, int], Row] = {
+    (State.INIT_ANSWERED, ExchangeType.IKE_INTERMEDIATE): Row(
+        "a peer begins an additional key exchange", True, ike_intermediate.respond
+    ),
     (State.INIT_ANSWERED, ExchangeType.IKE_AUTH): Row(
         "a peer proves who it is, in one round or several", True, ike_auth.respond
     ),
@@ -61,6 +65,9 @@ RESPONSES: dict[tuple[State, int], Row] = {
     ),
     (State.RESUME_SENT, ExchangeType.IKE_SESSION_RESUME): Row(
         "the gateway takes or refuses the ticket", False, ike_session_resume.process
+    ),
+    (State.INTERMEDIATE_SENT, ExchangeType.IKE_INTERMEDIATE): Row(
+        "the gateway answers an additional key exchange", True, ike_intermediate.process
     ),
     (State.AUTH_SENT, ExchangeType.IKE_AUTH): Row(
         "the gateway proves itself, or wants to know more", True, ike_auth_client.process

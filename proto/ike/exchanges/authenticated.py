@@ -6,7 +6,7 @@ authentication holds is the least of what connection, certificate and EAP say, a
 peer where one of them says so.
 """
 
-from proto.ike import auth, redirect
+from proto.ike import auth, intermediate, redirect
 from proto.ike.core import Child, Context, Handshake, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
@@ -40,13 +40,23 @@ def halves(core: SaCore) -> tuple[Handshake, Suite, SaKeys]:
 def octets_of_initiator(core: SaCore, idi: IdPayload) -> bytes:
     """What the initiator's AUTH covers (RFC 7296 2.15)."""
     handshake, suite, keys = halves(core)
-    return auth.signed_octets(handshake.message_1, handshake.nonce_r, suite.prf, keys.pi, idi.body)
+    first, nonce = handshake.message_1, handshake.nonce_r
+    octets = auth.signed_octets(first, nonce, suite.prf, keys.pi, idi.body)
+    return octets + _between(handshake)
 
 
 def octets_of_responder(core: SaCore, idr: IdPayload) -> bytes:
     """What the responder's AUTH covers."""
     handshake, suite, keys = halves(core)
-    return auth.signed_octets(handshake.message_2, handshake.nonce_i, suite.prf, keys.pr, idr.body)
+    first, nonce = handshake.message_2, handshake.nonce_i
+    octets = auth.signed_octets(first, nonce, suite.prf, keys.pr, idr.body)
+    return octets + _between(handshake)
+
+
+def _between(handshake: Handshake) -> bytes:
+    """What AUTH covers of IKE_INTERMEDIATE exchanges (RFC 9242 3.3.2)."""
+    done = handshake.exchanges
+    return intermediate.signed(handshake.int_auth_i, handshake.int_auth_r, done)
 
 
 def refused(why: str) -> PeerError:

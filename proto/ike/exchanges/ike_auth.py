@@ -62,6 +62,8 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     Raises PeerError AUTHENTICATION_FAILED; Needed.
     """
     handshake, _, _ = halves(core)
+    if handshake.more:
+        raise refused("IKE_AUTH before the additional key exchanges are done")
     rounds = handshake.rounds
     if rounds is None:
         return _begin(core, message, ctx)

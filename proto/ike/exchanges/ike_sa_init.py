@@ -26,7 +26,7 @@ from proto.ike.payloads import (
     SaPayload,
 )
 from proto.ike.signature import decode_hashes, encode_hashes
-from proto.ike.suite import Suite, kes_of
+from proto.ike.suite import Suite, addkes_of, kes_of
 
 NONCE_OCTETS = 32
 RETRIES_MAX = 4
@@ -35,6 +35,7 @@ COOKIE_MAX = 64
 HASHES = NotifyPayload(NotifyType.SIGNATURE_HASH_ALGORITHMS, encode_hashes())
 MULTIPLE = NotifyPayload(NotifyType.MULTIPLE_AUTH_SUPPORTED)
 FRAGMENTATION = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+INTERMEDIATE = NotifyPayload(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
 
 
 def cookie_payload(handshake: Handshake) -> tuple[Payload, ...]:
@@ -96,16 +97,19 @@ def is_slow(message: Message, ctx: Context) -> bool:
     offer, ke = message.find(SaPayload), message.find(KePayload)
     if offer is None or ke is None or ke.group not in ctx.settings.slow_groups:
         return False
-    selected = _select(offer, ke.group, ctx)
+    selected = _select(offer, ke.group, message, ctx)
     return selected is not None and selected[0].ke == ke.group
 
 
-def _select(offer: SaPayload, group: int, ctx: Context) -> tuple[Suite, SaPayload] | None:
+def _select(
+    offer: SaPayload, group: int, message: Message, ctx: Context
+) -> tuple[Suite, SaPayload] | None:
     """Our choice, with the group of the peer's KE if we can: but a slow one takes a cookie, which
-    is a round trip as well.
+    is a round trip as well. Additional key exchanges take an IKE_INTERMEDIATE (RFC 9370 2.2.1).
     """
     first_ke = 0 if group in ctx.settings.slow_groups else group
-    return negotiation.select(offer, ctx.settings.suites, first_ke=first_ke, addkes=False)
+    addkes = message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
+    return negotiation.select(offer, ctx.settings.suites, first_ke=first_ke, addkes=addkes)
 
 
 def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
@@ -117,7 +121,7 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     offer, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
     if offer is None or ke is None or nonce is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="IKE_SA_INIT lacks SA, KE or Ni")
-    selected = _select(offer, ke.group, ctx)
+    selected = _select(offer, ke.group, message, ctx)
     if selected is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
     chosen, reply = selected
@@ -141,6 +145,9 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     ]
     if fragmentation:
         payloads.append(FRAGMENTATION)
+    more = chosen.more_kes
+    if more:
+        payloads.append(INTERMEDIATE)
     core = SaCore(
         state=State.INIT_ANSWERED,
         initiator=False,
@@ -148,7 +155,7 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         spi_r=spi_r,
         suite=chosen,
         keys=keys,
-        handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes),
+        handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes, more=more),
         fragmentation=fragmentation,
         nat=found,
         follows=redirect.follows(message),
@@ -214,6 +221,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         HASHES,
         *follows_redirects(handshake.peer),
         FRAGMENTATION,
+        *((INTERMEDIATE,) if addkes_of(handshake.peer.suites) else ()),
     )
 
 
@@ -261,6 +269,9 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     chosen = negotiation.chosen(reply, peer.suites)
     if chosen.ke != exchange.group or ke.group != chosen.ke:
         raise WireError("KE of another group than the chosen one")
+    supported = message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is not None
+    if chosen.more_kes and not supported:
+        raise WireError("additional key exchanges without IKE_INTERMEDIATE")
     shared = agree(exchange, ke.data, ctx)
     seed = skeyseed_init(chosen.prf, handshake.nonce_i, nonce.data, shared)
     spi_r = message.header.spi_r
@@ -273,6 +284,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
         hashes=_hashes(message),
         requests=tuple(p for p in message.payloads if isinstance(p, CertreqPayload)),
         multiple=message.notify(NotifyType.MULTIPLE_AUTH_SUPPORTED) is not None,
+        more=chosen.more_kes,
     )
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     return Step(
