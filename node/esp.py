@@ -46,6 +46,10 @@ class EspSpis:
             self._installed.pop(operation.spi_in, None)
         self._kernel.apply(operation)
 
+    def has(self, spi: bytes) -> bool:
+        """Is there a Child SA with that inbound SPI, or will there be in a moment?"""
+        return spi in self._installed or spi in self._handed_out
+
     def fresh(self, ike_spi: bytes) -> bytes:
         """An SPI in the shard of `ike_spi` that nothing here has. Raises PeerError
         (NO_ADDITIONAL_SAS): the shard has none left.

@@ -38,6 +38,7 @@ EXCHANGE_OFFSET = 18
 FLAGS_OFFSET = 19
 SPI_I, SPI_R = slice(0, 8), slice(8, 16)
 HEADER_OCTETS = 28
+ESP_SPI_OCTETS = 4
 
 
 class Gateway(Shell):
@@ -60,10 +61,13 @@ class Gateway(Shell):
         confirm: Callable[[bytes, int], Awaitable[bool]] | None = None,
         fetch: Callable[[bytes, int], Awaitable[Kept | None]] | None = None,
         lapsed: Callable[[], bool] = lambda: False,
+        unread: Callable[[int], bool] = lambda _shard: False,
+        has_esp: Callable[[bytes], bool] = lambda _spi: True,
     ) -> None:
         """`closed`: why no session may begin now, in a word; first requests are then dropped.
         `confirm`: was a ticket used, by its chain and generation. `fetch`: what is kept for one by
         reference, likewise. `lapsed`: whether nothing may be said until the lease was looked at.
+        `unread`: may sessions of a shard still turn up. `has_esp`: is there such a Child SA.
         """
         super().__init__(endpoint, lane, clock)
         self._codec = codec
@@ -80,6 +84,8 @@ class Gateway(Shell):
         self._fetch = fetch
         self._fetching: dict[tuple[bytes, int], None] = {}
         self._lapsed = lapsed
+        self._unread = unread
+        self._has_esp = has_esp
         self.draining = False
         """Going down: no new sessions."""
 
@@ -113,7 +119,25 @@ class Gateway(Shell):
     def _dropped(self, reason: str, data: bytes, path: Path) -> None:
         if reason == "unknown_spi" and not path.via and self._forward(data, path):
             reason = "forwarded"
+        elif reason == "unknown_spi" and len(data) >= HEADER_OCTETS:
+            from_initiator = data[FLAGS_OFFSET] & FLAG_INITIATOR
+            if self._is_nobodys(self._codec.shard_of(data[SPI_R if from_initiator else SPI_I])):
+                self.lane.carry_out(self.endpoint.unknown(data, path, self.now()))
         self._metrics.dropped.add(reason)
+
+    def on_esp(self, data: bytes, path: Path) -> None:
+        """ESP that came to a port of IKE's: there is no data plane to hand it to."""
+        self._metrics.dropped.add("esp")
+        spi = data[:ESP_SPI_OCTETS]
+        if not self._has_esp(spi) and self._is_nobodys(self._codec.shard_of_esp(spi)):
+            self.lane.carry_out(self.endpoint.hints.unknown_esp(spi, path, self.now()))
+
+    def _is_nobodys(self, shard: int) -> bool:
+        """Is what isn't here of that shard nowhere? Only its owner knows, once it has read what
+        there is, and while the store could tell of another owner.
+        """
+        ours = self._ownership.owner_of(shard) == self._me if shard < self._codec.shards else False
+        return ours and not self._unread(shard) and not self._closed()
 
     def _forward(self, data: bytes, path: Path) -> bool:
         """To the owner of the SPI's shard, once; False: there is none but us, or no way to it."""

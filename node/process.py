@@ -29,6 +29,7 @@ from node.errands import Errands
 from node.identity import parse_address
 from node.kek import read_keks
 from node.kernel import NullKernel
+from node.life import Identity, Seams
 from node.metrics import MetricsServer
 from node.ports import listen
 from node.rpc import NoLink, RpcServer
@@ -39,7 +40,7 @@ from node.threads import OsThreads
 from node.trust.fetch import HttpFetch
 from node.udp import Receiver, Sockets, UdpSockets
 from node.view import View
-from node.wiring import Identity, Node, Seams
+from node.wiring import Node
 from proto.secret import Secret
 
 FAILED = 1

@@ -7,44 +7,39 @@ sockets; stopped in the order new sessions, writes, shards, name, sockets.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from cluster.addresses import Addresses
 from cluster.dispatch import Dispatch
 from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
-from cluster.failsafe.outage import Outage, PledgeBook
+from cluster.failsafe.outage import Outage
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
 from cluster.layout import Keys
-from cluster.link import Forward, Heartbeat, Hello, PeerLink, Return, Superseded
+from cluster.link import Forward, Heartbeat, Hello, Return, Superseded
 from cluster.member import Membership
 from cluster.mirror import Mirrors, MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
 from cluster.references import References
-from cluster.rewind import Notebook
 from cluster.ring_keeper import RingHooks
-from cluster.seams import Clock, Rng, Spawn
 from cluster.shards import SpiCodec
 from cluster.standing import State
 from cluster.state import StateKeeper
-from cluster.store import Store
-from cluster.vault import Keks
 from node import ending
 from node.adoption import Adopter
 from node.audit import Audit
 from node.counters import EndpointCounters
 from node.credentials import gateway_credentials
-from node.errands import Errands
 from node.esp import EspSpis
 from node.gateway import Gateway
 from node.gauges import gauges
-from node.kernel import Kernel
 from node.key_log import lane_class
 from node.keys import KeyParts, KeySeams
 from node.lane import JournalCommits, asked_s
+from node.life import Identity, Seams
 from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.outage import Standby
@@ -58,8 +53,7 @@ from node.spis import ShardSpis
 from node.store_way import StoreWay, WaySeams
 from node.toml_strict import ConfigError
 from node.trust.build import TrustParts, TrustSeams
-from node.trust.fetch import Fetch
-from node.udp import Receiver, Sockets
+from node.udp import Sockets
 from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
 
@@ -69,35 +63,6 @@ RETRY_S = 0.5
 COMMITS_MAX = 8192
 """Writes that may wait before first requests are dropped."""
 CENSUS_S = 0.2
-
-
-class Seams(msgspec.Struct, frozen=True):
-    """Everything that differs between a real node and a simulated one."""
-
-    clock: Clock
-    rng: Rng
-    spawn: Spawn
-    store: Store
-    link: PeerLink
-    open_sockets: Callable[[Receiver, Receiver], Sockets]
-    """For IKE, and for ESP that came to a port of IKE's."""
-    kernel: Kernel
-    log: Any
-    pledges: PledgeBook
-    errands: Errands
-    fetch: Fetch
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """What `build` is told beside the configuration file."""
-
-    data_dir_id: str
-    keks: Keks
-    release: str
-    read_keks: Callable[[], Awaitable[Keks]] | None = None
-    """Reads the key-encryption keys anew (ConfigError); None: those given are all there are."""
-    notebook: Notebook | None = None
-    """What this data directory remembers of the store; None: the store doesn't outlive us."""
 
 
 class Node:
@@ -277,7 +242,7 @@ class Node:
         seams, config = self.seams, self.config
         self._census: dict[int, int] = {}
         self._census_s = float("-inf")
-        self.sockets = seams.open_sockets(self._receive, lambda *_: self.metrics.dropped.add("esp"))
+        self.sockets = seams.open_sockets(self._receive, self._receive_esp)
         ring = self.rings.ring
         esp = EspSpis(seams.kernel, self.codec, seams.rng)
         self.spis = ShardSpis(self.codec, self.ownership, seams.rng, self.state.state.epoch, esp)
@@ -299,7 +264,8 @@ class Node:
             endpoint, lane, seams.clock, codec=self.codec, ownership=self.ownership,
             link=seams.link, rings=self.rings, spawn=seams.spawn, metrics=self.metrics,
             me=config.member.name, closed=self._closed, confirm=self.refusals.spent.confirm,
-            fetch=self.references.fetch, lapsed=self.standby.lapsed,
+            fetch=self.references.fetch, lapsed=self.standby.lapsed, has_esp=esp.has,
+            unread=self.adopter.is_pending,
         )  # fmt: skip
 
     def _audit(self) -> Audit:
@@ -413,6 +379,9 @@ class Node:
 
     def _receive(self, data: bytes, path: Path) -> None:
         self.gateway.on_datagram(data, path)
+
+    def _receive_esp(self, data: bytes, path: Path) -> None:
+        self.gateway.on_esp(data, path)
 
     def _ring_installed(self, revision: int) -> None:
         self.events.write("ring_installed", revision=revision)

@@ -27,15 +27,15 @@ from proto.ike.core import (
     Work,
     connections_of,
 )
-from proto.ike.effects import Datagram, Now, Outcome, Path, Progress, Settlement, ignored
-from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.effects import Now, Outcome, Path, Progress, Settlement, ignored
+from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.errands import Result
 from proto.ike.errors import Misuse, WireError
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational, mobike
 from proto.ike.half_open import HalfOpen
-from proto.ike.message import Header, encode_clear, peek
+from proto.ike.hints import Hints
+from proto.ike.message import Header, peek
 from proto.ike.opening import answered
-from proto.ike.payloads import NotifyPayload
 from proto.ike.pools import NO_ADDRESSES, Addresses
 from proto.ike.record import Record
 from proto.ike.redirect import Target, redirect
@@ -79,6 +79,7 @@ class Endpoint:
         self._spis = spis
         self._sas: dict[bytes, IkeSa] = {}
         self._half_open = HalfOpen()
+        self.hints = Hints()
         self._heap: list[tuple[float, bytes]] = []
         self._armed: dict[bytes, float] = {}
 
@@ -112,7 +113,7 @@ class Endpoint:
         except WireError:
             return ignored("malformed")
         if header.major != MAJOR_VERSION:
-            return self._other_major(header, path)
+            return self.hints.answer(NotifyType.INVALID_MAJOR_VERSION, header, path, now)
         ctx = self._context(path, now, data)
         sa = self._sas.get(header.spi_r if header.from_initiator else header.spi_i)
         if sa is None or sa.core.initiator is header.from_initiator:
@@ -154,6 +155,10 @@ class Endpoint:
         if not isinstance(step, Step):
             return sa.set_out(step.errand, partial(sa.answer_first, step.again), ctx)
         return sa.repeat_first(ctx)
+
+    def unknown(self, data: bytes, path: Path, now: Now) -> Outcome:
+        """A datagram was ignored as `unknown_spi`, and nobody else has that SA: INVALID_IKE_SPI."""
+        return self.hints.answer(NotifyType.INVALID_IKE_SPI, peek(data), path, now)
 
     def holder(self, spi: bytes) -> object | None:
         """What stands for the SA of `spi` here: another object once it was dropped and adopted."""
@@ -429,14 +434,3 @@ class Endpoint:
         self._armed.pop(sa.spi, None)
         if sa.half_open_key:
             self._half_open.discard(sa)
-
-    def _other_major(self, header: Header, path: Path) -> Outcome:
-        """INVALID_MAJOR_VERSION, unprotected, with what the request had copied (RFC 7296 2.5)."""
-        if header.is_response:
-            return ignored("version")
-        notify = (NotifyPayload(NotifyType.INVALID_MAJOR_VERSION),)
-        flags = FLAG_RESPONSE if header.from_initiator else FLAG_RESPONSE | FLAG_INITIATOR
-        reply = encode_clear(
-            header.spi_i, header.spi_r, header.exchange, flags, header.message_id, notify
-        )
-        return Outcome(send=(Datagram(reply, path),))

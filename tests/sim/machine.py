@@ -22,6 +22,7 @@ from node.credentials import PskTable
 from node.errands import Errands
 from node.identity import load_psks, parse_address
 from node.kernel import NullKernel
+from node.life import Identity, Seams
 from node.origins import Origins
 from node.peer import peer_of
 from node.ports import IKE_PORT, NAT_PORT, listen
@@ -38,7 +39,7 @@ from node.sections import (
 from node.session import MemoryTicket
 from node.supervisor import Supervisor
 from node.udp import Receiver, Sockets
-from node.wiring import Identity, Node, Seams
+from node.wiring import Node
 from proto.ike.effects import Address
 from proto.ike.ticket import ClientTicket
 from proto.secret import Secret

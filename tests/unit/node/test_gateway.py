@@ -32,6 +32,7 @@ class Core:
 
     def __init__(self) -> None:
         self.fresh = 0
+        self.hinted = 0
         self.doubtful: TicketBody | None = None
         """What every ticket holds, where each may have been used."""
         self.answers: list[bool | None] = []
@@ -62,6 +63,20 @@ class Core:
             return Outcome(confirm=ticket) if used is None else Outcome()
         self.fresh += ring_is_fresh
         return Outcome() if ring_is_fresh else Outcome(look_up=b"k" * 8)
+
+    def unknown(self, data: bytes, path: Path, now: Now) -> Outcome:
+        """A hint is given."""
+        self.hinted += 1
+        return Outcome()
+
+    @property
+    def hints(self) -> "Core":
+        """Those of ESP are counted with the others."""
+        return self
+
+    def unknown_esp(self, spi: bytes, path: Path, now: Now) -> Outcome:
+        """A hint is given."""
+        return self.unknown(spi, path, now)
 
     def next_deadline_s(self) -> float:
         """Never."""
@@ -107,6 +122,8 @@ class Gate(Gateway):
         self.core, self.around, self.figures = Core(), Around(), Metrics()
         self.why = ""
         self.stood_still = False
+        self.unread: list[int] = []
+        self.esp: list[bytes] = []
         self.reads: list[tuple[bytes, int]] = []
         self.read_ended = asyncio.Event()
         endpoint, clock = cast(Endpoint, self.core), OsClock()
@@ -126,6 +143,8 @@ class Gate(Gateway):
             confirm=self.read,
             fetch=self.fetch,
             lapsed=lambda: self.stood_still,
+            unread=lambda shard: shard in self.unread,
+            has_esp=lambda spi: spi in self.esp,
         )
 
     async def read(self, chain: bytes, generation: int) -> bool:
@@ -269,3 +288,30 @@ async def test_nothing_is_taken_for_a_shard_that_is_being_handed_over() -> None:
     gate.around.leaving.clear()
     gate.on_datagram(wanted, WAY)
     assert gate.figures.dropped.by["handing_over"] == 2
+
+
+async def test_b34_nobody_is_told_that_an_sa_is_unknown_while_another_member_may_have_it() -> None:
+    gate, mine = Gate(), datagram(ExchangeType.INFORMATIONAL, MINE)
+    theirs = datagram(ExchangeType.INFORMATIONAL, THEIRS)
+    gate.on_datagram(mine, WAY)
+    assert gate.core.hinted == 1
+    gate.on_datagram(theirs, WAY)
+    gate.on_forward("gw2", Forward(theirs, WAY.local, WAY.remote))
+    gate.on_datagram(mine[:27], WAY)
+    gate.unread = [MINE]
+    gate.on_datagram(mine, WAY)
+    gate.unread, gate.why = [], "store_away"
+    gate.on_datagram(mine, WAY)
+    assert gate.core.hinted == 1
+
+
+async def test_b34_esp_of_an_unknown_spi_is_told_of_by_its_shards_owner_alone() -> None:
+    gate = Gate()
+    mine, theirs = (CODEC.esp_spi(shard, b"ab") for shard in (MINE, THEIRS))
+    gate.on_esp(mine + bytes(30), WAY)
+    gate.on_esp(theirs + bytes(30), WAY)
+    assert gate.core.hinted == 1
+    gate.esp = [mine]
+    gate.on_esp(mine + bytes(30), WAY)
+    assert gate.core.hinted == 1
+    assert gate.figures.dropped.by["esp"] == 3
