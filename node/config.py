@@ -185,16 +185,13 @@ def keep_alive_timeout_s(store: StoreConfig) -> float:
     return min(store.total_timeout_s, KEEP_ALIVE_TIMEOUT_S_MAX)
 
 
-def _check_ike(ike: IkeConfig, problems: Problems) -> None:
+def _check_addresses(ike: IkeConfig, problems: Problems) -> None:
     for address in ike.listen:
         _check_address("ike.listen", address, problems)
     for address in ike.listen_nat:
         _check_address("ike.listen_nat", address, problems)
         if address in ike.listen:
             problems.add("ike.listen_nat", show(address), "a port of its own, not one of listen")
-    _check_identity("ike.identity", ike.identity, problems)
-    _check_proposals("ike", ike, problems)
-    _check_traffic("ike", ike, problems)
     for key, parse, right in (
         ("mobike_from", ipaddress.ip_network, "a network such as 10.0.0.0/8 (no host bits set)"),
         ("additional_addresses", ipaddress.ip_address, "an IP address such as 192.0.2.7"),
@@ -204,6 +201,13 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
                 parse(text)
             except ValueError:
                 problems.add(f"ike.{key}", show(text), right)
+
+
+def _check_ike(ike: IkeConfig, problems: Problems) -> None:
+    _check_addresses(ike, problems)
+    _check_identity("ike.identity", ike.identity, problems)
+    _check_proposals("ike", ike, problems)
+    _check_traffic("ike", ike, problems)
     if ike.psk_file:
         _check_loads("ike.psk_file", ike.psk_file, problems)
     most_s = min(ike.ike_sa_lifetime_s, TICKET_LIFETIME_S_MAX)
@@ -217,6 +221,9 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
             ipaddress.ip_address(address)
         except ValueError:
             problems.add("ike.redirect_at", show(address), "an address of listen, without its port")
+    if ike.cookie_source_threshold > ike.half_open_source_max:
+        right = f"at most half_open_source_max ({ike.half_open_source_max})"
+        problems.add("ike.cookie_source_threshold", show(ike.cookie_source_threshold), right)
     if ike.cookie_threshold > ike.half_open_max:
         right = f"at most half_open_max ({ike.half_open_max})"
         problems.add("ike.cookie_threshold", show(ike.cookie_threshold), right)

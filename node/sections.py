@@ -185,6 +185,10 @@ class IkeConfig(msgspec.Struct, frozen=True):
     cookie_threshold: Annotated[
         int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to half_open_max")
     ] = 1024
+    half_open_source_max: Count = 1024
+    cookie_source_threshold: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to half_open_source_max")
+    ] = 128
     authentication_lifetime_s: SecondsOrNever = 0.0
     resume_auth: Annotated[
         Literal["both", "rfc", "first-message"],

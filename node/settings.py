@@ -50,6 +50,8 @@ def endpoint_settings(
         half_open_max=ike.half_open_max,
         half_open_timeout_s=ike.half_open_timeout_s,
         cookie_threshold=ike.cookie_threshold,
+        half_open_source_max=ike.half_open_source_max,
+        cookie_source_threshold=ike.cookie_source_threshold,
         revoke_on_delete=ike.revoke_on_delete,
         ticket_form=TicketForm(ike.tickets),
         ticket_octets_max=ike.ticket_octets_max,

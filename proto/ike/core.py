@@ -373,6 +373,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Of full handshakes, and as many of resumptions."""
     half_open_timeout_s: float = 30.0
     cookie_threshold: int = 1024
+    half_open_source_max: int = 1024
+    """Of full handshakes from one source (`proto.ike.half_open`)."""
+    cookie_source_threshold: int = 128
     redirect: Target | None = None
     """Responder: who follows is sent there with his first request (RFC 5685 3)."""
     redirect_at: tuple[str, ...] = ()

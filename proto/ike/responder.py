@@ -96,12 +96,16 @@ def _redirect(target: Target, message: Message, ctx: Context) -> Outcome | None:
 
 
 def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Unfinished | Outcome:
+    settings, there = ctx.settings, half_open.of_source(ctx.path.remote[0])
+    if there >= settings.half_open_source_max:
+        return ignored("source_full")
     is_slow = ike_sa_init.is_slow(message, ctx)
-    if is_slow or half_open.handshakes >= ctx.settings.cookie_threshold:
+    many = there >= settings.cookie_source_threshold
+    if is_slow or many or half_open.handshakes >= settings.cookie_threshold:
         wanted = ike_sa_init.need_cookie(message, ctx)
         if wanted is not None:
             return refuse(message, (wanted,), ctx)
-    if half_open.handshakes >= ctx.settings.half_open_max:
+    if half_open.handshakes >= settings.half_open_max:
         return ignored("half_open_full")
     spi_r = ctx.spis.ike_spi()
     if spi_r is None:
