@@ -98,6 +98,10 @@ class Charon:
         """Know this certificate; `flag` CA: an intermediate one is trusted as well."""
         self.vici.call("load-cert", {"type": "X509", "flag": flag, "data": certificate})
 
+    def forget(self) -> None:
+        """No secrets, no certificates."""
+        self.vici.call("clear-creds")
+
     def pool(self, name: str, **settings: Value) -> None:
         """Load an address pool: addrs, dns, subnet."""
         self.vici.call("load-pool", {name: settings})
