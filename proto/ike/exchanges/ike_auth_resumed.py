@@ -11,7 +11,7 @@ from proto.ike.core import Context, Handshake, Peer, SaCore, Step, replace
 from proto.ike.effects import PersistKind
 from proto.ike.enums import AuthMethod, PayloadType
 from proto.ike.errors import Misuse
-from proto.ike.exchanges.authenticated import answer, halves, refused, with_deadline
+from proto.ike.exchanges.authenticated import answer, halves, refused
 from proto.ike.exchanges.ike_auth import claim
 from proto.ike.message import Message
 from proto.ike.payloads import AuthPayload, IdPayload
@@ -53,8 +53,12 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         )
     if form is None:
         raise refused("AUTH of no accepted form")
+    wall_s, deadline_wall_s = ctx.now.wall_s, body.auth_deadline_wall_s
     core = replace(
         core,
+        established_wall_s=wall_s,
+        auth_deadline_wall_s=deadline_wall_s,
+        expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, deadline_wall_s),
         idi=idi,
         idr=idr,
         identity=body.identity,
@@ -71,7 +75,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         form, suite.prf, keys.pr, handshake.message_2, handshake.nonce_i, idr.body
     )
     return answer(
-        with_deadline(core, body.auth_deadline_wall_s, ctx),
+        core,
         message,
         ctx,
         _REDEEM,

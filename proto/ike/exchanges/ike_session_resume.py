@@ -6,6 +6,8 @@ used up by being shown: it is claimed when IKE_AUTH succeeds (R15). Nothing else
 on but what RFC 5723 section 5 lists.
 """
 
+from functools import lru_cache
+
 from proto.ike import redirect, reference, ticket
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
@@ -29,7 +31,7 @@ from proto.ike.nat import THERE
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
 from proto.ike.suite import Suite, holds
-from proto.ike.ticket import BEHIND_NAT, KEY_ID, ClientTicket, TicketBody
+from proto.ike.ticket import BEHIND_NAT, KEY_ID, ClientTicket, SuiteNumbers, TicketBody
 from proto.secret import Secret
 
 _IDI = PayloadType.IDi
@@ -86,7 +88,12 @@ def _ignores_nats(message: Message, ctx: Context) -> bool:
 
 def suite_of(ticket: TicketBody | ClientTicket) -> Suite:
     """The algorithms of the session, which aren't negotiated again."""
-    return Suite(*ticket.suite, ticket.addkes)
+    return _suite(ticket.suite, ticket.addkes)
+
+
+@lru_cache(maxsize=64)
+def _suite(numbers: SuiteNumbers, addkes: tuple[int, ...]) -> Suite:
+    return Suite(*numbers, addkes)
 
 
 def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> Step:
