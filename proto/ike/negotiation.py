@@ -263,8 +263,8 @@ def _is_of(answered: Proposal, wanted: Alternatives) -> bool:
     order, and no additional key exchange twice; a NONE more or less says the same.
     """
     given = {t.type: t for t in answered.transforms if t.id}
-    if len(given) != sum(t.id != 0 for t in answered.transforms):
-        return False
+    if len({t.type for t in answered.transforms}) != len(answered.transforms):
+        return False  # a NONE beside the one that was offered isn't the same
     for kind, alternatives in wanted:
         if given.pop(kind, Transform(kind, 0)) not in alternatives:
             return False

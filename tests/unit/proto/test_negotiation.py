@@ -177,6 +177,7 @@ def test_a_key_exchange_in_a_child_offer_can_only_be_declined():
         one(AES256, PRF, KE, KE),
         one(AES256, PRF, KE, Transform(4, 19)),
         one(AES256, PRF, PRF),
+        one(AES256, Transform(1, 0), PRF, KE),
         one(Transform(1, 20, 128), PRF, KE),
         one(AES256, PRF, KE, protocol=ProtocolId.ESP),
     ],
@@ -193,6 +194,7 @@ def test_b14_an_answer_that_we_did_not_offer_is_refused(answer):
         one(AES256, ESN0, protocol=ProtocolId.ESP, spi=bytes(4)),
         one(AES256, ESN0, protocol=ProtocolId.AH, spi=SPI),
         one(AES256, Transform(5, 1), protocol=ProtocolId.ESP, spi=SPI),
+        one(AES256, Transform(1, 0), ESN0, protocol=ProtocolId.ESP, spi=SPI),
     ],
 )
 def test_a_child_answer_that_we_did_not_offer_is_refused(answer):
