@@ -53,12 +53,12 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         )
     if form is None:
         raise refused("AUTH of no accepted form")
-    wall_s, deadline_wall_s = ctx.now.wall_s, body.auth_deadline_wall_s
+    wall_s, until_s = ctx.now.wall_s, body.auth_deadline_wall_s
     core = replace(
         core,
         established_wall_s=wall_s,
-        auth_deadline_wall_s=deadline_wall_s,
-        expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, deadline_wall_s),
+        auth_deadline_wall_s=until_s,
+        expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, until_s),
         idi=idi,
         idr=idr,
         identity=body.identity,
@@ -71,9 +71,8 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         replaces=body.spi_r,
         leased=body.leased,
     )
-    made = auth.make_resume_auth(
-        form, suite.prf, keys.pr, handshake.message_2, handshake.nonce_i, idr.body
-    )
+    message_2, nonce_i = handshake.message_2, handshake.nonce_i
+    made = auth.make_resume_auth(form, suite.prf, keys.pr, message_2, nonce_i, idr.body)
     return answer(
         core,
         message,
