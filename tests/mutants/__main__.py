@@ -7,7 +7,8 @@ with either `sim <scenario> <seeds>` or `pytest <arguments>`.
 
 Rules: a mutant counts as killed only if its killer passes on the tree as it is, and then fails, and
 fails in the way of a finding (exit code 1), not of a tree that doesn't run. A patch that no longer
-applies fails. The tree itself is never touched: mutants live in a copy.
+applies fails. The tree itself is never touched: mutants live in copies, one for each processor, in
+which they are tried at the same time; those with one killer in the same copy, after one another.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, Queue
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +58,8 @@ def command(killer: str) -> list[str]:
     if kind == "sim":
         scenario, seeds = rest
         chosen = [] if scenario == ALL else ["--scenario", scenario]
-        return ["-m", "tests.sim", *chosen, "--seeds", seeds, "--first"]
+        one = ["--jobs", "1"]  # a processor is one copy's
+        return ["-m", "tests.sim", *one, *chosen, "--seeds", seeds, "--first"]
     if kind == "pytest":
         return ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *rest]
     raise ValueError(f"{killer}: neither 'sim' nor 'pytest'")
@@ -116,33 +120,63 @@ def judge(tree: Path, mutant: Mutant, passing: dict[str, bool]) -> str:
     return "" if code == FOUND else f"the killer ended with {code}: it can't run"
 
 
+def copy(root: Path, tree: Path) -> None:
+    """What the killers need of `root`."""
+    for name in COPIED:
+        if (root / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(root / name, tree / name, ignore=ignored)
+        elif (root / name).exists():
+            shutil.copy(root / name, tree / name)
+
+
+def work(root: Path, groups: Queue[list[Mutant]]) -> list[bool]:
+    """Try groups in a copy of one's own until there is none; whether each mutant was killed."""
+    found: list[bool] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch)
+        copy(root, tree)
+        while True:
+            try:
+                group = groups.get_nowait()
+            except Empty:
+                return found
+            passing: dict[str, bool] = {}
+            for mutant in group:
+                wrong = judge(tree, mutant, passing)
+                found.append(not wrong)
+                verdict = f"ALIVE, {wrong}" if wrong else "killed"
+                line = f"{mutant.name:28} {verdict:8} {mutant.killer}: {mutant.what}\n"
+                print(line, end="", flush=True)
+
+
 def main(arguments: list[str], folder: Path = Path(__file__).parent, root: Path = ROOT) -> int:
     """The command: a line per mutant, then the totals."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--killer", help="instead of each patch's own")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
     given = parser.parse_args(arguments)
     chosen = given.names
-    passed = failed = 0
-    passing: dict[str, bool] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        tree = Path(scratch)
-        for name in COPIED:
-            if (root / name).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(root / name, tree / name, ignore=ignored)
-            elif (root / name).exists():
-                shutil.copy(root / name, tree / name)
-        for mutant in mutants(folder):
-            if chosen and mutant.name not in chosen:
-                continue
+    by_killer: dict[str, list[Mutant]] = {}
+    for mutant in mutants(folder):
+        if not chosen or mutant.name in chosen:
             killer = given.killer or mutant.killer
-            wrong = judge(tree, mutant._replace(killer=killer), passing)
-            passed, failed = passed + (not wrong), failed + bool(wrong)
-            verdict = f"ALIVE, {wrong}" if wrong else "killed"
-            print(f"{mutant.name:28} {verdict:8} {killer}: {mutant.what}", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+            by_killer.setdefault(killer, []).append(mutant._replace(killer=killer))
+    groups: Queue[list[Mutant]] = Queue()
+    for group in sorted(by_killer.values(), key=_long_first):
+        groups.put(group)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        working = [pool.submit(work, root, groups) for _ in range(given.jobs)]
+        found = [killed for each in working for killed in each.result()]
+    print(f"{sum(found)} passed, {len(found) - sum(found)} failed")
+    return 0 if all(found) else 1
+
+
+def _long_first(group: list[Mutant]) -> tuple[bool, int, str]:
+    """So that no processor is left alone with what takes longest: simulated storms."""
+    killer = group[0].killer
+    return "storm" not in killer, -len(group), killer
 
 
 if __name__ == "__main__":
