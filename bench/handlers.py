@@ -67,7 +67,8 @@ class Bench:
         self.peer = Peer(idi, idr, psk, suites, child, anywhere, anywhere)
         settings = Settings(
             idr, b"bench", suites, child, anywhere, anywhere,
-            half_open_max=2 * count, cookie_threshold=2 * count,
+            half_open_max=2 * count, cookie_threshold=2 * count, half_open_source_max=2 * count,
+            cookie_source_threshold=2 * count,
         )  # fmt: skip
         self.now = Now(1000.0, time.time())
         ring = new_ring(rng, self.now.wall_s, RingPolicy())

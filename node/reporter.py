@@ -21,6 +21,7 @@ from proto.ike.events import (
     Event,
     Failed,
     Moved,
+    Refused,
     Rekeyed,
     TicketRefused,
     Unanswered,
@@ -50,6 +51,7 @@ class Reporter:
             ChildRekeyed: self._child_rekeyed,
             Ended: self._ended,
             Failed: self._failed,
+            Refused: self._denied,
             TicketRefused: self._refused,
             Unanswered: self._unanswered,
             Moved: self._moved,
@@ -127,7 +129,13 @@ class Reporter:
     def _failed(self, event: Failed) -> None:
         kind = self._metrics.resumptions if event.resumed else self._metrics.handshakes
         kind.add("failed")
-        self._log.info("no IKE SA", why=event.why, resumed=event.resumed)
+        self._log.info("no IKE SA", why=event.why, resumed=event.resumed, remote=event.remote)
+
+    def _denied(self, event: Refused) -> None:
+        self._sessions.info(
+            "peer refused", what=event.what, why=event.why, identity=event.identity,
+            spi=event.spi.hex(),
+        )  # fmt: skip
 
     def _refused(self, event: TicketRefused) -> None:
         self._metrics.resumptions.add(event.reason)

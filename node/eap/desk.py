@@ -2,8 +2,8 @@
 
 Rules: a conversation is kept under the name of the IKE SA that it belongs to, from its first
 packet to its result, for a bounded time, and there is a bounded number of them. A new first packet
-under a name ends what was there. Each end is counted, a failure is said once in the log with who
-and why.
+under a name ends what was there. Each end is counted, a success is said in the log with who it was;
+a failure by whoever tells of the IKE SA.
 """
 
 import msgspec
@@ -98,14 +98,8 @@ class EapDesk:
                 classes=[octets.hex() for octets in done.classes],
             )
         elif isinstance(went.result, Failure):
-            failure = went.result
-            self._ended_as.add(failure.reason.value)
-            self._log.info(
-                f"eap: {failure.reason.value}",
-                identity=failure.identity or asked.identity,
-                remote=asked.remote,
-                why=failure.why,
-            )
+            # the IKE SA that fails with it is told of in the log, once
+            self._ended_as.add(went.result.reason.value)
         return went
 
     def _tidy(self) -> None:

@@ -38,8 +38,9 @@ def _told(went: Round) -> EapStepped:
     match went.result:
         case None:
             return EapStepped(went.packet)
-        case Failure(why=why):
-            return EapStepped(went.packet, why=why)
+        case Failure(reason=reason, why=why, identity=identity):
+            who = f" ({identity})" if identity and identity not in why else ""
+            return EapStepped(went.packet, why=f"{reason.value}: {why}{who}")
         case Success() as result:
             done = EapDone(
                 identity=result.identity,

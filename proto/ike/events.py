@@ -71,6 +71,19 @@ class Failed(Event, frozen=True, gc=False):
 
     resumed: bool
     why: str
+    """With what was offered and what is configured, where that is the reason."""
+    remote: str = ""
+    """Gateway: the address that the peer came from."""
+
+
+class Refused(Event, frozen=True, gc=False):
+    """Gateway: a peer of an SA that stands asked for what it can't have: a Child SA, a rekey."""
+
+    identity: str
+    what: str
+    """The notify that it was answered with, by its name."""
+    why: str
+    """See `Failed`."""
 
 
 class TicketRefused(Event, frozen=True, gc=False):

@@ -71,7 +71,8 @@ class SaOpening(SaTransport):
         """The peer never came back after the first exchange, or a linger is over."""
         events: tuple[Event, ...] = ()
         if self.half_open:
-            events = (Failed(self.spi, self.core.resumed, "no IKE_AUTH"),)
+            remote = self.path.remote[0]
+            events = (Failed(self.spi, self.core.resumed, "no IKE_AUTH", remote),)
         self.core = replace(self.core, state=_DEAD)
         self.pending, self._due = None, NEVER
         return Outcome(self.spi, events=events)

@@ -125,7 +125,7 @@ def _answer_init(spi_r: bytes, message: Message, ctx: Context) -> Step | Outcome
     try:
         return ike_sa_init.respond(spi_r, message, ctx)
     except PeerError as error:
-        failed = Failed(b"", False, error.why)
+        failed = Failed(b"", False, error.why, ctx.path.remote[0])
         return refuse(message, (NotifyPayload(error.notify, error.data),), ctx, failed)
 
 

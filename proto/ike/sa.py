@@ -23,7 +23,7 @@ from proto.ike.effects import (
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Needed
 from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
-from proto.ike.events import Answered, Ended, Event, Failed, TicketRefused, Unanswered
+from proto.ike.events import Answered, Ended, Event, Failed, Refused, TicketRefused, Unanswered
 from proto.ike.exchanges import (
     REQUESTS,
     RESPONSES,
@@ -43,6 +43,9 @@ from proto.ike.writes import persist, rekeyed
 _DEAD = State.DEAD
 _ESTABLISHED = State.ESTABLISHED
 _DURABLE = Settlement.DURABLE
+
+_POLICY = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.TS_UNACCEPTABLE)
+"""Refusals that an operator wants to read of."""
 
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
@@ -327,11 +330,14 @@ class IkeSa(SaSuccession):
         """
         reply = (NotifyPayload(error.notify, error.data),)
         if self.half_open:
-            failed = Failed(self.spi, self.core.resumed, error.why)
+            failed = Failed(self.spi, self.core.resumed, error.why, self.path.remote[0])
             return Step(replace(self.core, state=_DEAD), reply, events=(failed,))
         if error.notify is NotifyType.INVALID_SYNTAX:
             return replace(informational.end(self.core, False, error.why), reply=reply)
-        return Step(self.core, reply)
+        if error.notify not in _POLICY:
+            return Step(self.core, reply)
+        refused = Refused(self.spi, self.core.identity, error.notify.name, error.why)
+        return Step(self.core, reply, events=(refused,))
 
     def _carry_out(self, step: Step, reply: bytes, ctx: Context) -> Outcome:
         """An Outcome for a request: at once, or once its write is durable."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from proto.ike import cookie
+from proto.ike.connection import Connection, Method
 from proto.ike.core import SaCore, State, replace
 from proto.ike.effects import Datagram, Outcome, Path
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
@@ -17,11 +18,13 @@ from proto.ike.errors import TicketRejected, WireError
 from proto.ike.half_open import RESUMING_MAX
 from proto.ike.message import Message, decode_clear, peek
 from proto.ike.payloads import NoncePayload, NotifyPayload, VendorIdPayload, encode_chain
+from proto.ike.rounds import Proof
 from proto.ike.ticket import open_ticket
 from tests.fuzz.target import Choices, Target, block
+from tests.pair.authorities import own_key
 from tests.pair.craft import iv_for, protections
 from tests.pair.pair import LOST, ONCE, Fate, Pair, Side, exchange
-from tests.pair.parts import CLIENT, SETTINGS
+from tests.pair.parts import ANY, CLIENT, CLIENT_ID, GATEWAY_ID, PEER, SETTINGS
 
 STEPS_MAX = 48
 OCTETS_MAX = 2048
@@ -32,6 +35,11 @@ STRANGER = ("198.51.100.9", 4500)
 AMPLIFICATION, AMPLIFICATION_OCTETS = 3, 128
 """A stranger's octets buy at most three times as many, and these."""
 QUIET = replace(SETTINGS, liveness_interval_s=0, half_open_max=HALF_OPEN_MAX)
+
+EVERYBODY = Connection("", GATEWAY_ID, ANY, ANY)
+PEOPLE = replace(EVERYBODY, name="people", local_auth=Method.CERTIFICATE, remote_auth=(Method.EAP,))
+EAP_PEER = replace(PEER, proofs=(Proof(Method.EAP, CLIENT_ID),), remote_auth=Method.CERTIFICATE)
+OWN = own_key("ed25519", "vpn.example.com")
 
 View = dict[bytes, tuple[SaCore, Path | None]]
 
@@ -49,10 +57,13 @@ class World(NamedTuple):
 
 def build(situation: int, on_gateway: bool) -> World:
     """Established and half-open SAs; by bits of `situation` also ended and resumed ones, and a
-    gateway that wants cookies.
+    gateway that wants cookies, or one with a certificate that wants EAP.
     """
     threshold = 0 if situation & 1 else HALF_OPEN_MAX
-    pair = Pair(replace(QUIET, cookie_threshold=threshold))
+    settings = replace(QUIET, cookie_threshold=threshold)
+    if situation & 16:
+        settings = replace(settings, connections=(PEOPLE, EVERYBODY))
+    pair = Pair(settings)
     pair.client.endpoint.settings = replace(QUIET, half_open_max=0)  # as `node.client` has it
     if situation & 2:
         pair.connect()
@@ -63,6 +74,8 @@ def build(situation: int, on_gateway: bool) -> World:
         pair.run(0.1)
     genuine = pair.connect()
     pair.connect()  # the evil one
+    if situation & 16:
+        with_eap(pair)
     pair.deliver = first_only
     if situation & 8:
         pair.start_resume()
@@ -73,6 +86,16 @@ def build(situation: int, on_gateway: bool) -> World:
         pair.start()
     sides = (pair.gateway, pair.client) if on_gateway else (pair.client, pair.gateway)
     return World(pair, *sides, genuine, threshold == 0)
+
+
+def with_eap(pair: Pair) -> None:
+    """From here on clients come with EAP; one is in the midst of it."""
+    pair.peer = EAP_PEER
+    pair.gateway.psks.keys[GATEWAY_ID.data] = OWN
+    pair.authority.trust(OWN, GATEWAY_ID.data)
+    pair.authority.passwords["alice@example.com"] = pair.authority.says = "swordfish"
+    pair.start()
+    pair.run(0.045)
 
 
 def first_only(side: Side, datagram: Datagram) -> Fate:
@@ -373,6 +396,8 @@ def seeds() -> list[bytes]:
     return [bytes((situation,)) + step for situation, step in enumerate(steps)] + [
         b"\x0f" + b"".join(steps),
         b"\x0e" + b"".join(reversed(steps)),
+        b"\x1f" + b"".join(steps),
+        b"\x10" + b"".join(reversed(steps)),
     ]
 
 

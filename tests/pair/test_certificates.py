@@ -6,13 +6,13 @@ from proto.ike.connection import Connection, Method, OwnKey
 from proto.ike.core import Peer, Settings, replace
 from proto.ike.enums import AuthMethod, CertEncoding, ExchangeType, NotifyType
 from proto.ike.errands import Undone
-from proto.ike.events import Failed
+from proto.ike.events import Ended, Failed
 from proto.ike.message import decode_clear
 from proto.ike.payloads import AuthPayload, CertPayload, CertreqPayload, NotifyPayload
 from proto.ike.rounds import Proof
 from proto.ike.signature import ANNOUNCED, decode_hashes
 from tests.pair.authorities import KINDS, own_key
-from tests.pair.craft import opened
+from tests.pair.craft import opened, sealed
 from tests.pair.pair import Pair
 from tests.pair.parts import ANY, BOB_ID, CLIENT_ID, GATEWAY_ID, PEER, PSK, SETTINGS
 
@@ -278,6 +278,16 @@ def test_a_resumed_session_keeps_the_certificate_that_was_shown() -> None:
     assert len(pair.authority.checked) == asked
     sent = opened(pair.client.live()[-1], pair.client.octets()[-1])
     assert sent.find(CertPayload) is None
+
+
+def test_b33_a_peer_that_does_not_believe_us_has_no_sa_with_us() -> None:
+    pair = pair_of()
+    pair.connect()
+    (client,) = pair.client.live()
+    notify = NotifyPayload(NotifyType.AUTHENTICATION_FAILED)
+    pair.inject(pair.gateway, sealed(client, ExchangeType.INFORMATIONAL, 2, [notify]))
+    assert pair.gateway.live() == []
+    assert [e.why for e in pair.gateway.of(Ended)] == ["the peer didn't believe who we are"]
 
 
 def test_a_refused_authentication_says_nothing_but_that() -> None:

@@ -11,7 +11,7 @@ from proto.ike.message import decode_clear
 from proto.ike.names import parse_suite
 from proto.ike.payloads import KePayload
 from tests.pair.pair import LOST, ONCE, Pair, exchange
-from tests.pair.parts import PEER, SETTINGS
+from tests.pair.parts import CLIENT, PEER, SETTINGS
 
 SUITE = parse_suite("aes256gcm16-prfsha256-ecp384")
 SLOW = replace(SETTINGS, suites=(SUITE,), slow_groups=(KeMethod.ECP_384,), liveness_interval_s=0)
@@ -78,7 +78,7 @@ def test_a_half_open_sa_ends_in_time_though_its_errand_does_not() -> None:
     pair.deliver = lambda side, d: ONCE if pair.boot_s < 100.1 else LOST
     pair.run(SLOW.half_open_timeout_s + 1)
     assert pair.gateway.endpoint.half_open == 0
-    assert pair.gateway.of(Failed) == [Failed(pair.out[0][1], False, "no IKE_AUTH")]
+    assert pair.gateway.of(Failed) == [Failed(pair.out[0][1], False, "no IKE_AUTH", CLIENT[0])]
     said = len(pair.gateway.sent)
     pair.run_errands()  # too late: nobody is there to hear of it
     assert len(pair.gateway.sent) == said

@@ -11,7 +11,7 @@ from proto.ike.core import Child, Context, Handshake, SaCore, State, Step, repla
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
-from proto.ike.events import Established, Event, Redirected, TicketIssued
+from proto.ike.events import Established, Event, Redirected, Refused, TicketIssued
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import configuration, mobike, tickets
 from proto.ike.identity import format_identity
@@ -100,12 +100,17 @@ def answer(
     if asked.notify(_TICKET_REQUEST) is not None:
         issued = tickets.issue(core, ctx)
         reply.append(issued.notify)
-    made = None
+    made, denied = None, None
     if configured.failure is not None:
         reply.append(configured.failure)
+        denied = PeerError(NotifyType.INTERNAL_ADDRESS_FAILURE, why="no internal address is left")
     else:
-        made, payloads = child_sa.respond_child(core, handshake, asked, ctx)
-        reply.extend(payloads)
+        try:
+            made, payloads = child_sa.respond_child(core, handshake, asked, ctx)
+            reply.extend(payloads)
+        except PeerError as error:
+            reply.append(NotifyPayload(error.notify, error.data))
+            denied = error
     if tell_lifetime:
         left_s = max(0, int(core.auth_deadline_wall_s - ctx.now.wall_s))
         data = left_s.to_bytes(LIFETIME_OCTETS, "big")
@@ -116,6 +121,8 @@ def answer(
     events: list[Event] = [event(core)]
     if issued is not None and issued.lifetime_s:
         events.append(TicketIssued(core.spi, issued.lifetime_s))
+    if denied is not None:
+        events.append(Refused(core.spi, core.identity, denied.notify.name, denied.why))
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     kept = b"" if issued is None else issued.state
     return Step(core, tuple(reply), kind, kernel, tuple(events), kept, configured.takes)

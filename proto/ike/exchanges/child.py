@@ -15,7 +15,8 @@ from proto.ike.exchanges import configuration
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
 from proto.ike.negotiation import child_proposal, chosen_child, select_child
-from proto.ike.payloads import NotifyPayload, Payload, SaPayload, TrafficSelector, TsPayload
+from proto.ike.offers import no_proposal, no_selectors
+from proto.ike.payloads import Payload, SaPayload, TrafficSelector, TsPayload
 from proto.ike.suite import ChildSuite
 from proto.secret import Secret
 
@@ -25,22 +26,25 @@ _TSR = PayloadType.TSr
 
 def respond_child(
     core: SaCore, handshake: Handshake, message: Message, ctx: Context
-) -> tuple[Child | None, tuple[Payload, ...]]:
-    """Choose a Child SA from an IKE_AUTH request; the payloads that answer, SA, TSi, TSr or one
-    error notify.
+) -> tuple[Child, tuple[Payload, ...]]:
+    """Choose a Child SA from an IKE_AUTH request; the payloads that answer: SA, TSi, TSr.
+
+    Raises PeerError for the notify that takes their place.
     """
     offer = message.find(SaPayload)
     ts_i, ts_r = message.selectors(_TSI), message.selectors(_TSR)
     if offer is None or ts_i is None or ts_r is None:
-        return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no SA, TSi or TSr")
     choice = select_child(offer, ctx.settings.child_suites)
     if choice is None:
-        return None, (NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN),)
+        why = no_proposal(offer, ctx.settings.child_suites)
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
     connection = ctx.connection_of(core)
     remote = selectors.narrow(ts_i.selectors, remote_policy(core, ctx))
     local = selectors.narrow(ts_r.selectors, connection.local_ts)
     if not remote or not local:
-        return None, (NotifyPayload(NotifyType.TS_UNACCEPTABLE),)
+        why = no_selectors(ts_i, ts_r, remote_policy(core, ctx), connection.local_ts)
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why=why)
     spi_in = ctx.spis.esp_spi(core.spi)
     keymat = _keymat(core, handshake, choice.suite)
     return Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat), (

@@ -20,6 +20,7 @@ from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
 from proto.ike.negotiation import child_proposal, chosen_child, select_child
+from proto.ike.offers import no_proposal, no_selectors
 from proto.ike.payloads import (
     KePayload,
     NoncePayload,
@@ -81,7 +82,8 @@ def _choose(
     first_ke = 0 if ke is None else ke.group
     choice = select_child(offer, settings.child_suites, groups, first_ke)
     if choice is None:
-        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
+        why = no_proposal(offer, settings.child_suites)
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
     shared, public = None, b""
     group = choice.kes[0] if choice.kes else 0
     if group:
@@ -94,7 +96,8 @@ def _choose(
     remote = () if ts_i is None else selectors.narrow(ts_i.selectors, remote_policy(core, ctx))
     local = () if ts_r is None else selectors.narrow(ts_r.selectors, connection.local_ts)
     if not remote or not local:
-        raise PeerError(NotifyType.TS_UNACCEPTABLE, why="no selectors in common")
+        why = no_selectors(ts_i, ts_r, remote_policy(core, ctx), connection.local_ts)
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why=why)
     spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
     keymat = _keymat(core, choice.suite, nonce, nonce_r, shared)
     payloads: list[Payload] = [choice.reply(spi_in), NoncePayload(nonce_r)]

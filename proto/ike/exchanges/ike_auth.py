@@ -194,7 +194,8 @@ def _converse(
         if stepped.packet:
             failed = EapPayload(stepped.packet)
         dead = replace(core, state=State.DEAD)
-        return Step(dead, (*ours, failed), events=(Failed(core.spi, False, why),))
+        over = Failed(core.spi, False, why, ctx.path.remote[0])
+        return Step(dead, (*ours, failed), events=(over,))
     if stepped.done is not None:
         rounds = replace(rounds, in_eap=False, done=stepped.done)
         if rounds.alone and not (stepped.done.is_safe and stepped.done.msk is not None):

@@ -17,6 +17,7 @@ from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.events import Redirected
 from proto.ike.kdf import derive_keys, skeyseed_init
 from proto.ike.message import Message
+from proto.ike.offers import no_proposal
 from proto.ike.payloads import (
     CertreqPayload,
     KePayload,
@@ -123,7 +124,8 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="IKE_SA_INIT lacks SA, KE or Ni")
     selected = _select(offer, ke.group, message, ctx)
     if selected is None:
-        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
+        why = no_proposal(offer, ctx.settings.suites)
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
     chosen, reply = selected
     if chosen.ke != ke.group:
         group = int(chosen.ke).to_bytes(2, "big")

@@ -26,6 +26,9 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     deletes = [p for p in message.payloads if p.__class__ is DeletePayload]
     if any(delete.protocol == ProtocolId.IKE for delete in deletes):
         return end(core, ctx.settings.revoke_on_delete, "deleted by the peer")
+    if message.notify(NotifyType.AUTHENTICATION_FAILED) is not None:
+        # our own AUTH was not believed: there is no IKE SA, whatever we thought (RFC 7296 2.21.2)
+        return end(core, ctx.settings.revoke_on_delete, "the peer didn't believe who we are")
     step = _delete_children(core, deletes) if deletes else Step(core)
     step = mobike.respond(step, message, ctx)
     core = step.core

@@ -22,6 +22,7 @@ from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.exchanges.informational import TICKET_REQUEST
 from proto.ike.kdf import derive_keys, skeyseed_rekey
 from proto.ike.message import Message
+from proto.ike.offers import no_proposal
 from proto.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
 from proto.ike.suite import Suite, Suites, holds, kes_of
 from proto.secret import Secret
@@ -47,7 +48,8 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
     selected = negotiation.select(offer, suites, spi, first_ke=ke.group, addkes=False)
     peer_spi = None if selected is None else offered_spi(offer, selected[1])
     if selected is None or peer_spi is None:
-        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="no proposal in common")
+        why = no_proposal(offer, ctx.settings.suites)
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
     chosen, reply = selected
     if chosen.ke != ke.group:
         group = int(chosen.ke).to_bytes(2, "big")

@@ -22,11 +22,11 @@ def test_a_flood_of_forged_requests_is_counted_whole_and_logged_in_part() -> Non
     clock, log, metrics = HandClock(), Lines(), Metrics()
     sparse = SparseLog(log, clock)
     reporter = Reporter(metrics, EventLog("", "gw1", clock), sparse, lambda chain, spi: None)
-    failed = Failed(b"", False, "no proposal chosen")
+    failed = Failed(b"", False, "no proposal chosen", "192.0.2.7")
     for _ in range(1000):
         reporter(failed)
     assert metrics.handshakes.by == {"failed": 1000}
-    whole = {"message": "no IKE SA", "why": failed.why, "resumed": False}
+    whole = {"message": "no IKE SA", "why": failed.why, "resumed": False, "remote": "192.0.2.7"}
     assert log.lines == [whole] * STRANGERS_LINES_MAX
     clock.advance(1)
     reporter(failed)

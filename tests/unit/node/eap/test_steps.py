@@ -75,7 +75,9 @@ async def test_what_cant_stand_alone_says_so() -> None:
 
 async def test_a_failure_says_why_to_the_core_alone() -> None:
     made = steps(Scripted(Round(b"no", Failure(Reason.CREDENTIALS, "wrong password"))))
-    assert await made.step(EapStep(b"spi", b"", ASKED)) == EapStepped(b"no", None, "wrong password")
+    assert await made.step(EapStep(b"spi", b"", ASKED)) == EapStepped(
+        b"no", None, "credentials: wrong password"
+    )
 
 
 async def test_a_gateway_carries_errands_of_eap_out() -> None:
@@ -88,7 +90,7 @@ async def test_a_gateway_carries_errands_of_eap_out() -> None:
     errands.begin(EapStep(b"spi", b"", ASKED), told.set_result)
     result = await told
     assert isinstance(result, EapStepped)
-    assert result.why == "no method in common; the peer wants nothing"
+    assert result.why == "no-method: no method in common; the peer wants nothing (carol)"
     assert metrics.eap.by == {"no-method": 1}
     made.close()
     await supervisor.stop()
