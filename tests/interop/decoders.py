@@ -27,6 +27,8 @@ HEADER_FIELDS = 8
 """SPIs, next payload, version, exchange type, flags, message ID, length: tshark's fields of it."""
 NEXT_PAYLOAD, LENGTH = 16, 24
 CONTAINED, CHECK = "isakmp.enc.contained", "isakmp.enc.icd"
+UNKNOWN_OID = "Dissector for OID not implemented"
+"""Of an extension in a certificate; that is the certificate's business."""
 RESERVED = ("isakmp.reserved", "isakmp.reserved2", "isakmp.reserved7")
 EXPERT_NOTE = 0x400000
 """Severities above are warnings and errors (epan/proto.h, PI_WARN and up)."""
@@ -129,8 +131,11 @@ def _complaints(packet: Element, unopened: bool) -> Iterator[str]:
             yield f"{field.get('showname')}"
         if field.get("name") == "_ws.expert":
             severity = field.find("field[@name='_ws.expert.severity']")
-            if severity is not None and int(severity.get("show", "0")) > EXPERT_NOTE:
-                yield f"expert: {field.get('showname')}"
+            said = field.get("showname", "")
+            if UNKNOWN_OID in said or severity is None:
+                continue
+            if int(severity.get("show", "0")) > EXPERT_NOTE:
+                yield f"expert: {said}"
 
 
 def scapy(messages: list[Seen]) -> list[str]:

@@ -16,6 +16,7 @@ from tests.interop.xfrm import EspKeys
 
 LIBEXEC = "/usr/libexec/ipsec"
 WHACK_S = 20
+P12_PASSWORD = "interop"  # noqa: S105  of files that are made here
 PLUTO = (
     "--nofork", "--config", "/mnt/ipsec.conf", "--secretsfile", "/mnt/ipsec.secrets",
     "--nssdir", "/mnt/nss", "--rundir", "/mnt/run", "--ipsecdir", "/mnt/ipsec.d",
@@ -37,7 +38,7 @@ class Pluto:
         connections: Mapping[str, Mapping[str, str]], secrets: str, name: str = "pluto",
         pkcs12: Mapping[str, bytes] | None = None, authority: bytes = b"",
     ) -> None:  # fmt: skip
-        """`pkcs12`: certificates with their keys and no password, by nickname; `authority`: PEM."""
+        """`pkcs12`: by nickname, under `P12_PASSWORD`; `authority`: a certificate, PEM."""
         self._world, self._net, self._debian, self._name = world, net, debian, name
         self.folder = world.folder / name
         for made in ("run", "nss", "ipsec.d/policies"):
@@ -48,7 +49,9 @@ class Pluto:
         self._run("certutil", "-N", "-d", "sql:/mnt/nss", "--empty-password")
         for nickname, octets in (pkcs12 or {}).items():
             (self.folder / f"{nickname}.p12").write_bytes(octets)
-            self._run("pk12util", "-i", f"/mnt/{nickname}.p12", "-d", "sql:/mnt/nss", "-W", "")
+            self._run(
+                "pk12util", "-i", f"/mnt/{nickname}.p12", "-d", "sql:/mnt/nss", "-W", P12_PASSWORD
+            )
         if authority:
             (self.folder / "ca.crt").write_bytes(authority)
             trust = ("-A", "-n", "ca", "-t", "CT,C,C", "-i", "/mnt/ca.crt", "-d", "sql:/mnt/nss")

@@ -5,6 +5,7 @@ that a Delete and its answer show that both are still in step.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from tests.interop import ours, stage
 from tests.interop.ours import Client, Gateway, Ours, Tables
@@ -112,14 +113,14 @@ class Pair:
     def connection(
         self, name: str = "c", ike: str = IKE, esp: str = ESP, child: Settings | None = None,
         more: Mapping[str, Settings] | None = None,
-        **settings: Value,
+        **settings: Any,
     ) -> None:  # fmt: skip
         """Load a connection of charon's; its `settings`, its `child`, `more` children."""
         self.name = name
         made = client_connection if self.charon_is_client else gateway_connection
         self.charon.connection(name, **{**made(name, ike, esp, child, more), **settings})
 
-    def up(self, *gateways: str, **tables: Tables) -> str:
+    def up(self, *gateways: str, **tables: Any) -> str:
         """Connect; the unique id of charon's only IKE SA, which has one Child SA."""
         if self.charon_is_client:
             self.charon.initiate(f"{self.name}-net")

@@ -103,7 +103,7 @@ class Stage:
         return made
 
     def client(
-        self, *gateways: str, net: Net | None = None, name: str = "client", **tables: Tables
+        self, *gateways: str, net: Net | None = None, name: str = "client", **tables: Any
     ) -> Client:
         """Our client, started; by default it knows the peer's address alone."""
         at = list(gateways) or [f"{THEIR_IP}:500"]

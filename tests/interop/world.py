@@ -135,6 +135,8 @@ class Net:
         self._holder = subprocess.Popen(("unshare", "--net", "sleep", "infinity"))
         until(self._entered, f"a network namespace for {name}")
         self.ip("link set lo up")
+        # an address that goes takes no others with it
+        self.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/promote_secondaries")
 
     def _entered(self) -> bool:
         try:

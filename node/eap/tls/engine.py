@@ -45,6 +45,8 @@ def context(credentials: TlsCredentials) -> SSL.Context:
     made = SSL.Context(SSL.TLS_METHOD)
     made.set_min_proto_version(SSL.TLS1_2_VERSION)
     made.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    # strongSwan's TLS 1.2 doesn't know RFC 5746; without renegotiation nothing can be spliced in
+    made.set_options(SSL.OP_LEGACY_SERVER_CONNECT)
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     try:
         made.use_certificate(credentials.chain[0])

@@ -11,7 +11,7 @@ from node.eap.method import Failure, Reason, Success
 from node.eap.packet import EapError, EapPacket, EapType, MalformedEapError
 from node.eap.peer import EapPeer
 from node.eap.tls import framing, names
-from node.eap.tls.engine import TlsCredentials, context
+from node.eap.tls.engine import TlsCredentials, TlsEngine, context
 from node.eap.tls.peer import TlsPeer
 from node.eap.tls.server import TlsServer, Trust, Vouched
 from tests import pki
@@ -298,6 +298,18 @@ async def test_no_tls_instead_of_an_acknowledgement() -> None:
     number = EapPacket.decode(first.packet).identifier
     ended = await at_gateway.answer(EapPacket(2, number, 13, b"\0more").encode())
     assert refused(ended.result)[0] is Reason.MALFORMED
+
+
+def test_a_server_that_doesnt_speak_of_renegotiation_is_answered() -> None:
+    """strongSwan's: its ServerHello has no extensions at all (RFC 5246 7.4.1.3)."""
+    client = TlsEngine(context(CAROL), server=False)
+    client.feed(b"")
+    client.take()
+    cipher, no_compression = b"\xc0\x2f", b"\0"
+    hello = b"\x03\x03" + bytes(32) + b"\0" + cipher + no_compression
+    message = b"\x02" + len(hello).to_bytes(3, "big") + hello
+    client.feed(b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message)
+    assert client.take() == b""
 
 
 def test_a_key_that_doesnt_fit_is_found_at_once() -> None:
