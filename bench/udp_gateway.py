@@ -24,7 +24,7 @@ from node.observe import EventLog, SparseLog
 from node.reporter import Reporter
 from node.seams import OsClock, OsRng
 from node.shell import Shell
-from node.udp import UdpSockets
+from node.udp import Listen, UdpSockets
 from proto.ike.core import Settings
 from proto.ike.effects import Path, Persist, Settlement
 from proto.ike.endpoint import Endpoint
@@ -69,7 +69,7 @@ class UdpGateway:
         )  # fmt: skip
         psks = PskTable((("rfc822:*@example.com", Secret(bytes.fromhex(start.psk_hex))),))
         endpoint = Endpoint(settings, rng, psks, BenchSpis(), ring, ring.cookies)
-        self.sockets = UdpSockets((("127.0.0.1", 0),), self._receive)
+        self.sockets = UdpSockets(Listen((("127.0.0.1", 0),)), self._receive)
         log = SparseLog(structlog.get_logger("bench"), clock)
         reporter = Reporter(Metrics(), EventLog("", "bench", clock), log, _replaced)
         lane = Lane(endpoint, SettledAtOnce(), NullKernel(), self.sockets, clock, reporter)

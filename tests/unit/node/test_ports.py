@@ -25,10 +25,10 @@ def test_port_4500_stands_beside_port_500(
 
 
 def test_a_client_finds_it_likewise() -> None:
-    section = ClientSection("fqdn:a", "fqdn:b", "psk", ("192.0.2.1:500", "192.0.2.2:5001"))
+    section = ClientSection("fqdn:a", "fqdn:b", ("192.0.2.1:500", "192.0.2.2:5001"))
     own = (("192.0.2.1", 500), ("192.0.2.2", 5001))
     assert gateways(section) == (own, (("192.0.2.1", 4500), None))
     named = ClientSection(
-        "fqdn:a", "fqdn:b", "psk", section.gateways, gateways_nat=("192.0.2.1:1", "192.0.2.2:2")
+        "fqdn:a", "fqdn:b", section.gateways, gateways_nat=("192.0.2.1:1", "192.0.2.2:2")
     )
     assert gateways(named) == (own, (("192.0.2.1", 1), ("192.0.2.2", 2)))
