@@ -190,6 +190,11 @@ def holds(suites: Suites, suite: Suite) -> bool:
     return False
 
 
+def without_addkes(suites: Suites) -> Suites:
+    """`suites` without their additional key exchanges, each once."""
+    return tuple(dict.fromkeys(msgspec.structs.replace(some, addkes=()) for some in suites))
+
+
 def kes_of(suites: Suites) -> tuple[int, ...]:
     """The key exchange methods in `suites`, in order."""
     return tuple(dict.fromkeys(t.id for s in suites for t in _alternatives_of(s, _KE)))

@@ -302,3 +302,26 @@ def test_the_first_offer_holds_each_method_once_and_the_answer_one_of_each() -> 
         offer = decode_clear(octets).find(SaPayload)
         assert offer is not None
         assert [t.id for t in offer.proposals[0].transforms if t.type >= 6] == [36, 32]
+
+
+@pytest.mark.parametrize("by_client", [True, False], ids=["client", "gateway"])
+def test_a_session_that_was_set_up_so_is_rekeyed_and_resumes(by_client: bool) -> None:
+    """The old SK_d goes into the new keys, and with it what the additional exchange has given."""
+    pair = hybrid()
+    spi = pair.connect()
+    side = pair.client if by_client else pair.gateway
+    own = spi if by_client else pair.other_end(spi)
+    pair.carry_out(side, side.endpoint.rekey_ike(own, pair.now))
+    pair.run(5)
+    (core,) = pair.client.live()
+    assert core.spi != spi
+    assert str(core.suite) == ONE
+    (other,) = pair.gateway.live()
+    assert (other.keys, other.suite) == (core.keys, core.suite)
+    new = core.children[0].spi_in
+    pair.carry_out(pair.client, pair.client.endpoint.rekey_child(core.spi, new, pair.now))
+    pair.run(5)
+    (core,) = pair.client.live()
+    assert [child.spi_in for child in core.children] != [new]
+    pair.agree(pair.resume())
+    assert exchanges(pair)[-2:] == [38, 35]

@@ -5,7 +5,8 @@ Rules: the new SA is of the old one's shard, and one generation on: every older 
 5723 6.2). It exists once that is durable. The initiator of the rekey deletes the old SA. Of two
 rekeys at once the one with the lowest nonce loses, and its initiator deletes what it made (RFC 7296
 2.8.2). Only a client asks for a ticket, in a rekey of its own or after one of the gateway's (RFC
-5723 4.1).
+5723 4.1). A rekey's key exchange is one alone: what additional ones have given is in the old SK_d,
+which the new keys come of as well, and so the new SA counts as made by them too.
 """
 
 from proto.ike import negotiation
@@ -24,7 +25,7 @@ from proto.ike.kdf import derive_keys, skeyseed_rekey
 from proto.ike.message import Message
 from proto.ike.offers import no_proposal
 from proto.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
-from proto.ike.suite import Suite, Suites, holds, kes_of
+from proto.ike.suite import Suite, Suites, holds, kes_of, without_addkes
 from proto.secret import Secret
 
 BUSY = (Work.NEW_CHILD, Work.REKEY_CHILD, Work.DELETE_CHILD)
@@ -44,7 +45,7 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
     if ke is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="a rekey of the IKE SA lacks KEi")
     spi = ctx.spis.ike_spi_beside(core.spi)
-    suites = ctx.settings.suites
+    suites = without_addkes(ctx.settings.suites)
     selected = negotiation.select(offer, suites, spi, first_ke=ke.group, addkes=False)
     peer_spi = None if selected is None else offered_spi(offer, selected[1])
     if selected is None or peer_spi is None:
@@ -161,7 +162,7 @@ def successor(
         initiator=initiator,
         spi_i=spis[0],
         spi_r=spis[1],
-        suite=chosen,
+        suite=replace(chosen, addkes=core.suite.addkes),
         keys=derive_keys(chosen, seed, *nonces, *spis),
         generation=core.generation + 1 if core.generation else 0,
         replaces=b"",
@@ -180,10 +181,11 @@ def offered_spi(offer: SaPayload, answer: SaPayload) -> bytes | None:
 
 def _offered(core: SaCore, ctx: Context) -> Suites:
     """All that we take, what the SA has first: its group is one that the peer knows."""
-    suites = ctx.settings.suites
-    if core.suite is None or not holds(suites, core.suite):
+    suites = without_addkes(ctx.settings.suites)
+    if core.suite is None or not holds(ctx.settings.suites, core.suite):
         return suites
-    return (core.suite, *[other for other in suites if other != core.suite])
+    first = replace(core.suite, addkes=())
+    return (first, *[other for other in suites if other != first])
 
 
 def _retry(asking: Asking, message: Message, ctx: Context) -> tuple[Want, ...]:
