@@ -17,6 +17,7 @@ import msgspec
 from cluster.adoption import Adoption, Opened
 from cluster.link import Counters, HandedOver
 from node.identity import format_address
+from node.proving import end_revoked
 from proto.ike import record
 from proto.ike.effects import Path, Progress
 from proto.ike.errors import WireError
@@ -108,6 +109,7 @@ class Adopter:
         if not self.reading.pending:
             self._gone.clear()
         node.refusals.end_revoked()  # a rule may have come between the record and its adoption
+        end_revoked(node.gateway, node.trust.trust)
         if done.adopted or done.refused:
             node.metrics.adoptions.add("adopted", done.adopted)
             node.events.write(

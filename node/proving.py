@@ -1,14 +1,22 @@
-"""Errands about certificates, carried out by `node.trust` (those of EAP: `node.eap.steps`).
+"""Errands about certificates, carried out by `node.trust` (those of EAP: `node.eap.steps`), and the
+end of who was let in by one that is revoked since.
 
 Rules: what the core is told of a refusal is for the log; a peer is told nothing of it. One that
 takes too long is a refusal: how OCSP's silence counts is decided before that, by policy.
 """
 
+from typing import TYPE_CHECKING
+
 from node.errands import Errands
 from node.trust.certificate import Unfit
-from node.trust.verifier import Trust, encode_ids
+from node.trust.verifier import Trust, decode_ids, encode_ids
 from proto.ike.proofs import ChainChecked, CheckChain
 
+if TYPE_CHECKING:
+    from node.gateway import Gateway
+    from node.wiring import Node
+
+REVOKED = "its certificate is revoked"
 CHAIN_LIMIT_S = 10.0
 """A CRL and a few responders may have to be asked."""
 CHAINS_MAX = 256
@@ -33,3 +41,22 @@ def check_certificates(errands: Errands, trust: Trust) -> None:
         )
 
     errands.on(CheckChain, check, limit_s=CHAIN_LIMIT_S, at_most=CHAINS_MAX)
+
+
+def look_after_certificates(node: "Node") -> None:
+    """From now on chains are checked, and whoever's certificate turns out revoked is ended."""
+    trust = node.trust.trust
+    check_certificates(node.seams.errands, trust)
+    node.trust.lists.on_news.append(lambda: end_revoked(node.gateway, trust))
+
+
+def end_revoked(gateway: "Gateway", trust: Trust) -> None:
+    """More is known to be revoked, or SAs were adopted: those of revoked certificates end, their
+    peers are told, and no ticket of theirs works at any member.
+    """
+    for spi in [
+        core.spi
+        for core, _path in gateway.endpoint.established()
+        if core.certificate and trust.revoked(decode_ids(core.certificate))
+    ]:
+        gateway.terminate(spi, REVOKED)

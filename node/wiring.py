@@ -44,7 +44,7 @@ from node.metrics import Metrics
 from node.observe import EventLog, SparseLog
 from node.outage import Standby
 from node.pools import cluster_pools
-from node.proving import check_certificates
+from node.proving import look_after_certificates
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
 from node.sections import GatewayConfig
@@ -167,7 +167,7 @@ class Node:
         self.mirrors.start(spawn)
         self.refusals.start(spawn)
         self.trust.start(spawn)
-        check_certificates(self.seams.errands, self.trust.trust)
+        look_after_certificates(self)
         self.journal.start(spawn)
         if self.config.pool:
             spawn(self.addresses.run(), "addresses")

@@ -174,8 +174,8 @@ def test_no_certificate_at_all_is_refused() -> None:
 def test_more_certificates_than_any_chain_has_are_not_even_looked_at() -> None:
     mine = own_key("p256", "alice")
     pair = pair_of()
-    pair.client.psks.keys[CLIENT_ID.data] = OwnKey(mine.key, mine.shown * 9)
-    assert failed(pair)[0] == ["9 CERT payloads from rfc822:alice@example.com"]
+    pair.client.psks.keys[CLIENT_ID.data] = OwnKey(mine.key, mine.shown * 17)
+    assert failed(pair)[0] == ["17 CERT payloads from rfc822:alice@example.com"]
     assert pair.authority.checked == []
 
 

@@ -52,8 +52,8 @@ _FAILED = NotifyType.AUTHENTICATION_FAILED
 
 CHAIN_OCTETS = 16
 FIRST_GENERATION = 1
-CERTIFICATES_MAX = 8
-"""CERT payloads of one message; a chain is rarely longer than four."""
+CERTIFICATES_MAX = 16
+"""CERT payloads of one message, OCSP responses among them; a chain is rarely longer than four."""
 
 
 def respond(core: SaCore, message: Message, ctx: Context) -> Step:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from node.seams import OsClock
 from tests import pki
-from tests.interop import ours
+from tests.interop import ours, stage
 from tests.interop.ours import Tables
 from tests.interop.pairs import CLIENT_ID, FAST, GATEWAY_ID, Pair
 from tests.interop.play import (
@@ -25,9 +25,10 @@ from tests.interop.play import (
     play,
 )
 from tests.interop.plays.libreswan_psk import NAME, connection
+from tests.interop.roots import TRIXIE
 from tests.interop.strongswan import Charon
 from tests.interop.vici import Value
-from tests.interop.world import expect
+from tests.interop.world import CaseFailed, expect, until
 
 KINDS = {
     "RSA-2048": "rsa",
@@ -39,6 +40,13 @@ KINDS = {
 OLD_KINDS = ("RSA-2048", "ECDSA P-256", "ECDSA P-384", "ECDSA P-521")
 SIGNED = {name: f"certificate: {name}" for name in KINDS}
 OLD = {name: f"certificate: {name}, without RFC 7427" for name in OLD_KINDS}
+STAPLED = "OCSP: our answer is shown, theirs is asked for"
+REVOKED = "OCSP: a revoked client is refused"
+OCSP_PORT = 8888
+OCSP = (
+    "openssl ocsp -port 8888 -index {folder}/index.txt -CA {folder}/middle.pem -ndays 1"
+    " -rsigner {folder}/middle.pem -rkey {folder}/middle.key"
+)
 LONG = "certificate: a chain of 3 KB, in fragments"
 
 
@@ -51,7 +59,7 @@ class Pki(NamedTuple):
     client: pki.Issued
 
     @classmethod
-    def of(cls, kind: str, more_names: int = 0) -> "Pki":
+    def of(cls, kind: str, more_names: int = 0, ocsp_url: str = "") -> "Pki":
         """Of that kind of key; with so many more names in each certificate."""
         now_s = OsClock().wall_s()
         times: dict[str, object] = {"begins": now_s - 3600, "ends": now_s + pki.DAY_S}
@@ -59,8 +67,9 @@ class Pki(NamedTuple):
         prefix = f"{kind} {more_names}" if more_names else kind
         root = pki.Authority.root(f"{prefix} root", kind, **times)
         middle = root.authority(f"{prefix} intermediate", kind, names=more, **times)
+        for_peers: dict[str, Any] = {**times, "ocsp_urls": [ocsp_url] if ocsp_url else []}
         made = [
-            middle.issue(f"CN={name},O=Interop", kind, names=[f"fqdn:{name}", *more], **times)  # type: ignore[arg-type]
+            middle.issue(f"CN={name},O=Interop", kind, names=[f"fqdn:{name}", *more], **for_peers)
             for name in (GATEWAY_ID, CLIENT_ID)
         ]
         return cls(root, middle, *made)
@@ -174,6 +183,68 @@ def old_gateway(trial: Trial) -> None:
             tables = one.tables(folder, one.client, KINDS[kind])
             pair.up(**ours.merged(tables, CLIENT_PROVES))
             pair.down()
+
+
+@play(CHARON_CLIENT, "OCSP", (TRIXIE,), STAPLED, REVOKED)
+def with_ocsp(trial: Trial) -> None:
+    """openssl answers for the intermediate authority, at our side: charon can't ask it."""
+    at = trial.stage
+    at.flat()
+    at.captures.clear()  # tshark takes what is in any CERT payload for a certificate
+    folder = at.world.folder / "ours"
+    url = f"http://{stage.OUR_IP}:{OCSP_PORT}/"
+    one = Pki.of("p256", ocsp_url=url)
+    served = {"trust": {"ocsp": "required", "crl": "off"}}
+    folder.mkdir(parents=True)
+    one.middle.own.write(folder, "middle")
+    now_s = OsClock().wall_s()
+    again = one.middle.issue(
+        f"CN={CLIENT_ID},O=Interop", names=[f"fqdn:{CLIENT_ID}"], ocsp_urls=[url],
+        begins=now_s - 3600, ends=now_s + pki.DAY_S,
+    )  # fmt: skip
+    _index(folder, V=(one.gateway, one.client), R=(again,))
+    responder = at.world.start("openssl", at.left, *OCSP.format(folder=folder).split())
+    responder.up(lambda: "ACCEPT" in responder.output, "openssl's responder")
+    pair = Pair(
+        trial, CHARON_CLIENT, tables=ours.merged(merged_trust(folder, {"p256": one}), served)
+    )
+    with trial.row(STAPLED):
+        one.known(pair.charon, one.client)
+        proofs = one.connection(charon_is_client=True)
+        remote = {**_section(proofs["remote"]), "revocation": "ifuri"}
+        pair.connection("c", ocsp="request", **{**proofs, "remote": remote})
+        pair.up()
+        pair.charon.says("received OCSP response")
+        pair.charon.says("certificate status is good")
+        pair.down()
+    with trial.row(REVOKED):
+        pair.charon.forget()
+        one.known(pair.charon, again)
+        mine = {**_section(proofs["local"]), "certs": [again.der]}
+        pair.connection("c", **{**proofs, "local": mine})
+        try:
+            pair.charon.initiate("c-net")
+        except CaseFailed as error:
+            expect("AUTHENTICATION_FAILED" in str(error), f"charon says {error}")
+            until(lambda: ": revoked" in pair.ours.running.output, "our gateway's reason")
+        else:
+            raise CaseFailed("a revoked certificate was taken")
+
+
+def _section(value: Value) -> dict[str, Value]:
+    expect(isinstance(value, dict), "a section")
+    return dict(value)  # type: ignore[arg-type]
+
+
+def _index(folder: Path, **by_state: tuple[pki.Issued, ...]) -> None:
+    """openssl's database."""
+    rows = [
+        f"{state}\t401231000000Z\t{'240101000000Z' if state == 'R' else ''}\t"
+        f"{one.parsed.serial_number:02X}\tunknown\t/CN={one.parsed.serial_number:x}\n"
+        for state, several in by_state.items()
+        for one in several
+    ]
+    (folder / "index.txt").write_text("".join(rows))
 
 
 def nss(one: Pki, mine: pki.Issued) -> bytes:
