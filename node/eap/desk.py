@@ -19,6 +19,10 @@ class _Held(msgspec.Struct):
     conversation: Conversation
     asked: Asked
     ends_boot_s: float
+    is_judged: bool = False
+    """Its failure is counted and said already: a peer that is told of it may leave without a word,
+    and then its IKE SA doesn't fail, but is forgotten.
+    """
 
 
 class EapDesk:
@@ -80,11 +84,14 @@ class EapDesk:
 
     async def _round(self, key: bytes, held: _Held, packet: bytes) -> Round:
         went = await held.conversation.answer(packet)
+        if went.verdict is not None and not held.is_judged:
+            held.is_judged = True
+            self._failed(held.asked, went.verdict)
         if went.result is None:
             return went
         if self._held.get(key) is held:
             self.forget(key)
-        return self._ended(held.asked, went)
+        return went if held.is_judged else self._ended(held.asked, went)
 
     def _ended(self, asked: Asked, went: Round) -> Round:
         if isinstance(went.result, Success):
@@ -101,6 +108,15 @@ class EapDesk:
             # the IKE SA that fails with it is told of in the log, once
             self._ended_as.add(went.result.reason.value)
         return went
+
+    def _failed(self, asked: Asked, failure: Failure) -> None:
+        self._ended_as.add(failure.reason.value)
+        self._log.info(
+            f"eap: {failure.reason.value}",
+            identity=failure.identity or asked.identity,
+            remote=asked.remote,
+            why=failure.why,
+        )
 
     def _tidy(self) -> None:
         """Forget those whose time is over: they were begun first."""

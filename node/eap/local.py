@@ -103,7 +103,11 @@ class LocalServer:
     def _went(self, method: ServerMethod, step: bytes | Proven | Refused) -> Round:
         match step:
             case bytes():
-                return self._request(method.type, step)
+                went, refusal = self._request(method.type, step), method.refusal
+                if refusal is None:
+                    return went
+                verdict = Failure(refusal.reason, refusal.why, self._identity)
+                return Round(went.packet, None, verdict)
             case Proven():
                 packet = EapPacket(EapCode.SUCCESS, self._sent).encode()
                 return Round(packet, succeeded(method.type, step))

@@ -75,6 +75,8 @@ class Round(msgspec.Struct, frozen=True):
     """To be sent; empty: nothing (a failure then becomes AUTHENTICATION_FAILED)."""
     result: Success | Failure | None = None
     """None: the conversation goes on."""
+    verdict: Failure | None = None
+    """It goes on only to tell the peer of this, and some peers leave at once."""
 
 
 class Conversation(Protocol):
@@ -148,6 +150,11 @@ class ServerMethod(Protocol):
     @property
     def type(self) -> int:
         """Its EAP type."""
+        ...
+
+    @property
+    def refusal(self) -> Refused | None:
+        """What the peer is being told of; None: nothing is decided against it."""
         ...
 
     async def begin(self, identifier: int) -> bytes:

@@ -30,7 +30,7 @@ class MschapV2Server:
         self._again = rng.bytes(crypto.CHALLENGE_OCTETS)
         self._id = 0
         self._proven: Proven | None = None
-        self._refused: Refused | None = None
+        self.refusal: Refused | None = None
 
     async def begin(self, identifier: int) -> bytes:
         """The challenge."""
@@ -39,8 +39,8 @@ class MschapV2Server:
 
     async def answer(self, data: bytes) -> bytes | Proven | Refused:
         """See `ServerMethod.answer`."""
-        if self._refused is not None:
-            return self._refused
+        if self.refusal is not None:
+            return self.refusal
         if self._proven is None:
             return self._judge(codec.Response.decode(data))
         if codec.op_code(data) == codec.SUCCESS:
@@ -61,7 +61,7 @@ class MschapV2Server:
         msk = crypto.msk(nt_hash, response.nt_response)
         if user is None or not right:
             why = f"unknown user {name!r}" if user is None else f"wrong password of {name!r}"
-            self._refused = Refused(Reason.CREDENTIALS, why)
+            self.refusal = Refused(Reason.CREDENTIALS, why)
             return codec.Failure(self._id, codec.E_AUTHENTICATION_FAILURE, self._again).encode()
         self._proven = Proven(user.identity, msk)
         return codec.Success(self._id, digest).encode()

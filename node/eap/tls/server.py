@@ -47,6 +47,11 @@ class TlsServer:
         self._end: Proven | Refused | None = None
         """What there is to say once all has been sent and acknowledged."""
 
+    @property
+    def refusal(self) -> Refused | None:
+        """See `ServerMethod.refusal`."""
+        return self._end if isinstance(self._end, Refused) else None
+
     async def begin(self, identifier: int) -> bytes:
         """The start packet."""
         return framing.Fragment(framing.START).encode()

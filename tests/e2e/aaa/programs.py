@@ -129,8 +129,8 @@ class RadiusProgram:
     def __init__(self, folder: Path, *command: str, says: str, port: int) -> None:
         """`says`: what its output holds once it listens."""
         self._folder = folder
-        self._command = command
-        self._says = says
+        self.command = command
+        self.says = says
         self._process: asyncio.subprocess.Process | None = None
         self.address: Address = ("127.0.0.1", port)
 
@@ -138,14 +138,14 @@ class RadiusProgram:
         """Until it listens."""
         with (self._folder / "log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdout=log, stderr=log, env=environment(tools())
+                *self.command, stdout=log, stderr=log, env=environment(tools())
             )
-        await until(self._listens, what=f"{self._command[0]} listens")
+        await until(self._listens, what=f"{self.command[0]} listens")
 
     def _listens(self) -> bool:
         if self._process is None or self._process.returncode is not None:
             raise AssertionError(self.log())
-        return self._says in self.log()
+        return self.says in self.log()
 
     def log(self) -> str:
         """All that it said."""

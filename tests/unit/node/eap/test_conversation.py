@@ -15,6 +15,8 @@ KEY = Secret(bytes(64))
 class Knocking:
     """A made-up method: whatever is said `knocks` times is proof."""
 
+    refusal: Refused | None = None
+
     def __init__(self, type_: int, identity: str = "", knocks: int = 1) -> None:
         self.type = type_
         self._identity = identity

@@ -18,6 +18,7 @@ class Echo:
     def __init__(self, number: int) -> None:
         self.number = number
         self.closed = False
+        self.told: Failure | None = None
 
     async def answer(self, packet: bytes) -> Round:
         """The next round."""
@@ -27,7 +28,7 @@ class Echo:
             case b"out":
                 return Round(b"no", Failure(Reason.CREDENTIALS, "wrong", "carol"))
             case _:
-                return Round(packet or b"hello %d" % self.number)
+                return Round(packet or b"hello %d" % self.number, None, self.told)
 
     def close(self) -> None:
         """Noted."""
@@ -88,6 +89,21 @@ async def test_a_failure_is_counted_and_said_elsewhere() -> None:
     assert (await place.desk.go_on(b"a", b"out")).packet == b"no"
     assert place.ended.by == {"credentials": 1}
     assert place.lines.entries == []
+
+
+async def test_a_verdict_is_said_before_the_peer_has_heard_it_and_once() -> None:
+    place = Place()
+    await place.desk.begin(b"a", ASKED)
+    failure = Failure(Reason.CREDENTIALS, "wrong", "carol")
+    place.backend.made[0].told = failure
+    assert (await place.desk.go_on(b"a", b"more")).packet == b"more"
+    assert place.ended.by == {"credentials": 1}
+    assert [line["why"] for line in place.lines.entries] == ["wrong"]
+    await place.desk.go_on(b"a", b"more")
+    assert (await place.desk.go_on(b"a", b"out")).result == failure
+    assert place.ended.by == {"credentials": 1}
+    assert len(place.lines.entries) == 1
+    assert len(place.desk) == 0
 
 
 async def test_what_isnt_under_way_doesnt_go_on() -> None:

@@ -187,6 +187,7 @@ async def refused(conversation: LocalServer) -> bytes:
     challenge = await conversation.answer(b"")
     failure = await conversation.answer((await client.answer(challenge.packet)).packet)
     assert EapPacket.decode(failure.packet).data[0] == codec.FAILURE
+    assert failure.verdict == Failure(Reason.CREDENTIALS, "wrong password of 'User'")
     assert b" R=0 " in failure.packet
     return failure.packet
 
