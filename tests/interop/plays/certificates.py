@@ -7,11 +7,12 @@ knows the root alone. The root of each kind of key has that kind of key too.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from node.seams import OsClock
 from tests import pki
 from tests.interop import ours, stage
+from tests.interop.libreswan import P12_PASSWORD
 from tests.interop.ours import Tables
 from tests.interop.pairs import CLIENT_ID, FAST, GATEWAY_ID, Pair
 from tests.interop.play import (
@@ -255,7 +256,7 @@ def nss(one: Pki, mine: pki.Issued) -> bytes:
         mine.key,
         mine.parsed,
         above,
-        NoEncryption(),  # type: ignore[arg-type]
+        BestAvailableEncryption(P12_PASSWORD.encode()),  # type: ignore[arg-type]
     )
 
 
