@@ -22,6 +22,7 @@ from proto.ike.connection import ANYBODY, BOTH_FORMS, DEFAULT, Connection, Metho
 from proto.ike.enums import PayloadType
 from proto.ike.identity import Identity, parse_identity
 from proto.ike.payloads import IdPayload
+from proto.ike.redirect import parse_target
 from proto.ike.selectors import parse_selector
 
 CONNECTIONS_MAX = 256
@@ -57,6 +58,8 @@ def check_connections(config: GatewayConfig, problems: Problems) -> None:
                 _check(f"{where}.identity", pattern, normal_pattern, problems)
         if connection.local_identity:
             _check(f"{where}.local_identity", connection.local_identity, parse_identity, problems)
+        if connection.redirect:
+            _check(f"{where}.redirect", connection.redirect, parse_target, problems)
         _check_proofs(where, connection, config, problems)
 
 
@@ -148,6 +151,7 @@ def _of_table(table: ConnectionConfig, config: GatewayConfig, exact: Exact) -> C
         "remote_auth": tuple(Method(text) for text in table.remote_auth),
         "eap_methods": table.eap_methods,
         "eap_only": table.eap_only,
+        "redirect": parse_target(table.redirect) if table.redirect else None,
     }
     if table.local_identity:
         ours = exact(parse_identity(table.local_identity))

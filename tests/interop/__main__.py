@@ -16,6 +16,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.e2e.aaa import programs
 from tests.interop import decoders, play, plays, roots
 from tests.interop.play import REGISTERED, Play
 from tests.interop.result import OK, Results
@@ -45,12 +46,13 @@ def main() -> int:
         if INSIDE not in os.environ:
             roots.prepare(say)
             decoders.bring_scapy()
+            programs.tools()  # FreeRADIUS; inside there is no way to fetch it
             etcd = roots.run(sys.executable, str(roots.ROOT / "tools" / "get_etcd.py")).strip()
             os.environ[INSIDE] = etcd
             again = (*NAMESPACES, sys.executable, "-m", "tests.interop", *sys.argv[1:])
             os.execvp(again[0], again)  # noqa: S606  ourselves
         _mount()
-    except roots.Missing as missing:
+    except (roots.Missing, RuntimeError) as missing:
         print(f"interop: {missing}", file=sys.stderr)
         return 2
     return run(options.only, options.jobs, options.keep)

@@ -268,7 +268,10 @@ def _conf(settings: str, esp: str, quiet: bool) -> str:
       fwmark = !0x42
     }}
     resolve {{ file = /mnt/resolv.conf }}
-    kernel-netlink {{ fwmark = !0x42 }}
+    kernel-netlink {{
+      fwmark = !0x42
+      xfrm_acq_expires = 3600
+    }}
     socket-default {{ fwmark = 0x42 }}
   }}
 {settings}

@@ -1,13 +1,14 @@
 """libreswan with certificates, in both roles: full, suspended, resumed."""
 
+import time
+
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from tests.interop import ours, stage
 from tests.interop.libreswan import P12_PASSWORD
 from tests.interop.play import PLUTO_CLIENT, PLUTO_GATEWAY, PLUTOS, Trial, play
-from tests.interop.plays.authentications import begins, ends
 from tests.interop.plays.libreswan_psk import NAME, connection, restart, suspend_and_resume
-from tests.pki import Authority, Issued
+from tests.pki import DAY_S, Authority, Issued
 
 FULL, RESUMED = "RSA certificates: full handshake, with a ticket", "RSA certificates: resumed"
 SIGNED = {"authby": "rsasig", "leftrsasigkey": "%cert", "rightrsasigkey": "%cert"}
@@ -15,11 +16,11 @@ SIGNED = {"authby": "rsasig", "leftrsasigkey": "%cert", "rightrsasigkey": "%cert
 
 def papers() -> tuple[Authority, Issued, Issued]:
     """An authority, the gateway's certificate and the client's."""
-    root = Authority.root("interop root", "rsa", begins=begins(), ends=ends())
+    times = {"begins": time.time() - 3600, "ends": time.time() + DAY_S}
+    root = Authority.root("interop root", "rsa", **times)
     names = (ours.GATEWAY_NAME, ours.CLIENT_NAME)
     gateway, client = (
-        root.issue(f"CN={name}", "rsa", names=[f"fqdn:{name}"], begins=begins(), ends=ends())
-        for name in names
+        root.issue(f"CN={name}", "rsa", names=[f"fqdn:{name}"], **times) for name in names
     )
     return root, gateway, client
 

@@ -18,6 +18,7 @@ from proto.ike.auth import ResumeForm
 from proto.ike.connection import DEFAULT, Method
 from proto.ike.core import Settings
 from proto.ike.enums import IdType
+from proto.ike.redirect import parse_target
 from proto.ike.rounds import Proof
 from proto.ike.selectors import parse_selector
 from tests.pki import DAY_S, Authority
@@ -77,6 +78,10 @@ GOLDEN = [
         'connection[1].remote_ts: "10.0.0.1/8" → a network such as 10.0.0.0/8',
     ),
     (
+        '[[connection]]\nname = "a"\nidentity = ["*"]\nredirect = "[::1]:500"\n[metrics]',
+        'connection[1].redirect: "[::1]:500" → an address, or a name such as gw2.example.com',
+    ),
+    (
         '[[connection]]\nidentity = ["*"]\nnane = "a"\n[metrics]',
         "connection[1].nane: unknown key → did you mean name?",
     ),
@@ -96,6 +101,7 @@ identity = ["fqdn:*.partner.example", "ipv4:192.0.2.7"]
 local_identity = "fqdn:partners.example.com"
 resume_auth = "rfc"
 remote_ts = ["10.9.0.0/16"]
+redirect = "192.0.2.2"
 
 [metrics]"""
 
@@ -109,6 +115,7 @@ def test_a_connection_has_what_its_table_says_and_else_what_ike_says(made: Path)
     assert partners.local_id.data == b"partners.example.com"
     assert partners.resume_forms == (ResumeForm.RFC,)
     assert partners.remote_ts == (parse_selector("10.9.0.0/16"),)
+    assert (partners.redirect, everybody.redirect) == (parse_target("192.0.2.2"), None)
     assert partners.local_ts == everybody.local_ts == settings.local_ts
     fitting = ("fqdn:a.partner.example", "ipv4:192.0.2.7", "fqdn:partner.example", "ipv4:192.0.2.8")
     assert [partners.fits(text) for text in fitting] == [True, True, False, False]
