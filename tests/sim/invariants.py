@@ -180,7 +180,7 @@ class Invariants:
         elif (
             core.state in (State.DEAD, State.REKEYED)
             and spi not in self._ledger.ended
-            and not self._never_recorded(gateway, spi)
+            and not self._never_recorded(gateway, spi, core.chain)
         ):
             what = "end" if core.state is State.DEAD else "rekey"
             self.findings.broken(
@@ -268,12 +268,18 @@ class Invariants:
         lives = {(each.name, each.incarnation) for each in self._gateways if each.alive}
         return lives.isdisjoint(keepers)
 
-    def _never_recorded(self, gateway: SimGateway, spi: bytes) -> bool:
+    def _never_recorded(self, gateway: SimGateway, spi: bytes, chain: bytes) -> bool:
         """Whether an SA is of a time without the store and ended before that was over: nobody has
-        a record of it that could come back.
+        a record of it that could come back. On the way back the flush has looked: the store has
+        nothing of its chain, and nobody writes more than the chain of who is lost.
         """
-        ledger = self._ledger
-        return ledger.normal and not gateway.node.outage.failsafe and spi not in ledger.recorded
+        if spi in self._ledger.recorded:
+            return False
+        done = gateway.node.standby.gate.begun_ledger
+        row = None if done is None else done.rows.get(chain)
+        if done is not None and row is not None and row.claim.void:
+            return chain not in done.unwritten
+        return self._ledger.normal and not gateway.node.outage.failsafe
 
     def _genuine(self, octets: bytes) -> TicketBody | Reference | None:
         """What a ticket holds, however old it is."""
