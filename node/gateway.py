@@ -102,7 +102,11 @@ class Gateway(Shell):
             metrics.dropped.add(why)
             return
         leaving = self._ownership.leaving
-        if leaving and len(data) >= HEADER_OCTETS and self._codec.shard_of(data[SPI_R]) in leaving:
+        goes = (
+            leaving and len(data) >= HEADER_OCTETS and self._codec.shard_of(data[SPI_R]) in leaving
+        )
+        # of an SA whose write is under way: only that its peer still waits is learned from it
+        if goes and not self.endpoint.is_writing(data[SPI_R]):
             metrics.dropped.add("handing_over")
             return
         outcome = self.endpoint.receive(data, path, self.now())

@@ -352,6 +352,11 @@ class Endpoint:
             if sa.waiting is not None or sa.pending is not None or sa.half_open
         ]
 
+    def is_writing(self, spi: bytes) -> bool:
+        """Has the SA a durable write under way? Then it answers nothing that comes."""
+        sa = self._sas.get(spi)
+        return sa is not None and sa.waiting is not None
+
     def find(self, spi: bytes) -> SaCore | None:
         """The state of one SA."""
         sa = self._sas.get(spi)
