@@ -41,6 +41,9 @@ class Core:
         """Is every ticket one by reference?"""
         self.kept: list[tuple[bool | None, bytes | None]] = []
 
+    def is_writing(self, _spi: bytes) -> bool:
+        return False
+
     def receive(
         self,
         data: bytes,
