@@ -41,7 +41,9 @@ def fences_of(octets: list[bytes]) -> dict[bytes, set[int]]:
 
 async def test_every_iv_names_the_fence_of_the_owner_that_made_it(alone: Cluster) -> None:
     gateway = alone.gateways["gw1"]
-    async with LocalClient(alone.client_file("listener", ("gw1",))) as client:
+    # longer than a gateway takes to be back: a client that gives up resumes, and its SA is another
+    patient = alone.client_file("listener", ("gw1",), retransmit_tries=8)
+    async with LocalClient(patient) as client:
         session = await client.connected()
         (before,) = {record.fence for record in (await alone.shards()).values()}
         gateway.child.kill()
