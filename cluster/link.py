@@ -154,6 +154,16 @@ class Superseded(msgspec.Struct, frozen=True, tag="superseded", tag_field="kind"
     spi: bytes
 
 
+class Alone(msgspec.Struct, frozen=True, tag="alone", tag_field="kind"):
+    """Whoever is `identity` says that it has no other session than that of `chain` (RFC 7296 2.4):
+    those that are older are to end.
+    """
+
+    identity: str
+    chain: bytes
+    established_wall_s: float
+
+
 class Spent(msgspec.Struct, frozen=True, tag="spent", tag_field="kind"):
     """Tickets spent since the last such frame; see `cluster.spent`."""
 
@@ -195,6 +205,7 @@ Frame = (
     | Forward
     | Return
     | Superseded
+    | Alone
     | Spent
     | SpentFilter
     | Relay

@@ -85,6 +85,7 @@ def session_settings(section: ClientSection) -> SessionSettings:
         follow=Follow(section.follow_redirects),
         fragment_octets=section.fragment_octets,
         mobike=section.mobike != "off",
+        initial_contact=section.initial_contact,
         no_nats=section.mobike == "no-nats",
     )
 

@@ -20,6 +20,7 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
+    InitialContact,
     Moved,
     Refused,
     Rekeyed,
@@ -44,6 +45,7 @@ class Reporter:
         self._log = log
         self._sessions = log.apart()
         self._replaced = replaced
+        self.on_contact: Callable[[InitialContact], None] = lambda _event: None
         self._on: dict[type[Event], Callable[[Any], None]] = {
             Established: self._established,
             Adopted: self._adopted,
@@ -55,6 +57,7 @@ class Reporter:
             TicketRefused: self._refused,
             Unanswered: self._unanswered,
             Moved: self._moved,
+            InitialContact: self._contact,
             Dropped: self._dropped,
         }
 
@@ -141,6 +144,9 @@ class Reporter:
         self._metrics.resumptions.add(event.reason)
         self._events.write("ticket_refused", reason=event.reason)
         self._log.info("ticket refused", reason=event.reason)
+
+    def _contact(self, event: InitialContact) -> None:
+        self.on_contact(event)
 
     def _moved(self, event: Moved) -> None:
         self._metrics.moves += 1

@@ -167,6 +167,7 @@ class IkeConfig(msgspec.Struct, frozen=True):
     nat_keepalive_s: SecondsOrNever = 20.0
     fragment_octets: DatagramOctets = 1280
     mobike: Annotated[bool, Meta(description="true or false")] = True
+    initial_contact: Annotated[bool, Meta(description="true or false")] = True
     mobike_from: OptionalPrefixes = ()
     additional_addresses: HostAddresses = ()
     resume_undetected_nat: Annotated[bool, Meta(description="true or false")] = False
@@ -374,6 +375,7 @@ class ClientSection(msgspec.Struct, frozen=True):
     mobike: Annotated[
         Literal["auto", "no-nats", "off"], Meta(description='"auto", "no-nats" or "off"')
     ] = "auto"
+    initial_contact: Annotated[bool, Meta(description="true or false")] = True
     ticket_file: OptionalFile = ""
     eap_identity: Text = ""
     eap_password_file: OptionalFile = ""

@@ -89,6 +89,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     nat_keepalive_s: float = 20.0
     fragment_octets: int = 1280
     mobike: bool = True
+    initial_contact: bool = False
     no_nats: bool = False
     nat_gateways: tuple[Address | None, ...] = ()
     """The same gateways where NATs let pass; empty: nowhere."""
@@ -127,6 +128,7 @@ class Session:
         self._refused = False
         self._closing = False
         self._renewal = Renewal(self._renew)
+        self._was_up = False
         self.spi = b""
         """Our SPI of the SA that is up or being set up."""
         self.established = False
@@ -236,7 +238,10 @@ class Session:
         how = "full" if ticket is None else "resumed"
         self._report("connecting", gateway=self.gateway, how=how)
         endpoint = self._shell.endpoint
-        peer = msgspec.structs.replace(self._peer, redirected_from=self._detour.came_from)
+        begins = self._settings.initial_contact and ticket is None and not self._was_up
+        peer = msgspec.structs.replace(
+            self._peer, redirected_from=self._detour.came_from, initial_contact=begins
+        )
         if ticket is None:
             outcome = endpoint.connect(peer, path, now, nat_path)
         else:
@@ -320,7 +325,7 @@ class Session:
         self._leave(event)
         if event.resumed:
             self._tickets.drop()  # used: the new one follows in the same answer, if any
-        self.established = True
+        self.established = self._was_up = True
         self._failures = 0
         how = "resumed" if event.resumed else "full"
         self._report(

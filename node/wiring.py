@@ -31,6 +31,7 @@ from cluster.state import StateKeeper
 from node import ending
 from node.adoption import Adopter
 from node.audit import Audit
+from node.contact import Contacts
 from node.counters import EndpointCounters
 from node.credentials import gateway_credentials
 from node.esp import EspSpis
@@ -258,6 +259,7 @@ class Node:
             esp, self.sockets, seams.clock, reporter, self._send_back, seams.errands,
         )  # fmt: skip
         self.mirrors.on_repaired.append(reporter.copy_repaired)
+        reporter.on_contact = Contacts(self, config.ike.initial_contact).heard
         if config.member.mirrors:
             lane.on_moved = self.mirrors.hot.touch
         self.gateway = Gateway(

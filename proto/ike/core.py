@@ -334,6 +334,8 @@ class Peer(msgspec.Struct, frozen=True):
     families: tuple[int, ...] = ()
     """IP versions of which an internal address is asked for."""
     retransmit: RetransmitPolicy = RetransmitPolicy()
+    initial_contact: bool = False
+    """We have no other session with this gateway, and it may end what it takes for one."""
     nack_wait_s: float = 0.1
     """How long a genuine answer may still come after a TICKET_NACK, which anybody can forge
     (RFC 7296 2.21.1).

@@ -289,6 +289,12 @@ class Endpoint:
         """Delete an SA, telling its peer; None: no such SA. `revoke`: its tickets die too."""
         return self._on_sa(spi, now, lambda sa, ctx: sa.end(revoke, why, ctx))
 
+    def vanish(self, spi: bytes, why: str, now: Now) -> Outcome | None:
+        """End an SA whose peer has lost it, with its tickets and without a word to it; None: no
+        such SA.
+        """
+        return self._on_sa(spi, now, lambda sa, ctx: sa.vanish(why, ctx))
+
     def drop(self, spi: bytes, why: str) -> Outcome | None:
         """Forget an SA silently, without a Delete (RFC 5723 4.3.4); None: no such SA."""
         sa = self._sas.get(spi)

@@ -124,6 +124,14 @@ class Redirected(Event, frozen=True, gc=False):
     """The address, or the name."""
 
 
+class InitialContact(Event, frozen=True, gc=False):
+    """Gateway: the peer says that this is its only session (RFC 7296 2.4)."""
+
+    chain: bytes
+    identity: str
+    established_wall_s: float
+
+
 class Moved(Event, frozen=True, gc=False):
     """An SA's new addresses are in use at both ends (RFC 4555)."""
 

@@ -213,6 +213,13 @@ class IkeSa(SaSuccession):
             return Outcome(self.spi, persist)
         return self._delete(informational.end(self.core, False, why), ctx)
 
+    def vanish(self, why: str, ctx: Context) -> Outcome:
+        """The peer has lost the SA: record and tickets go, and nothing is said."""
+        if self.waiting is not None or self.pending is not None or self.contested:
+            return self.end(True, why, ctx)
+        self.requests.outstanding = None
+        return self._finish(informational.end(self.core, True, why), ctx)
+
     def move(self, path: Path, ctx: Context) -> Outcome | None:
         """From now on the SA uses `path`, its requests under way too; the peer is told (RFC 4555
         3.5). None: it can't be moved.

@@ -25,6 +25,7 @@ from cluster.frames import decode_frame, encode_frame
 from cluster.keyring import KeyRing, RingPolicy, announce, new_ring
 from cluster.layout import FORMAT, ClusterState, MemberRecord, ShardRecord
 from cluster.link import (
+    Alone,
     Counters,
     Forward,
     HandedOver,
@@ -194,6 +195,7 @@ def _frame_seeds() -> list[bytes]:
         Forward(b"datagram", ADDRESS, ADDRESS),
         Return(b"datagram", ADDRESS, ADDRESS),
         Superseded(bytes(16), b"spi-of-8"),
+        Alone("fqdn:a", bytes(16), 1.0),
         Spent(1, 7, (bytes(16), b"n" * 16)),
         SpentFilter(1, 7, b"filter"),
         PledgeAsk("a1", 3),

@@ -64,7 +64,8 @@ class Size(msgspec.Struct, frozen=True):
     """A client's timers; a gateway's are in `settings`."""
     child_rekey_s: float = 0.0
     mobike: str = "auto"
-    """A client's."""
+    """A client's; so is the next one."""
+    initial_contact: bool = False
     families: tuple[int, ...] = ()
     """IP versions of which clients ask for an internal address."""
     drift_max: float = DRIFT_MAX
@@ -174,6 +175,7 @@ class World:
             ike_rekey_s=self.size.ike_rekey_s,
             child_rekey_s=self.size.child_rekey_s,
             mobike=self.size.mobike,
+            initial_contact=self.size.initial_contact,
             request_addresses=self.size.families,
         )
         client = SimClient(

@@ -7,11 +7,19 @@ peer where one of them says so.
 """
 
 from proto.ike import auth, intermediate, redirect
+from proto.ike.connection import Method
 from proto.ike.core import Child, Context, Handshake, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
-from proto.ike.events import Established, Event, Redirected, Refused, TicketIssued
+from proto.ike.events import (
+    Established,
+    Event,
+    InitialContact,
+    Redirected,
+    Refused,
+    TicketIssued,
+)
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import configuration, mobike, tickets
 from proto.ike.identity import format_identity
@@ -22,6 +30,7 @@ from proto.ike.redirect import Target
 from proto.ike.suite import Suite
 
 _TICKET_REQUEST = NotifyType.TICKET_REQUEST
+_INITIAL_CONTACT = NotifyType.INITIAL_CONTACT
 _ESTABLISHED = State.ESTABLISHED
 _FAILED = NotifyType.AUTHENTICATION_FAILED
 
@@ -119,6 +128,9 @@ def answer(
     reply.extend(said)
     core = established(core, made, issued is not None and issued.lifetime_s > 0)
     events: list[Event] = [event(core)]
+    if asked.notify(_INITIAL_CONTACT) is not None and core.auth_method != Method.NULL.value:
+        # RFC 7619 2.5: who has proven nothing has no other sessions to end
+        events.append(InitialContact(core.spi, core.chain, core.identity, core.established_wall_s))
     if issued is not None and issued.lifetime_s:
         events.append(TicketIssued(core.spi, issued.lifetime_s))
     if denied is not None:

@@ -76,6 +76,8 @@ def _first(core: SaCore, peer: Peer, ctx: Context) -> tuple[Payload, ...]:
         notes.append(NotifyPayload(NotifyType.MULTIPLE_AUTH_SUPPORTED))
         if peer.to_prove[0].method is not Method.EAP:
             notes.append(ANOTHER)
+    if peer.initial_contact:
+        notes.append(NotifyPayload(NotifyType.INITIAL_CONTACT))
     return (idi, *wanted, peer.remote_id, *mine, *notes)
 
 

@@ -11,6 +11,7 @@ import pytest
 from cluster.frames import decode_frame, encode_frame
 from cluster.layout import ClusterState, MemberRecord, ShardRecord
 from cluster.link import (
+    Alone,
     Counters,
     Frame,
     Heartbeat,
@@ -43,6 +44,7 @@ FRAMES: list[Frame] = [
     MirrorDigests((MirrorDigest(1, 2, 3, 4, 5, 6),)),
     HotCounters(1, 2, (Counters(bytes(8), 3, 4, ADDRESS, ADDRESS, 5.0),)),
     Superseded(bytes(16), bytes(8)),
+    Alone("fqdn:a", bytes(16), 1.0),
     Spent(1, 2, (bytes(16),)),
 ]
 VALUES = {
