@@ -155,11 +155,12 @@ class Superseded(msgspec.Struct, frozen=True, tag="superseded", tag_field="kind"
 
 
 class Alone(msgspec.Struct, frozen=True, tag="alone", tag_field="kind"):
-    """Whoever is `identity` says that it has no other session than that of `chain` (RFC 7296 2.4):
-    those that are older are to end.
+    """Whoever is `identity` says that it has no other session with our `local_id` than that of
+    `chain` (RFC 7296 2.4): those that are older are to end.
     """
 
     identity: str
+    local_id: bytes
     chain: bytes
     established_wall_s: float
 

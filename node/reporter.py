@@ -46,6 +46,11 @@ class Reporter:
         self._sessions = log.apart()
         self._replaced = replaced
         self.on_contact: Callable[[InitialContact], None] = lambda _event: None
+        self.on_up: Callable[[bytes, bytes], None] = lambda _chain, _spi: None
+        """Told (chain, SPI) of each session that is established here under that SPI from now on."""
+        self.on_down: Callable[[bytes, bytes], None] = lambda _chain, _spi: None
+        """Told likewise of each SA that is gone."""
+        self.on_adopted: Callable[[bytes], None] = lambda _spi: None
         self._on: dict[type[Event], Callable[[Any], None]] = {
             Established: self._established,
             Adopted: self._adopted,
@@ -98,14 +103,18 @@ class Reporter:
             spi=event.spi.hex(),
             generation=event.generation,
         )
+        self.on_up(event.chain, event.spi)
         if event.replaced:
             self._replaced(event.chain, event.replaced)
 
-    def _adopted(self, _event: Adopted) -> None:
+    def _adopted(self, event: Adopted) -> None:
         self._metrics.sessions += 1  # recorded by the shard: they come by the thousand
+        self.on_up(event.chain, event.spi)
+        self.on_adopted(event.spi)
 
     def _rekeyed(self, event: Rekeyed) -> None:
         self._metrics.rekeys.add("ike")
+        self.on_up(event.chain, event.spi)
         self._events.write(
             "sa_rekeyed",
             spi=event.spi,
@@ -126,6 +135,7 @@ class Reporter:
 
     def _ended(self, event: Ended) -> None:
         self._metrics.sessions -= 1
+        self.on_down(event.chain, event.spi)
         self._events.write("sa_ended", spi=event.spi, chain=event.chain, why=event.why)
         self._sessions.info("session ended", spi=event.spi.hex(), why=event.why)
 

@@ -55,6 +55,7 @@ from node.store_way import StoreWay, WaySeams
 from node.toml_strict import ConfigError
 from node.trust.build import TrustParts, TrustSeams
 from node.udp import Sockets
+from node.whose import Whose
 from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
 
@@ -259,7 +260,10 @@ class Node:
             esp, self.sockets, seams.clock, reporter, self._send_back, seams.errands,
         )  # fmt: skip
         self.mirrors.on_repaired.append(reporter.copy_repaired)
-        reporter.on_contact = Contacts(self, config.ike.initial_contact).heard
+        whose = Whose(endpoint.find)
+        contacts = Contacts(self, whose, config.ike.initial_contact)
+        reporter.on_up, reporter.on_down = whose.up, whose.down
+        reporter.on_contact, reporter.on_adopted = contacts.heard, contacts.adopted
         if config.member.mirrors:
             lane.on_moved = self.mirrors.hot.touch
         self.gateway = Gateway(

@@ -129,6 +129,9 @@ class InitialContact(Event, frozen=True, gc=False):
 
     chain: bytes
     identity: str
+    """Which of the peer's was authenticated, in text."""
+    local_id: bytes
+    """Which of ours: its octets."""
     established_wall_s: float
 
 

@@ -195,7 +195,7 @@ def _frame_seeds() -> list[bytes]:
         Forward(b"datagram", ADDRESS, ADDRESS),
         Return(b"datagram", ADDRESS, ADDRESS),
         Superseded(bytes(16), b"spi-of-8"),
-        Alone("fqdn:a", bytes(16), 1.0),
+        Alone("fqdn:a", b"gw", bytes(16), 1.0),
         Spent(1, 7, (bytes(16), b"n" * 16)),
         SpentFilter(1, 7, b"filter"),
         PledgeAsk("a1", 3),

@@ -27,7 +27,10 @@ def test_b11_it_is_said_in_the_first_ike_auth_and_heard_once_the_session_is_dura
     core = pair.gateway.core(pair.other_end(spi))
     asked = opened(pair.client.core(spi), pair.client.octets()[1])
     assert (asked.notify(NotifyType.INITIAL_CONTACT) is not None) is said
-    told = InitialContact(core.spi, core.chain, core.identity, core.established_wall_s)
+    assert core.idr is not None
+    told = InitialContact(
+        core.spi, core.chain, core.identity, core.idr.data, core.established_wall_s
+    )
     assert pair.gateway.of(InitialContact) == ([told] if said else [])
 
 

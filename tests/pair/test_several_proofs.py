@@ -5,7 +5,7 @@ import pytest
 from proto.ike.connection import Connection, Method
 from proto.ike.core import Peer, Settings, replace
 from proto.ike.enums import AuthMethod, ExchangeType, IdType, NotifyType, PayloadType
-from proto.ike.events import Ended, Failed, Reauthenticate
+from proto.ike.events import Ended, Failed, InitialContact, Reauthenticate
 from proto.ike.message import decode_clear
 from proto.ike.payloads import AuthPayload, IdPayload, NotifyPayload
 from proto.ike.rounds import Proof
@@ -297,3 +297,11 @@ def test_a_client_that_wants_a_proof_is_content_with_no_null() -> None:
     pair.connect()
     (event,) = pair.client.of(Failed)
     assert event.why == "the gateway's AUTH is wrong (method 13; configured: psk)"
+
+
+def test_b11_of_a_peer_that_has_proven_nothing_initial_contact_means_nothing() -> None:
+    alone = replace(peer_for(BY_NOTHING), initial_contact=True)
+    pair = pair_of(settings_for(Method.NULL), alone)
+    spi = pair.connect()
+    assert pair.gateway.core(pair.other_end(spi)).auth_method == "null"
+    assert pair.gateway.of(InitialContact) == []

@@ -46,7 +46,7 @@ def test_every_kind_of_frame_arrives_as_it_was_sent():
         Forward(data=b"\x01", local=("192.0.2.1", 500), remote=("192.0.2.9", 4500)),
         Return(data=b"\x02", local=("192.0.2.1", 500), remote=("192.0.2.9", 4500)),
         Superseded(chain=bytes(16), spi=bytes(8)),
-        Alone("fqdn:a", bytes(16), 1.0),
+        Alone("fqdn:a", b"gw", bytes(16), 1.0),
     ]
 
     async def main(loop: SimLoop):

@@ -128,9 +128,8 @@ def answer(
     reply.extend(said)
     core = established(core, made, issued is not None and issued.lifetime_s > 0)
     events: list[Event] = [event(core)]
-    if asked.notify(_INITIAL_CONTACT) is not None and core.auth_method != Method.NULL.value:
-        # RFC 7619 2.5: who has proven nothing has no other sessions to end
-        events.append(InitialContact(core.spi, core.chain, core.identity, core.established_wall_s))
+    if asked.notify(_INITIAL_CONTACT) is not None:
+        events.extend(_alone(core))
     if issued is not None and issued.lifetime_s:
         events.append(TicketIssued(core.spi, issued.lifetime_s))
     if denied is not None:
@@ -138,6 +137,16 @@ def answer(
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
     kept = b"" if issued is None else issued.state
     return Step(core, tuple(reply), kind, kernel, tuple(events), kept, configured.takes)
+
+
+def _alone(core: SaCore) -> tuple[Event, ...]:
+    """The news that this is the peer's only session; who has proven nothing has no others to end
+    (RFC 7619 2.5).
+    """
+    if core.idr is None or core.auth_method == Method.NULL.value:
+        return ()
+    since_s = core.established_wall_s
+    return (InitialContact(core.spi, core.chain, core.identity, core.idr.data, since_s),)
 
 
 def _send_away(core: SaCore, target: Target, proofs: tuple[Payload, ...], ctx: Context) -> Step:

@@ -2,8 +2,12 @@
 
 import asyncio
 
+from cluster.link import Alone
 from tests.sim.scenario import Scenario
 from tests.sim.world import Size, World
+
+OTHER = bytes(16)
+"""Another session's chain."""
 
 
 async def initial_contact(world: World) -> None:
@@ -28,6 +32,30 @@ async def initial_contact(world: World) -> None:
                 world.findings.append(f"{gateway.name} still has {spi.hex()}")
     world.check_one_sa_each()
     await world.check_records()
+    await _late(world)
+
+
+async def _late(world: World) -> None:
+    """What was said before a session began, or to another identity of ours, doesn't end it, however
+    late it comes; what was said since does."""
+    teller = world.gateways[0]
+    client = next(one for one in world.clients if teller.name not in world.holders(one))
+    holder = world.gateway(world.holders(client)[0])
+    core = holder.node.gateway.endpoint.find(client.spi_r)
+    if core is None or core.idr is None:
+        world.findings.append(f"{client.name} has no session")
+        return
+    since_s, ours = core.established_wall_s, core.idr.data
+    for said, ends in (
+        (Alone(core.identity, ours, OTHER, since_s - 1), False),
+        (Alone(core.identity, b"other.example", OTHER, since_s + 1), False),
+        (Alone(core.identity, ours, core.chain, since_s + 1), False),
+        (Alone(core.identity, ours, OTHER, since_s + 2), True),
+    ):
+        teller.node.seams.link.send(holder.name, said)
+        await asyncio.sleep(0.3)
+        if ends == (core.spi in holder.established()):
+            world.findings.append(f"{client.name}'s session after {said}")
 
 
 SCENARIO = Scenario(initial_contact, size=Size(clients=12, initial_contact=True))

@@ -44,7 +44,7 @@ FRAMES: list[Frame] = [
     MirrorDigests((MirrorDigest(1, 2, 3, 4, 5, 6),)),
     HotCounters(1, 2, (Counters(bytes(8), 3, 4, ADDRESS, ADDRESS, 5.0),)),
     Superseded(bytes(16), bytes(8)),
-    Alone("fqdn:a", bytes(16), 1.0),
+    Alone("fqdn:a", b"gw", bytes(16), 1.0),
     Spent(1, 2, (bytes(16),)),
 ]
 VALUES = {
