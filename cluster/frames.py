@@ -1,12 +1,16 @@
 """The one codec of frames between members: what `cluster.link` names, as octets and back.
 
-Rules: msgpack, tagged by `kind`; unknown fields are ignored, unknown kinds are None.
+Rules: msgpack, tagged by `kind`; unknown fields are ignored, unknown kinds are None. Addresses of a
+datagram are addresses: whoever gets it computes with them, and a socket looks no name up.
 """
+
+import ipaddress
+from functools import lru_cache
 
 import msgspec
 
 from cluster.errors import UNREADABLE
-from cluster.link import Frame
+from cluster.link import Forward, Frame, Return
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Frame)
@@ -23,4 +27,15 @@ def decode_frame(octets: bytes) -> Frame | None:
         frame: Frame = _DECODER.decode(octets)
     except UNREADABLE:
         return None
+    if isinstance(frame, Forward | Return):
+        return frame if _is_host(frame.local[0]) and _is_host(frame.remote[0]) else None
     return frame
+
+
+@lru_cache(maxsize=4096)
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

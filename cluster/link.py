@@ -7,7 +7,7 @@ skipped), so that the simulator crosses the same encoding. Implementations:
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -21,6 +21,9 @@ from cluster.failsafe.frames import (
     PledgeQuery,
     PledgeWord,
 )
+
+Address = tuple[str, Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]]
+"""(IP address, port) of a UDP socket."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
@@ -102,8 +105,8 @@ class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Message ID of the peer's next request."""
     next_id: int
     """Message ID of the owner's next request."""
-    local: tuple[str, int]
-    remote: tuple[str, int]
+    local: Address
+    remote: Address
     """Between which addresses the peer was heard last."""
     heard_wall_s: float
 
@@ -133,16 +136,16 @@ class Forward(msgspec.Struct, frozen=True, tag="forward", tag_field="kind"):
     """A datagram that arrived at the wrong member; forwarded once, never on."""
 
     data: bytes
-    local: tuple[str, int]
-    remote: tuple[str, int]
+    local: Address
+    remote: Address
 
 
 class Return(msgspec.Struct, frozen=True, tag="return", tag_field="kind"):
     """The reply to a Forward, to be sent from the socket where the request arrived."""
 
     data: bytes
-    local: tuple[str, int]
-    remote: tuple[str, int]
+    local: Address
+    remote: Address
 
 
 class Superseded(msgspec.Struct, frozen=True, tag="superseded", tag_field="kind"):

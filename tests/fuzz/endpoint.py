@@ -7,110 +7,35 @@ nothing but genuine messages and a stranger's; at the end it must serve as if no
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from proto.ike import cookie
-from proto.ike.connection import Connection, Method
-from proto.ike.core import SaCore, State, replace
-from proto.ike.effects import Datagram, Outcome, Path
+from proto.ike.core import SaCore, State
+from proto.ike.effects import Outcome, Path
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import TicketRejected, WireError
 from proto.ike.half_open import RESUMING_MAX
 from proto.ike.message import Message, decode_clear, peek
-from proto.ike.payloads import NoncePayload, NotifyPayload, VendorIdPayload, encode_chain
-from proto.ike.rounds import Proof
+from proto.ike.payloads import NoncePayload
+from proto.ike.redirect import parse_target
 from proto.ike.ticket import open_ticket
-from tests.fuzz.target import Choices, Target, block
-from tests.pair.authorities import own_key
+from tests.fuzz import scripts
+from tests.fuzz.target import Choices, Target
+from tests.fuzz.world import FIRST, HALF_OPEN_MAX, World, always, build, evil
 from tests.pair.craft import iv_for, protections
-from tests.pair.pair import LOST, ONCE, Fate, Pair, Side, exchange
-from tests.pair.parts import ANY, CLIENT, CLIENT_ID, GATEWAY_ID, PEER, SETTINGS
+from tests.pair.pair import Side
+from tests.pair.parts import SECOND_GATEWAY, SETTINGS
 
 STEPS_MAX = 48
 OCTETS_MAX = 2048
-HALF_OPEN_MAX = 4
-FIRST = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
+SAS_MAX = 16
 PAUSES_S = (0.1, 1.0, 5.0, 35.0)
-STRANGER = ("198.51.100.9", 4500)
 AMPLIFICATION, AMPLIFICATION_OCTETS = 3, 128
 """A stranger's octets buy at most three times as many, and these."""
-QUIET = replace(SETTINGS, liveness_interval_s=0, half_open_max=HALF_OPEN_MAX)
-
-EVERYBODY = Connection("", GATEWAY_ID, ANY, ANY)
-PEOPLE = replace(EVERYBODY, name="people", local_auth=Method.CERTIFICATE, remote_auth=(Method.EAP,))
-EAP_PEER = replace(PEER, proofs=(Proof(Method.EAP, CLIENT_ID),), remote_auth=Method.CERTIFICATE)
-OWN = own_key("ed25519", "vpn.example.com")
+EXCHANGES = 11
+"""The exchange types tried, from IKE_SA_INIT to IKE_FOLLOWUP_KE."""
+ELSEWHERE = parse_target(SECOND_GATEWAY[0])
 
 View = dict[bytes, tuple[SaCore, Path | None]]
-
-
-class World(NamedTuple):
-    """`side` is under test: SAs in many states, of which `genuine` is not to be spoilt."""
-
-    pair: Pair
-    side: Side
-    other: Side
-    genuine: bytes
-    """The client's SPI of the SA that only strangers meddle with."""
-    wants_cookies: bool
-
-
-def build(situation: int, on_gateway: bool) -> World:
-    """Established and half-open SAs; by bits of `situation` also ended and resumed ones, and a
-    gateway that wants cookies, or one with a certificate that wants EAP.
-    """
-    threshold = 0 if situation & 1 else HALF_OPEN_MAX
-    settings = replace(QUIET, cookie_threshold=threshold)
-    if situation & 16:
-        settings = replace(settings, connections=(PEOPLE, EVERYBODY))
-    pair = Pair(settings)
-    pair.client.endpoint.settings = replace(QUIET, half_open_max=0)  # as `node.client` has it
-    if situation & 2:
-        pair.connect()
-        pair.resume()
-    if situation & 4:
-        ended = pair.connect()
-        pair.carry_out(pair.client, pair.client.endpoint.terminate(ended, False, "over", pair.now))
-        pair.run(0.1)
-    genuine = pair.connect()
-    pair.connect()  # the evil one
-    if situation & 16:
-        with_eap(pair)
-    pair.deliver = first_only
-    if situation & 8:
-        pair.start_resume()
-    pair.start()
-    pair.run(0.1)
-    pair.deliver = lost
-    if not on_gateway:
-        pair.start()
-    sides = (pair.gateway, pair.client) if on_gateway else (pair.client, pair.gateway)
-    return World(pair, *sides, genuine, threshold == 0)
-
-
-def with_eap(pair: Pair) -> None:
-    """From here on clients come with EAP; one is in the midst of it."""
-    pair.peer = EAP_PEER
-    pair.gateway.psks.keys[GATEWAY_ID.data] = OWN
-    pair.authority.trust(OWN, GATEWAY_ID.data)
-    pair.authority.passwords["alice@example.com"] = pair.authority.says = "swordfish"
-    pair.start()
-    pair.run(0.045)
-
-
-def first_only(side: Side, datagram: Datagram) -> Fate:
-    """First exchanges arrive, and nothing else."""
-    return ONCE if exchange(datagram) in FIRST else LOST
-
-
-def lost(side: Side, datagram: Datagram) -> Fate:
-    """Nothing arrives but by a step."""
-    return LOST
-
-
-def always(side: Side, datagram: Datagram) -> Fate:
-    """Everything arrives."""
-    return ONCE
 
 
 def script(data: bytes, on_gateway: bool) -> None:
@@ -129,6 +54,7 @@ def serves(world: World) -> None:
     pair = world.pair
     pair.deliver = always
     pair.release()
+    pair.run_errands()
     pair.run(0.1)
     pair.agree(world.genuine)
     asked = pair.client.endpoint.probe(world.genuine, pair.now)
@@ -230,7 +156,7 @@ def shows_cookie(world: World, message: Message) -> bool:
         world.pair.now.wall_s,
         nonce.data,
         message.header.spi_i,
-        CLIENT[0],
+        world.other.address[0],
     )
 
 
@@ -253,7 +179,7 @@ def addressed(world: World, choices: Choices) -> None:
         head = choices.octets(8).ljust(8, b"s") + bytes(8)
     kind, code, flags, number = (choices.byte() for _ in range(4))
     body = choices.block()[:OCTETS_MAX]
-    head += bytes((kind, 0x20, 34 + code % 8, flags)) + (number % 4).to_bytes(4, "big")
+    head += bytes((kind, 0x20, 34 + code % EXCHANGES, flags)) + (number % 4).to_bytes(4, "big")
     stranger(world, head + (28 + len(body)).to_bytes(4, "big") + body)
 
 
@@ -300,9 +226,9 @@ def writes(world: World, choices: Choices) -> None:
 def begin(world: World, choices: Choices) -> None:
     """The client begins something; its request waits to be delivered."""
     pair, kind = world.pair, choices.below(4)
-    if kind == 0 and len(pair.client.endpoint.spis()) < 16:
+    if kind == 0 and len(pair.client.endpoint.spis()) < SAS_MAX:
         pair.start()
-    elif kind == 1 and len(pair.client.endpoint.spis()) < 16:
+    elif kind == 1 and len(pair.client.endpoint.spis()) < SAS_MAX:
         pair.start_resume()
     elif kind == 2:
         for core in evil(world):
@@ -315,12 +241,6 @@ def begin(world: World, choices: Choices) -> None:
             )
 
 
-def evil(world: World) -> list[SaCore]:
-    """The SAs under test, other than the genuine one, whose keys their peer has."""
-    cores = [core for core, _ in view(world.side).values()]
-    return [core for core in cores if core.spi_i != world.genuine]
-
-
 def sealed(world: World, choices: Choices) -> None:
     """An evil peer's content, sealed with the keys it has; as a fragment or whole."""
     cores = evil(world)
@@ -329,17 +249,71 @@ def sealed(world: World, choices: Choices) -> None:
     core = cores[choices.below(len(cores))]
     how, code, number, first = (choices.byte() for _ in range(4))
     _, rx = protections(core)
-    plaintext = choices.block()[:OCTETS_MAX]
+    plaintext = filled_in(core, choices.block()[:OCTETS_MAX])
     flags = (FLAG_RESPONSE if how & 1 else 0) | (0 if core.initiator else FLAG_INITIATOR)
     numbers = bytes((0, how >> 4 & 3, 0, how >> 6)) if how & 2 else b""
     sk_len = 4 + len(numbers) + rx.sealed_len(len(plaintext))
     head = core.spi_i + core.spi_r
-    head += bytes((53 if numbers else 46, 0x20, 34 + code % 8, flags))
-    head += (number % 6).to_bytes(4, "big") + (28 + sk_len).to_bytes(4, "big")
+    head += bytes((53 if numbers else 46, 0x20, 34 + code % EXCHANGES, flags))
+    head += expected(world, core, number % 8).to_bytes(4, "big") + (28 + sk_len).to_bytes(4, "big")
     aad = head + bytes((first, 0)) + sk_len.to_bytes(2, "big") + numbers
     data = aad + rx.seal(aad, iv_for(rx), plaintext)
     assert peek(data).length == len(data)
     anybody(world, data)
+
+
+def errands(world: World, choices: Choices) -> None:
+    """Errands are out from here on, or come back."""
+    if choices.byte() & 1:
+        world.pair.hold_errands = True
+    else:
+        world.pair.run_errands()
+
+
+def change(world: World, choices: Choices) -> None:
+    """The side under test wants something of an SA whose peer is an evil one."""
+    kind, number = choices.below(7), choices.byte()
+    cores = evil(world)
+    if not cores:
+        return
+    core, endpoint, now = cores[number % len(cores)], world.side.endpoint, world.pair.now
+    child = core.children[-1].spi_in if core.children else b""
+    match kind:
+        case 0:
+            outcome = endpoint.rekey_ike(core.spi, now)
+        case 1:
+            outcome = endpoint.new_child(core.spi, now)
+        case 2:
+            outcome = endpoint.rekey_child(core.spi, child, now)
+        case 3:
+            outcome = endpoint.delete_child(core.spi, child, now)
+        case 4:
+            outcome = endpoint.redirect(core.spi, ELSEWHERE, now)
+        case 5:
+            outcome = endpoint.move(core.spi, world.moves_to(number), now)
+        case _:
+            outcome = endpoint.terminate(core.spi, bool(number & 128), "over", now)
+    world.pair.carry_out(world.side, outcome)
+
+
+def filled_in(core: SaCore, plaintext: bytes) -> bytes:
+    """`plaintext` with what the peer knows and no fuzzer finds: SPIs of a Child SA, a COOKIE2."""
+    if core.children:
+        plaintext = plaintext.replace(scripts.CHILD_OF_PEER, core.children[-1].spi_out)
+        plaintext = plaintext.replace(scripts.CHILD_OF_OURS, core.children[-1].spi_in)
+    nonce = core.asking.nonce if core.asking is not None else b""
+    return plaintext.replace(scripts.ASKED, nonce) if nonce else plaintext
+
+
+def expected(world: World, core: SaCore, number: int) -> int:
+    """The message ID that `number` means: itself, that of the request that is expected (6), or of
+    the one that was sent last (7).
+    """
+    progress = world.side.endpoint.progress(core.spi)
+    if number < scripts.NEXT or progress is None:
+        return number
+    theirs, ours = progress.ids
+    return theirs if number == scripts.NEXT else max(0, ours - 1)
 
 
 STEPS: tuple[Callable[[World, Choices], None], ...] = (
@@ -351,6 +325,8 @@ STEPS: tuple[Callable[[World, Choices], None], ...] = (
     writes,
     begin,
     sealed,
+    errands,
+    change,
 )
 """By number: octets of the corpus stand for these, so new ones go to the end."""
 
@@ -365,43 +341,7 @@ def as_client(data: bytes) -> None:
     script(data, on_gateway=False)
 
 
-# -- seeds --------------------------------------------------------------------------------------
-
-
-def seeds() -> list[bytes]:
-    """Each step once and in a sensible order, in every situation."""
-    pair = Pair(QUIET)
-    pair.start()
-    init = pair.client.sent[0].data
-    first, body = encode_chain((NotifyPayload(NotifyType.TICKET_OPAQUE, bytes(60)),))
-    question = b"\x07\x00\x00\x03\x02\x00" + block(b"")
-    vendor, inside = encode_chain((VendorIdPayload(b"standfast"),))
-    told = b"\x07\x00\x00\x03\x03" + bytes((vendor,)) + block(inside)
-    piece = b"\x07\x00\x92\x03\x03" + bytes((vendor,)) + block(inside)
-    nack = b"\x01\x63" + b"evil-spi" + bytes((first, 4, 8, 0)) + block(body)
-    auth = b"\x03\x00"
-    steps = [
-        b"\x00" + block(init),
-        nack,
-        b"\x02\x00\x14\x00\x20\xff",
-        auth,
-        question + told,
-        piece,
-        b"\x05\x01" + auth + b"\x05\x00" + auth,
-        b"\x06\x00\x03\x00\x04\x00\x03\x00",
-        b"\x06\x01\x03\x00\x03\x01\x04\x01",
-        b"\x06\x03\x03\x00\x06\x02\x03\x00",
-        b"\x04\x03",
-    ]
-    return [bytes((situation,)) + step for situation, step in enumerate(steps)] + [
-        b"\x0f" + b"".join(steps),
-        b"\x0e" + b"".join(reversed(steps)),
-        b"\x1f" + b"".join(steps),
-        b"\x10" + b"".join(reversed(steps)),
-    ]
-
-
 TARGETS = (
-    Target("gateway", as_gateway, seeds, 8),
-    Target("client", as_client, seeds, 4),
+    Target("gateway", as_gateway, scripts.seeds, 8),
+    Target("client", as_client, scripts.seeds, 4),
 )

@@ -8,7 +8,7 @@ from tests.pair.craft import protections
 from tests.pair.pair import Pair
 from tests.unit.proto.known import LIBRESWAN, load
 
-SK, HEADER_LEN = 46, 28
+SK, SKF, HEADER_LEN = 46, 53, 28
 
 
 @cache
@@ -16,10 +16,20 @@ def captured() -> tuple[bytes, ...]:
     """Every datagram of the captures, without the non-ESP marker."""
     found: dict[bytes, None] = {}
     for name in LIBRESWAN:
-        for sa in load(f"libreswan/{name}.json")["ike_sas"]:
-            for key in sorted(sa):
-                if key.startswith("msg") and isinstance(sa[key], str):
-                    found[bytes.fromhex(sa[key])] = None
+        for message in load(f"libreswan/{name}.json")["messages"]:
+            found[bytes.fromhex(message["octets"])] = None
+    return tuple(found)
+
+
+@cache
+def unsealed() -> tuple[bytes, ...]:
+    """`first type 1 | chain` of every sealed message of the captures that is whole."""
+    found: dict[bytes, None] = {}
+    for name in LIBRESWAN:
+        for message in load(f"libreswan/{name}.json")["messages"]:
+            if "plaintext" in message:
+                first = bytes((message["inner_first_payload"],))
+                found[first + bytes.fromhex(message["plaintext"])] = None
     return tuple(found)
 
 
@@ -46,7 +56,7 @@ def datagrams() -> tuple[bytes, ...]:
 @cache
 def clear() -> tuple[bytes, ...]:
     """The clear ones."""
-    return tuple(data for data in datagrams() if data[16] != SK)
+    return tuple(data for data in datagrams() if data[16] not in (SK, SKF))
 
 
 @cache
@@ -57,7 +67,7 @@ def inner() -> tuple[tuple[Payload, ...], ...]:
     ((core, _),) = pair.client.endpoint.established()
     tx, rx = protections(core)
     sealed = [(d, tx) for d in pair.client.octets()] + [(d, rx) for d in pair.gateway.octets()]
-    return tuple(open_sealed(d, peek(d), p).payloads for d, p in sealed if d[16] == SK)
+    return tuple(open_sealed(d, peek(d), p).payloads for d, p in sealed if d[16] in (SK, SKF))
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 
 from proto.ike import aead, record, ticket
+from proto.ike.core import replace
 from proto.ike.effects import Now, Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import ExchangeType, NotifyType
@@ -127,7 +128,7 @@ def fragments(data: bytes) -> None:
         except WireError:
             assert not 1 <= part.number <= part.total <= FRAGMENTS_MAX
             continue
-        assert opened == msgspec.structs.replace(part, octets=len(octets))
+        assert opened == replace(part, octets=len(octets))
         if part.total > total:
             pieces, total = {}, part.total
         if part.total == total:
@@ -195,7 +196,8 @@ def body(data: bytes) -> None:
 def gateway() -> Endpoint:
     """One that knows no SA."""
     rng = SeededRng("fuzz")
-    return Endpoint(SETTINGS, rng, Psks(), Spis(rng), Ring(), CookieRing())
+    settings = replace(SETTINGS, nat_traversal=True)
+    return Endpoint(settings, rng, Psks(), Spis(rng), Ring(), CookieRing())
 
 
 def request(octets: bytes) -> bytes:
@@ -231,13 +233,14 @@ def sa_record(data: bytes) -> None:
 
 
 def _content_seeds() -> list[bytes]:
-    return [bytes((i % 3, 7 * i)) + chain for i, chain in enumerate(samples.chains())]
+    chains = [*samples.chains(), *samples.unsealed()]
+    return [bytes((i % 3, 7 * i % 256)) + chain for i, chain in enumerate(chains)]
 
 
 def _unsealed_seeds() -> list[bytes]:
     fragment = wrap_fragment(PROTECTIONS[0], Fragment(1, 2, 41, bytes(40)))
-    captured = [d for d in samples.datagrams() if d[16] == samples.SK]
-    return [*captured[:8], fragment[:-1] + b"\0"]
+    captured = [d for d in samples.captured() if d[16] in (samples.SK, samples.SKF)]
+    return [*captured, fragment[:-1] + b"\0"]
 
 
 def _fragment_seeds() -> list[bytes]:
@@ -250,7 +253,7 @@ def _bodies() -> list[TicketBody]:
     pair = samples.normal_run()
     kept = pair.ticket()
     opened = open_ticket(kept.ticket, pair.gateway.ring, REALM, pair.now.wall_s, 60.0)
-    return [opened, msgspec.structs.replace(opened, issued_wall_s=WALL_S - 100)]
+    return [opened, replace(opened, issued_wall_s=WALL_S - 100)]
 
 
 def _reference_seeds() -> list[bytes]:

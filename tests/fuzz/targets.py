@@ -7,13 +7,13 @@ something.
 import hashlib
 from pathlib import Path
 
-from tests.fuzz import eap, endpoint, members, sealed, trust, wire
+from tests.fuzz import between, eap, endpoint, members, sealed, trust, wire
 from tests.fuzz.target import Target
 
 HERE = Path(__file__).parent
 CORPUS, REGRESSIONS = HERE / "corpus", HERE / "regressions"
-SEED_OCTETS_MAX = 1024
-SEEDS_MAX = 16
+SEED_OCTETS_MAX = 4096
+SEEDS_MAX = 96
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -22,6 +22,7 @@ TARGETS: dict[str, Target] = {
         *trust.TARGETS,
         *sealed.TARGETS,
         *members.TARGETS,
+        *between.TARGETS,
         *eap.TARGETS,
         *endpoint.TARGETS,
     )

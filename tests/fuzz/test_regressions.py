@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from proto.ike.core import replace
 from proto.ike.effects import Datagram, Now, Outcome, Path
 from proto.ike.endpoint import Endpoint
-from tests.fuzz.endpoint import build, stranger
+from tests.fuzz.endpoint import stranger
 from tests.fuzz.targets import CORPUS, REGRESSIONS, TARGETS, inputs
+from tests.fuzz.world import build
 from tests.pair.pair import Pair
 
 MUTATIONS = 25

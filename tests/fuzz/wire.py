@@ -2,13 +2,17 @@
 cookies.
 """
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from proto.ike import nat, redirect
 from proto.ike.cookie import COOKIE_LEN, make, verify
-from proto.ike.enums import PayloadType
+from proto.ike.effects import Path
+from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import PeerError, WireError
-from proto.ike.message import decode_clear, encode_clear, peek
+from proto.ike.exchanges import mobike
+from proto.ike.message import Header, Message, decode_clear, encode_clear, peek
 from proto.ike.names import parse_children, parse_suites
 from proto.ike.negotiation import ChildChoice, chosen, chosen_child, select, select_child
 from proto.ike.payloads import (
@@ -33,8 +37,8 @@ from proto.ike.payloads.sa import PROPOSALS_MAX
 from proto.ike.selectors import SELECTORS_MAX, narrow, parse_selector, text
 from proto.ike.suite import WITHOUT_KE, Kes, holds
 from tests.fuzz import samples
-from tests.fuzz.target import Choices, Target
-from tests.pair.parts import SETTINGS, CookieRing
+from tests.fuzz.target import Choices, Target, block
+from tests.pair.parts import CLIENT, GATEWAY, SETTINGS, CookieRing
 
 Decode = Callable[[bytes], Payload]
 S = TypeVar("S")
@@ -68,6 +72,14 @@ SETS = (
 )
 CHILD_SETS = (parse_children("aes256gcm16-chacha20poly1305-esn-noesn"), parse_children("null-sha1"))
 CHILD_KES = (Kes((31, 14), ((36, 37, 0), (), (36, 0))), *WITHOUT_KE)
+NOTIFIES = (
+    NotifyType.REDIRECT,
+    NotifyType.NAT_DETECTION_SOURCE_IP,
+    NotifyType.NAT_DETECTION_DESTINATION_IP,
+    NotifyType.ADDITIONAL_IP4_ADDRESS,
+    NotifyType.ADDITIONAL_IP6_ADDRESS,
+    NotifyType.NO_ADDITIONAL_ADDRESSES,
+)
 
 
 def header(data: bytes) -> None:
@@ -120,6 +132,37 @@ def attributes(data: bytes) -> None:
     """WireError, or a bounded configuration payload that is the same once encoded again."""
     payload = same_again(CpPayload.decode, data)
     assert not isinstance(payload, CpPayload) or len(payload.attributes) <= ATTRIBUTES_MAX
+
+
+def notifies(data: bytes) -> None:
+    """What is told of NATs, addresses and other gateways: WireError, or a target that is the same
+    once encoded again and has a text; addresses that are some, and bounded.
+    """
+    choices = Choices(data)
+    chain: list[NotifyPayload] = []
+    while choices and len(chain) < MAX_PAYLOADS:
+        kind = NOTIFIES[choices.below(len(NOTIFIES))]
+        chain.append(NotifyPayload(kind, choices.block()))
+    head = Header(b"initator", b"respondr", 41, 0x20, 37, 8, 2, 28)
+    message = Message(head, tuple(chain))
+    for notify in chain:
+        try:
+            target, nonce = redirect.decode(notify.data)
+        except WireError:
+            continue
+        assert redirect.decode(target.encode() + nonce) == (target, nonce)
+        assert redirect.parse_target(target.text).text == target.text
+    told = redirect.in_protected(message)
+    assert told is None or redirect.was_sent_by(Message(head, (_sent_by(told),)), told)
+    found = nat.found(message, Path(GATEWAY, CLIENT), pretend=False)
+    assert found & ~(nat.SHOWN | nat.HERE | nat.THERE) == 0
+    hosts = mobike.additional(message) or ()
+    assert len(hosts) <= mobike.ADDRESSES_MAX
+    assert [str(ipaddress.ip_address(host)) for host in hosts] == list(hosts)
+
+
+def _sent_by(target: redirect.Target) -> NotifyPayload:
+    return NotifyPayload(NotifyType.REDIRECTED_FROM, target.encode())
 
 
 def selectors(data: bytes) -> None:
@@ -217,6 +260,19 @@ def _attribute_seeds() -> list[bytes]:
     return [asked.encode(), given.encode()]
 
 
+def _notify_seeds() -> list[bytes]:
+    """A REDIRECT to each kind of target, with and without a nonce; what a client tells of NATs and
+    of its addresses.
+    """
+    texts = ("192.0.2.3", "2001:db8::3", "gw2.example.com")
+    targets = [redirect.parse_target(text).encode() for text in texts]
+    path = Path(GATEWAY, CLIENT)
+    sides = [notify.data for notify in nat.shown(b"initator", b"respondr", path, False)]
+    told = [block(sides[0]), block(sides[1]), block(bytes(4)), block(bytes(16)), block(b"")]
+    of_addresses = b"".join(bytes((kind,)) + data for kind, data in enumerate(told, 1))
+    return [b"\0" + block(t + bytes(n)) for t in targets for n in (0, 16)] + [of_addresses]
+
+
 def _cookie_seeds() -> list[bytes]:
     return [make(COOKIES.secret, 1, bytes(32), b"initator", "192.0.2.2") + b"initator" + bytes(32)]
 
@@ -226,6 +282,7 @@ TARGETS = (
     Target("clear", clear, lambda: list(samples.clear()), 3),
     Target("fixed-payloads", fixed, _fixed_seeds, 2),
     Target("configuration", attributes, _attribute_seeds),
+    Target("notifies", notifies, _notify_seeds),
     Target("selectors", selectors, _bodies(44, 45), 2),
     Target("proposals", proposals, _bodies(33), 3),
     Target("cookie", cookie, _cookie_seeds),
