@@ -175,7 +175,7 @@ def test_a_resumption_that_lost_against_a_rekey_gives_no_sa() -> None:
 
 
 @BOTH
-def test_r56_r60_after_a_rekey_the_client_holds_a_ticket_that_works(by_client: bool) -> None:
+def test_r1_r56_r60_after_a_rekey_the_client_holds_a_ticket_that_works(by_client: bool) -> None:
     at = up(by_client)
     had = len(at.pair.client.of(TicketReceived))
     at.rekey_ike()
