@@ -168,6 +168,40 @@ class Alone(msgspec.Struct, frozen=True, tag="alone", tag_field="kind"):
     established_wall_s: float
 
 
+class Seat(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One established session."""
+
+    chain: bytes
+    spi: bytes
+    established_wall_s: float
+
+
+class SeatsAsk(msgspec.Struct, frozen=True, tag="seats-ask", tag_field="kind"):
+    """Which sessions do you have of whoever is `identity` to our `local_id`? One more is to begin,
+    under `spi`.
+    """
+
+    call: int
+    """The asker's number; the answer bears it too."""
+    identity: str
+    local_id: bytes
+    spi: bytes
+
+
+class SeatsTold(msgspec.Struct, frozen=True, tag="seats-told", tag_field="kind"):
+    """These, and under `begin` some of them are about to begin."""
+
+    call: int
+    seats: tuple[Seat, ...]
+    begin: tuple[bytes, ...]
+
+
+class SeatLost(msgspec.Struct, frozen=True, tag="seat-lost", tag_field="kind"):
+    """End the session of `chain`: there are too many newer ones of its peer."""
+
+    chain: bytes
+
+
 class Spent(msgspec.Struct, frozen=True, tag="spent", tag_field="kind"):
     """Tickets spent since the last such frame; see `cluster.spent`."""
 
@@ -210,6 +244,9 @@ Frame = (
     | Return
     | Superseded
     | Alone
+    | SeatsAsk
+    | SeatsTold
+    | SeatLost
     | Spent
     | SpentFilter
     | Relay

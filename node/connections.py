@@ -31,7 +31,9 @@ FORMS = {
     "rfc": (ResumeForm.RFC,),
     "first-message": (ResumeForm.FIRST_MESSAGE,),
 }
+END_OLDEST = "end-oldest"
 PSK, CERTIFICATE, EAP = Method.PSK.value, Method.CERTIFICATE.value, Method.EAP.value
+NULL = Method.NULL.value
 SAFE_EAP = ("tls", "radius")
 """Methods that may be good enough to prove both sides (RFC 5998 4); RADIUS decides by itself."""
 
@@ -75,6 +77,9 @@ def _check_proofs(
     where: str, connection: ConnectionConfig, config: GatewayConfig, problems: Problems
 ) -> None:
     wants, proves = connection.remote_auth, connection.local_auth
+    if connection.sessions_max and wants[-1] == NULL:
+        right = f"nothing where {show(NULL)} says who it is: nobody has sessions"
+        problems.add(f"{where}.sessions_max", str(connection.sessions_max), right)
     if not config.ike.psk_file:
         for key, uses in (("remote_auth", PSK in wants), ("local_auth", proves == PSK)):
             if uses:
@@ -138,6 +143,8 @@ def _of_ike(config: GatewayConfig, exact: Exact) -> Connection:
         resume_forms=FORMS[ike.resume_auth],
         pools=core_pools(config.pool, ike.pools),
         lifetime_s=ike.authentication_lifetime_s,
+        sessions_max=ike.sessions_max,
+        oldest_ends=ike.sessions_over == END_OLDEST,
     )
 
 
@@ -166,4 +173,8 @@ def _of_table(table: ConnectionConfig, config: GatewayConfig, exact: Exact) -> C
         changed["pools"] = core_pools(config.pool, table.pools)
     if table.authentication_lifetime_s:
         changed["lifetime_s"] = table.authentication_lifetime_s
+    if table.sessions_max:
+        changed["sessions_max"] = table.sessions_max
+    if table.sessions_over:
+        changed["oldest_ends"] = table.sessions_over == END_OLDEST
     return msgspec.structs.replace(base, **changed)

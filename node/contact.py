@@ -30,14 +30,14 @@ class Contacts:
         """`obey`: what peers say of it counts. `node`: its gateway is built after."""
         self._node = node
         self._whose = whose
-        self._obey = obey
+        self.obeyed = obey
         self._heard: dict[Pair, tuple[float, bytes]] = {}
         """When the newest session that came with it began, and its chain."""
         node.dispatch.on(Alone, lambda _sender, frame: self._told(frame))
 
     def heard(self, event: InitialContact) -> None:
         """A session of ours came with INITIAL_CONTACT, and is durable."""
-        if not self._obey:
+        if not self.obeyed:
             return
         told = Alone(event.identity, event.local_id, event.chain, event.established_wall_s)
         self._told(told)
@@ -56,7 +56,7 @@ class Contacts:
             self._end([core], self._heard.get(pair, (0.0, b"")))
 
     def _told(self, told: Alone) -> None:
-        if not self._obey or not hasattr(self._node, "gateway"):
+        if not self.obeyed or not hasattr(self._node, "gateway"):
             return
         pair, said = (told.identity, told.local_id), (told.established_wall_s, told.chain)
         newest = max(said, self._heard.pop(pair, said))

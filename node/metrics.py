@@ -113,6 +113,8 @@ class Metrics:
         """Datagrams not answered, by reason."""
         self.revocation = Counts()
         """What came of looking whether peers' certificates were taken back."""
+        self.over_limit = Counts()
+        """Sessions of peers that had too many: `refused`, or the oldest one `ended`."""
         self.eap = Counts()
         """EAP conversations, by outcome."""
         self.radius: Sequence[RadiusFigures] = ()
@@ -153,6 +155,8 @@ class _Scrape(Collector):
         yield _counter("adoptions", "Sessions of gained shards by outcome", "outcome", m.adoptions)
         yield _counter("datagrams_dropped", "Datagrams not answered", "reason", m.dropped)
         yield _counter("revocation", "Looks for revoked certificates", "outcome", m.revocation)
+        limit = "Sessions of peers that had too many"
+        yield _counter("sessions_over_limit", limit, "outcome", m.over_limit)
         yield _counter("eap_conversations", "EAP conversations by outcome", "outcome", m.eap)
         yield from _radius(m.radius)
         yield HistogramMetricFamily(

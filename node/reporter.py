@@ -7,7 +7,7 @@ event's secret leaves it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster.mirror_in import Repair
 from node.metrics import Metrics
@@ -20,13 +20,14 @@ from proto.ike.events import (
     Established,
     Event,
     Failed,
-    InitialContact,
     Moved,
     Refused,
     Rekeyed,
     TicketRefused,
     Unanswered,
 )
+
+E = TypeVar("E", bound=Event)
 
 
 class Reporter:
@@ -45,7 +46,6 @@ class Reporter:
         self._log = log
         self._sessions = log.apart()
         self._replaced = replaced
-        self.on_contact: Callable[[InitialContact], None] = lambda _event: None
         self.on_up: Callable[[bytes, bytes], None] = lambda _chain, _spi: None
         """Told (chain, SPI) of each session that is established here under that SPI from now on."""
         self.on_down: Callable[[bytes, bytes], None] = lambda _chain, _spi: None
@@ -62,7 +62,6 @@ class Reporter:
             TicketRefused: self._refused,
             Unanswered: self._unanswered,
             Moved: self._moved,
-            InitialContact: self._contact,
             Dropped: self._dropped,
         }
 
@@ -71,6 +70,10 @@ class Reporter:
         handler = self._on.get(type(event))
         if handler is not None:
             handler(event)
+
+    def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
+        """`handler` gets every event of a kind that isn't reported here."""
+        self._on[kind] = handler
 
     def copy_repaired(self, repair: Repair) -> None:
         """A copy held here was put right; that is news where it was believed to be right."""
@@ -154,9 +157,6 @@ class Reporter:
         self._metrics.resumptions.add(event.reason)
         self._events.write("ticket_refused", reason=event.reason)
         self._log.info("ticket refused", reason=event.reason)
-
-    def _contact(self, event: InitialContact) -> None:
-        self.on_contact(event)
 
     def _moved(self, event: Moved) -> None:
         self._metrics.moves += 1

@@ -85,6 +85,7 @@ EapMethods = Annotated[
 Command = Annotated[
     tuple[str, ...], Meta(description='a program with its arguments, such as ["/bin/kek", "-x"]')
 ]
+SessionsMax = Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
 
 _PRFS_AND_GROUPS = "prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-x448-modp2048"
 _COMBINED = f"aes256gcm16-aes128gcm16-chacha20poly1305-{_PRFS_AND_GROUPS}"
@@ -195,6 +196,10 @@ class IkeConfig(msgspec.Struct, frozen=True):
         Literal["both", "rfc", "first-message"],
         Meta(description='"both", "rfc" or "first-message"'),
     ] = "both"
+    sessions_max: SessionsMax = 0
+    sessions_over: Annotated[
+        Literal["refuse", "end-oldest"], Meta(description='"refuse" or "end-oldest"')
+    ] = "refuse"
     revoke_on_delete: Annotated[bool, Meta(description="true or false")] = False
     tickets: Annotated[
         Literal["auto", "by-value", "by-reference"],
@@ -233,6 +238,10 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     eap_methods: EapMethods = ()
     eap_only: Annotated[bool, Meta(description="true or false")] = False
     authentication_lifetime_s: SecondsOrNever = 0.0
+    sessions_max: SessionsMax = 0
+    sessions_over: Annotated[
+        Literal["", "refuse", "end-oldest"], Meta(description='"refuse" or "end-oldest"')
+    ] = ""
 
 
 class TrustConfig(msgspec.Struct, frozen=True):

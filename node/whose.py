@@ -50,6 +50,11 @@ class Whose:
         if not self._of[pair]:
             del self._of[pair]
 
+    def where(self, chain: bytes) -> bytes | None:
+        """Our SPI of that session; None: it isn't here, or nobody's."""
+        pair = self._pairs.get(chain)
+        return None if pair is None else self._of[pair].get(chain)
+
     def sessions(self, pair: Pair) -> list[SaCore]:
         """Those of that pair, as they stand."""
         found = [self._find(spi) for spi in self._of.get(pair, {}).values()]

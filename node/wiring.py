@@ -48,6 +48,7 @@ from node.pools import cluster_pools
 from node.proving import look_after_certificates
 from node.refusals import ClusterRefusals
 from node.reporter import Reporter
+from node.seats import Seats
 from node.sections import GatewayConfig
 from node.settings import endpoint_settings, member_settings
 from node.spis import ShardSpis
@@ -58,6 +59,7 @@ from node.udp import Sockets
 from node.whose import Whose
 from proto.ike.effects import Datagram, Path
 from proto.ike.endpoint import Endpoint
+from proto.ike.events import InitialContact, Limited, OverLimit
 
 T = TypeVar("T")
 
@@ -262,8 +264,12 @@ class Node:
         self.mirrors.on_repaired.append(reporter.copy_repaired)
         whose = Whose(endpoint.find)
         contacts = Contacts(self, whose, config.ike.initial_contact)
+        seats = Seats(self, whose, contacts, sparse.apart())
         reporter.on_up, reporter.on_down = whose.up, whose.down
-        reporter.on_contact, reporter.on_adopted = contacts.heard, contacts.adopted
+        reporter.on(OverLimit, seats.refused)
+        reporter.on(Limited, seats.begun)
+        reporter.on_adopted = contacts.adopted
+        reporter.on(InitialContact, contacts.heard)
         if config.member.mirrors:
             lane.on_moved = self.mirrors.hot.touch
         self.gateway = Gateway(

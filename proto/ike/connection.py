@@ -71,6 +71,10 @@ class Connection(msgspec.Struct, frozen=True):
     """Those that may be used; none: all that there are."""
     eap_only: bool = False
     """EAP may prove both sides, to a peer that wants it so (RFC 5998)."""
+    sessions_max: int = 0
+    """How many sessions one of its peers may have at a time; 0: any number."""
+    oldest_ends: bool = False
+    """Beyond that the oldest one ends; otherwise the new one is refused."""
     lifetime_s: float = 0.0
     """After which the peer must authenticate again, and is told so (RFC 4478); 0: it isn't told."""
 

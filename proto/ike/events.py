@@ -135,6 +135,27 @@ class InitialContact(Event, frozen=True, gc=False):
     established_wall_s: float
 
 
+class OverLimit(Event, frozen=True, gc=False):
+    """Gateway: a session didn't begin, for its peer has too many."""
+
+    identity: str
+    local_id: bytes
+    """See `InitialContact`."""
+    others: int
+    most: int
+
+
+class Limited(Event, frozen=True, gc=False):
+    """Gateway: a session has begun, of a peer that may have `most` at a time."""
+
+    identity: str
+    local_id: bytes
+    """See `InitialContact`."""
+    most: int
+    oldest_ends: bool
+    """Is it the oldest one that has to go?"""
+
+
 class Moved(Event, frozen=True, gc=False):
     """An SA's new addresses are in use at both ends (RFC 4555)."""
 

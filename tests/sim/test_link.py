@@ -12,6 +12,10 @@ from cluster.link import (
     MirrorAck,
     MirrorEntry,
     Return,
+    Seat,
+    SeatLost,
+    SeatsAsk,
+    SeatsTold,
     Superseded,
 )
 from tests.sim.link import IN_FLIGHT_MAX, LinkNet
@@ -47,6 +51,9 @@ def test_every_kind_of_frame_arrives_as_it_was_sent():
         Return(data=b"\x02", local=("192.0.2.1", 500), remote=("192.0.2.9", 4500)),
         Superseded(chain=bytes(16), spi=bytes(8)),
         Alone("fqdn:a", b"gw", bytes(16), 1.0),
+        SeatsAsk(1, "fqdn:a", b"gw", bytes(8)),
+        SeatsTold(1, (Seat(bytes(16), bytes(8), 1.0),), (bytes(8),)),
+        SeatLost(bytes(16)),
     ]
 
     async def main(loop: SimLoop):

@@ -6,7 +6,7 @@ authentication holds is the least of what connection, certificate and EAP say, a
 peer where one of them says so.
 """
 
-from proto.ike import auth, intermediate, redirect
+from proto.ike import auth, intermediate, limits, redirect
 from proto.ike.connection import Method
 from proto.ike.core import Child, Context, Handshake, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
@@ -94,11 +94,15 @@ def answer(
     tell_lifetime: bool,
 ) -> Step:
     """Our proofs, the ticket if one was `asked` for, the Child SA, and how long all this holds."""
-    handshake, target = core.handshake, ctx.connection_of(core).redirect
+    handshake, connection = core.handshake, ctx.connection_of(core)
     if handshake is None:
         raise Misuse("an answer outside a handshake")
+    target, begins_anew = connection.redirect, asked.notify(_INITIAL_CONTACT) is not None
     if target is not None and core.follows and kind is PersistKind.CREATE:
         return _send_away(core, target, proofs, ctx)
+    too_many = limits.refused(core, connection, begins_anew, ctx)
+    if too_many is not None:
+        return too_many
     reply: list[Payload] = list(proofs)
     configured = configuration.respond(core, asked, ctx)
     if configured.reply is not None:
@@ -127,9 +131,8 @@ def answer(
     core, said = mobike.answer(core, asked, ctx)
     reply.extend(said)
     core = established(core, made, issued is not None and issued.lifetime_s > 0)
-    events: list[Event] = [event(core)]
-    if asked.notify(_INITIAL_CONTACT) is not None:
-        events.extend(_alone(core))
+    events: list[Event] = [event(core), *limits.told(core, connection)]
+    events.extend(_alone(core) if begins_anew else ())
     if issued is not None and issued.lifetime_s:
         events.append(TicketIssued(core.spi, issued.lifetime_s))
     if denied is not None:

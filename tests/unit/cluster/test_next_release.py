@@ -22,6 +22,10 @@ from cluster.link import (
     MirrorDigest,
     MirrorDigests,
     MirrorEntry,
+    Seat,
+    SeatLost,
+    SeatsAsk,
+    SeatsTold,
     Spent,
     Superseded,
 )
@@ -45,6 +49,9 @@ FRAMES: list[Frame] = [
     HotCounters(1, 2, (Counters(bytes(8), 3, 4, ADDRESS, ADDRESS, 5.0),)),
     Superseded(bytes(16), bytes(8)),
     Alone("fqdn:a", b"gw", bytes(16), 1.0),
+    SeatsAsk(1, "fqdn:a", b"gw", bytes(8)),
+    SeatsTold(1, (Seat(bytes(16), bytes(8), 1.0),), (bytes(8),)),
+    SeatLost(bytes(16)),
     Spent(1, 2, (bytes(16),)),
 ]
 VALUES = {

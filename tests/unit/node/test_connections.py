@@ -122,6 +122,17 @@ def test_a_connection_has_what_its_table_says_and_else_what_ike_says(made: Path)
     assert everybody.fits("fqdn:partner.example")
 
 
+def test_a_limit_of_sessions_is_a_tables_own_or_that_of_ike(made: Path) -> None:
+    table = '[[connection]]\nname = "%s"\nidentity = ["*"]\n'
+    by = table % "a" + 'sessions_max = 1\nsessions_over = "refuse"\n' + table % "b" + "[metrics]"
+    changed = made / "limits.toml"
+    limits = '[ike]\nsessions_max = 3\nsessions_over = "end-oldest"\n'
+    text = (made / "gw1.toml").read_text().replace("[metrics]", by).replace("[ike]\n", limits)
+    changed.write_text(text)
+    found = [(one.sessions_max, one.oldest_ends) for one in core_settings(changed).connections]
+    assert found == [(1, False), (3, True), (3, True)]
+
+
 def test_connections_are_no_more_than_may_be(made: Path) -> None:
     row = '[[connection]]\nname = "c%d"\nidentity = ["*"]\n'
     rows = "".join(row % n for n in range(CONNECTIONS_MAX + 1))
@@ -167,6 +178,10 @@ GW = 'local_identity = "fqdn:gw.example.com"\n'
             'remote_auth: [] → a list of "psk", "certificate", "eap" and "null"',
         ),
         ('local_auth = "eap"\n', 'local_auth: "eap" → "psk", "certificate" or "null"'),
+        (
+            'remote_auth = ["null"]\nsessions_max = 2\n',
+            'sessions_max: 2 → nothing where "null" says who it is: nobody has sessions',
+        ),
     ],
 )
 def test_what_is_to_be_proven_is_there_to_be_proven_with(made: Path, by: str, said: str) -> None:
