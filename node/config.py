@@ -21,6 +21,7 @@ from node.identity import load_psks, parse_address
 from node.kek import check_keks
 from node.peer import check_client_proofs
 from node.pools import check_pools
+from node.ppk import check_ppks
 from node.sections import (
     SHARDS_MAX,
     ClientConfig,
@@ -210,6 +211,7 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     _check_traffic("ike", ike, problems)
     if ike.psk_file:
         _check_loads("ike.psk_file", ike.psk_file, problems)
+    check_ppks("ike.ppk_file", ike.ppk_file, required=ike.ppk_required, problems=problems)
     most_s = min(ike.ike_sa_lifetime_s, TICKET_LIFETIME_S_MAX)
     if ike.ticket_lifetime_s > most_s:
         right = f"at most {most_s:g} (ike_sa_lifetime_s, and never above {TICKET_LIFETIME_S_MAX})"

@@ -62,6 +62,8 @@ def check_connections(config: GatewayConfig, problems: Problems) -> None:
             _check(f"{where}.local_identity", connection.local_identity, parse_identity, problems)
         if connection.redirect:
             _check(f"{where}.redirect", connection.redirect, parse_target, problems)
+        if connection.ppk_required and not config.ike.ppk_file:
+            problems.add(f"{where}.ppk_required", "true", "needs ike.ppk_file")
         _check_proofs(where, connection, config, problems)
 
 
@@ -142,6 +144,7 @@ def _of_ike(config: GatewayConfig, exact: Exact) -> Connection:
         identities=ANYBODY,
         resume_forms=FORMS[ike.resume_auth],
         pools=core_pools(config.pool, ike.pools),
+        ppk_required=ike.ppk_required,
         lifetime_s=ike.authentication_lifetime_s,
         sessions_max=ike.sessions_max,
         oldest_ends=ike.sessions_over == END_OLDEST,
@@ -158,6 +161,7 @@ def _of_table(table: ConnectionConfig, config: GatewayConfig, exact: Exact) -> C
         "remote_auth": tuple(Method(text) for text in table.remote_auth),
         "eap_methods": table.eap_methods,
         "eap_only": table.eap_only,
+        "ppk_required": table.ppk_required or config.ike.ppk_required,
         "redirect": parse_target(table.redirect) if table.redirect else None,
     }
     if table.local_identity:

@@ -9,6 +9,7 @@ known to be revoked are refused at once.
 from node.eap.users import Users, load_users
 from node.identity import PskTable as Patterns
 from node.identity import find_psk, load_psks
+from node.ppk import Ppks, load_ppks
 from node.sections import GatewayConfig
 from node.trust.verifier import Trust, decode_ids
 from proto.ike.connection import OwnKey
@@ -23,14 +24,16 @@ from proto.secret import Secret
 _IDI = PayloadType.IDi
 KNOWN_MAX = 65_536
 """Identities whose key is remembered; beyond it the memory starts anew."""
+NO_PPKS = Ppks()
 BY_PASSWORD = EAP_PREFIX + "mschapv2"
 
 
 class PskTable:
-    """Implements `proto.ike.core.Credentials` with pre-shared keys alone."""
+    """Implements `proto.ike.credentials.Credentials` with pre-shared keys alone."""
 
-    def __init__(self, patterns: Patterns) -> None:
+    def __init__(self, patterns: Patterns, ppks: Ppks = NO_PPKS) -> None:
         self._patterns = patterns
+        self._ppks = ppks
         self._known: dict[tuple[int, bytes], Secret] = {}
 
     def psk(self, peer: IdPayload) -> Secret | None:
@@ -45,6 +48,14 @@ class PskTable:
                 self._known.clear()
             self._known[key] = found
         return found
+
+    def ppk(self, ppk_id: bytes, peer: IdPayload) -> Secret | None:
+        """See `Credentials.ppk`."""
+        return self._ppks.find(ppk_id, text(peer))
+
+    def expects_ppk(self, peer: IdPayload) -> bool:
+        """See `Credentials.expects_ppk`."""
+        return self._ppks.first(text(peer)) is not None
 
     def own(
         self,
@@ -66,9 +77,11 @@ class PskTable:
 class Credentials(PskTable):
     """The same with certificates and EAP's users."""
 
-    def __init__(self, patterns: Patterns, trust: Trust, users: Users | None = None) -> None:
+    def __init__(
+        self, patterns: Patterns, trust: Trust, users: Users | None = None, ppks: Ppks = NO_PPKS
+    ) -> None:
         """`users`: of EAP-MSCHAPv2; None where the gateway has none."""
-        super().__init__(patterns)
+        super().__init__(patterns, ppks)
         self._trust = trust
         self._users = users
 
@@ -99,4 +112,5 @@ def gateway_credentials(config: GatewayConfig, trust: Trust) -> Credentials:
     """Those of a gateway's files, which are read here. Raises ConfigError."""
     psks = load_psks(config.ike.psk_file) if config.ike.psk_file else ()
     users = load_users(config.eap.users_file) if config.eap.users_file else None
-    return Credentials(psks, trust, users)
+    ppks = load_ppks(config.ike.ppk_file) if config.ike.ppk_file else NO_PPKS
+    return Credentials(psks, trust, users, ppks)

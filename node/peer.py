@@ -9,6 +9,7 @@ import msgspec
 from node.credentials import PskTable
 from node.detour import Follow
 from node.identity import load_psks
+from node.ppk import Ppks, check_ppks, load_ppks
 from node.sections import ClientConfig, ClientSection
 from node.toml_strict import ConfigError, Problems, show
 from node.trust.verifier import Trust
@@ -16,6 +17,7 @@ from proto.ike.auth import ResumeForm
 from proto.ike.connection import DEFAULT, Method
 from proto.ike.core import Peer, RetransmitPolicy
 from proto.ike.enums import IdType, PayloadType
+from proto.ike.exchanges.authenticated import text as text_of
 from proto.ike.identity import parse_identity
 from proto.ike.names import parse_children, parse_suites
 from proto.ike.payloads import IdPayload
@@ -37,6 +39,7 @@ def check_client_proofs(config: ClientConfig, problems: Problems) -> None:
             problems.lines += [f"{problems.path}: client.psk_file: {e}" for e in error.problems]
     elif PSK in (*client.auth, client.remote_auth):
         problems.add("client.psk_file", "missing", "the name of a file with pre-shared keys")
+    check_ppks("client.ppk_file", client.ppk_file, required=client.ppk_required, problems=problems)
     if CERTIFICATE in client.auth and not config.certificate:
         problems.add("client.auth", show(CERTIFICATE), "needs a [[certificate]]")
     if EAP in client.auth and not (client.eap_password_file or config.certificate):
@@ -61,8 +64,16 @@ def peer_of(section: ClientSection, psks: PskTable, trust: Trust | None = None) 
             [f"client.psk_file: no key for {section.remote_identity} → add a [[psk]] entry for it"]
         )
     requests = () if trust is None else trust.requests(DEFAULT)
+    ppks = load_ppks(section.ppk_file) if section.ppk_file else Ppks()
+    ppk = ppks.first(text_of(remote_id))
+    if ppk is None and section.ppk_required:
+        raise ConfigError(
+            [f"client.ppk_file: no PPK for {section.remote_identity} → add a [[ppk]] entry for it"]
+        )
     peer = peer_with(section, local_id, remote_id, psk)
-    return msgspec.structs.replace(peer, requests=requests)
+    return msgspec.structs.replace(
+        peer, requests=requests, ppk=ppk, ppk_required=section.ppk_required
+    )
 
 
 def peer_with(

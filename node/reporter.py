@@ -25,6 +25,7 @@ from proto.ike.events import (
     Rekeyed,
     TicketRefused,
     Unanswered,
+    WithoutPpk,
 )
 
 E = TypeVar("E", bound=Event)
@@ -62,6 +63,7 @@ class Reporter:
             TicketRefused: self._refused,
             Unanswered: self._unanswered,
             Moved: self._moved,
+            WithoutPpk: self._without_ppk,
             Dropped: self._dropped,
         }
 
@@ -161,6 +163,10 @@ class Reporter:
     def _moved(self, event: Moved) -> None:
         self._metrics.moves += 1
         self._sessions.info("session moved", spi=event.spi.hex())
+
+    def _without_ppk(self, event: WithoutPpk) -> None:
+        self._metrics.without_ppk += 1
+        self._sessions.info("session without a PPK", identity=event.identity, spi=event.spi.hex())
 
     def _unanswered(self, event: Unanswered) -> None:
         self._sessions.info("peer does not answer", spi=event.spi.hex())

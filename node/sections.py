@@ -162,6 +162,8 @@ class IkeConfig(msgspec.Struct, frozen=True):
     listen: Addresses
     identity: Text
     psk_file: OptionalFile = ""
+    ppk_file: OptionalFile = ""
+    ppk_required: Annotated[bool, Meta(description="true or false")] = False
     listen_nat: OptionalAddresses = ()
     """Where NATs let pass (`node.ports`)."""
     udp_encapsulation: Encapsulation = "auto"
@@ -237,6 +239,7 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     ca_file: OptionalFile = ""
     eap_methods: EapMethods = ()
     eap_only: Annotated[bool, Meta(description="true or false")] = False
+    ppk_required: Annotated[bool, Meta(description="true or false")] = False
     authentication_lifetime_s: SecondsOrNever = 0.0
     sessions_max: SessionsMax = 0
     sessions_over: Annotated[
@@ -376,6 +379,8 @@ class ClientSection(msgspec.Struct, frozen=True):
         Meta(description='"psk", "certificate", "eap" or "null"'),
     ] = "psk"
     psk_file: OptionalFile = ""
+    ppk_file: OptionalFile = ""
+    ppk_required: Annotated[bool, Meta(description="true or false")] = False
     gateways_nat: OptionalAddresses = ()
     """The same gateways where NATs let pass (`node.ports`)."""
     udp_encapsulation: Encapsulation = "auto"

@@ -2,8 +2,8 @@
 
 Rules: a gateway counts as dead when it answers none of our retransmissions, and for no other reason
 (RFC 7296 2.4, RFC 5723 9.4). A ticket is kept until an SA was set up with it or a gateway refused
-it; it goes when the SA is deleted (RFC 5723 6.2). No ticket, an expired one or a refused one: a
-full handshake. Driven by callbacks and the event loop's timers.
+it; it goes when the SA is deleted (RFC 5723 6.2). No ticket, one that isn't usable any more or a
+refused one: a full handshake. Driven by callbacks and the event loop's timers.
 """
 
 import asyncio
@@ -34,7 +34,9 @@ from proto.ike.events import (
     TicketReceived,
     TicketRefused,
     Unanswered,
+    WithoutPpk,
 )
+from proto.ike.exchanges.ike_session_resume import is_usable
 from proto.ike.ticket import ClientTicket
 
 AGAIN_S = 0.2
@@ -196,6 +198,8 @@ class Session:
     def _note(self, event: Event) -> None:
         """What came with an SA that stands."""
         match event:
+            case WithoutPpk():
+                self._report("without_ppk", identity=event.identity)
             case AddressesReceived():
                 given = event.configured
                 self._report(
@@ -232,7 +236,7 @@ class Session:
             self._next()
             return
         ticket = self._tickets.load()
-        if ticket is not None and ticket.expires_wall_s <= now.wall_s:
+        if ticket is not None and not is_usable(ticket, self._peer, now.wall_s):
             self._tickets.drop()
             ticket = None
         how = "full" if ticket is None else "resumed"

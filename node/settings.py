@@ -34,6 +34,7 @@ def endpoint_settings(
         remote_ts=connections[-1].remote_ts,
         connections=connections,
         requests=requests if asked else (),
+        use_ppk=bool(ike.ppk_file),
         ike_sa_lifetime_s=ike.ike_sa_lifetime_s,
         ike_rekey_s=ike.ike_rekey_s,
         child_rekey_s=ike.child_rekey_s,

@@ -13,7 +13,7 @@ from node.esp import EspSpis
 
 
 class ShardSpis:
-    """Implements `proto.ike.core.SpiSpace` for a gateway."""
+    """Implements `proto.ike.seams.SpiSpace` for a gateway."""
 
     def __init__(
         self, codec: SpiCodec, ownership: Ownership, rng: Rng, epoch: int, esp: EspSpis
@@ -64,7 +64,7 @@ class ShardSpis:
 
 
 class ClientSpis:
-    """Implements `proto.ike.core.SpiSpace` for a client: random, one owner, no fence."""
+    """Implements `proto.ike.seams.SpiSpace` for a client: random, one owner, no fence."""
 
     def __init__(self, rng: Rng) -> None:
         self._rng = rng

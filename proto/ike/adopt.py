@@ -119,6 +119,7 @@ def core_of(record: Record) -> SaCore:
         children=tuple([_child(row) for row in record.children]),
         leased=record.leased,
         follows=record.follows,
+        ppk=record.ppk,
         ticketed=record.ticketed,
     )
 

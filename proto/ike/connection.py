@@ -75,6 +75,8 @@ class Connection(msgspec.Struct, frozen=True):
     """How many sessions one of its peers may have at a time; 0: any number."""
     oldest_ends: bool = False
     """Beyond that the oldest one ends; otherwise the new one is refused."""
+    ppk_required: bool = False
+    """A PPK must be mixed in (RFC 8784); else one is where both sides have it."""
     lifetime_s: float = 0.0
     """After which the peer must authenticate again, and is told so (RFC 4478); 0: it isn't told."""
 

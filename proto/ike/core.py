@@ -6,28 +6,29 @@ to be small.
 """
 
 import enum
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from proto.ike.auth import ResumeForm
-from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections, Method, OwnKey
+from proto.ike.connection import BOTH_FORMS, DEFAULT, Connection, Connections, Method
 from proto.ike.cookie import CookieSecrets
+from proto.ike.credentials import Credentials
 from proto.ike.dh import MODP, KeyExchange
 from proto.ike.effects import KernelOp, Now, Path, PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errands import Errand, Needed, Result, Undone
 from proto.ike.errors import PeerError
 from proto.ike.events import Event
-from proto.ike.identity import Identity
 from proto.ike.kdf import SaKeys
 from proto.ike.nat import BETWEEN
 from proto.ike.payloads import CertreqPayload, IdPayload, NotifyPayload, Payload, TrafficSelector
 from proto.ike.pools import NO_ADDRESSES, Addresses, Leased
+from proto.ike.ppk import Ppk, PpkUse
 from proto.ike.redirect import Target
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.rounds import Proof, Proving, Rounds
-from proto.ike.seams import Rng
+from proto.ike.seams import Rng, SpiSpace
 from proto.ike.suite import ChildSuite, ChildSuites, Suite, Suites
 from proto.ike.ticket import ClientTicket, TicketBody, TicketForm, TicketKeys
 from proto.secret import Secret
@@ -166,6 +167,7 @@ class Handshake(msgspec.Struct, frozen=True):
     int_auth_i: bytes = b""
     """What AUTH covers of their requests, and of their responses (`proto.ike.intermediate`)."""
     int_auth_r: bytes = b""
+    ppk: PpkUse = PpkUse.OFF
     why: str = ""
     """Initiator: the last unauthenticated error seen; believed only if nothing better comes."""
 
@@ -221,6 +223,8 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """Gateway: the internal addresses that the session has."""
     ticketed: bool = False
     """Gateway: was a ticket issued that redeems this generation?"""
+    ppk: bool = False
+    """A PPK was mixed into the keys that these come of (RFC 8784)."""
     asking: Asking | None = None
     """Our outstanding request, where it is for more than a sign of life."""
 
@@ -259,53 +263,6 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     """The SA's path from now on, where the peer has moved it (RFC 4555)."""
 
 
-class Credentials(Protocol):
-    """Keys, and policy by identity. Implementer: `node.credentials.Credentials`."""
-
-    def psk(self, peer: IdPayload) -> Secret | None:
-        """The key shared with this peer; None: not known here (any more)."""
-        ...
-
-    def own(
-        self,
-        identity: Identity,
-        requests: tuple[CertreqPayload, ...],
-        announced: frozenset[int] | None,
-    ) -> OwnKey | None:
-        """What we sign with as `identity`, for a peer that sent these CERTREQs and `announced`
-        these hashes (None: none); None: we have nothing for that.
-        """
-        ...
-
-    def may_resume(self, body: TicketBody) -> bool:
-        """Is what the ticket's bearer has proven still good: key, account, certificate?"""
-        ...
-
-
-class SpiSpace(Protocol):
-    """Where SPIs and IVs come from. Implementers: `node.spis.ShardSpis` (gateway),
-    `node.spis.ClientSpis`.
-    """
-
-    def ike_spi(self) -> bytes | None:
-        """A fresh SPI, 8 octets; None: we own no shard and stay silent."""
-        ...
-
-    def ike_spi_beside(self, ike_spi: bytes) -> bytes:
-        """A fresh SPI, 8 octets, in the shard of `ike_spi`, for a rekey of that SA."""
-        ...
-
-    def esp_spi(self, ike_spi: bytes) -> bytes:
-        """A fresh inbound ESP SPI, 4 octets, in the shard of `ike_spi`. Raises PeerError
-        (NO_ADDITIONAL_SAS): that has none left.
-        """
-        ...
-
-    def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
-        """(epoch, fence) under which we own this SPI."""
-        ...
-
-
 class RetransmitPolicy(msgspec.Struct, frozen=True):
     """When an unanswered request is sent again (RFC 7296 2.1): initial, initial × factor, …"""
 
@@ -327,6 +284,10 @@ class Peer(msgspec.Struct, frozen=True):
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
     resume_form: ResumeForm = ResumeForm.RFC
+    ppk: Ppk | None = None
+    """What is mixed in where the gateway has it as well (RFC 8784)."""
+    ppk_required: bool = False
+    """And where it hasn't, there is no session."""
     follows: bool = False
     """We go where a gateway redirects us to (RFC 5685)."""
     redirected_from: str = ""
@@ -416,6 +377,8 @@ class Settings(msgspec.Struct, frozen=True):
     revoke_on_delete: bool = False
     requests: tuple[CertreqPayload, ...] = ()
     """What peers are told of the certificates that we believe (RFC 7296 3.7, RFC 4806 3.1)."""
+    use_ppk: bool = False
+    """Gateway: there are PPKs, at least for some peers (RFC 8784)."""
     slow_groups: tuple[int, ...] = MODP
     """Key exchange methods that are computed by errand, and only after a cookie."""
     epoch: int = 0

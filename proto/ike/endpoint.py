@@ -16,17 +16,16 @@ from proto.ike.agenda import NEVER
 from proto.ike.cookie import CookieSecrets
 from proto.ike.core import (
     Context,
-    Credentials,
     Peer,
     SaCore,
     Settings,
-    SpiSpace,
     State,
     Step,
     Want,
     Work,
     connections_of,
 )
+from proto.ike.credentials import Credentials
 from proto.ike.effects import Now, Outcome, Path, Progress, Settlement, ignored
 from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.errands import Result
@@ -41,7 +40,7 @@ from proto.ike.record import Record
 from proto.ike.redirect import Target, redirect
 from proto.ike.refusals import NO_REFUSALS, Refusals
 from proto.ike.sa import IkeSa, dropped
-from proto.ike.seams import Rng
+from proto.ike.seams import Rng, SpiSpace
 from proto.ike.ticket import ClientTicket, TicketKeys
 
 _ESTABLISHED = State.ESTABLISHED

@@ -257,6 +257,13 @@ class CfgAttribute(IntEnum):
     INTERNAL_DNS_DOMAIN = 25
 
 
+class PpkIdType(IntEnum):
+    """The first octet of a PPK_ID (RFC 8784 5.1)."""
+
+    PPK_ID_OPAQUE = 1
+    PPK_ID_FIXED = 2
+
+
 class CertEncoding(IntEnum):
     X509_SIGNATURE = 4
     CRL = 7

@@ -86,6 +86,13 @@ class Refused(Event, frozen=True, gc=False):
     """See `Failed`."""
 
 
+class WithoutPpk(Event, frozen=True, gc=False):
+    """A PPK was there to be mixed in, and the IKE SA was set up without one (RFC 8784 6)."""
+
+    identity: str
+    """The peer's."""
+
+
 class TicketRefused(Event, frozen=True, gc=False):
     """Gateway: a presented ticket was answered with TICKET_NACK. Client: ours was."""
 

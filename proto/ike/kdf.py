@@ -1,7 +1,7 @@
 """Key derivation: prf, prf+, SKEYSEED, the keys of an IKE SA and of a Child SA.
 
 Rules: pure functions; every key comes and goes as a Secret. RFC 7296 2.13, 2.14, 2.17, 2.18; RFC
-5723 5.1; RFC 4868; RFC 9370 2.2.
+5723 5.1; RFC 4868; RFC 8784 3; RFC 9370 2.2.
 """
 
 from collections.abc import Callable
@@ -150,6 +150,18 @@ def derive_keys(
         Secret(octets[end_e : end_e + p]),
         Secret(octets[end_e + p :]),
     )
+
+
+def mix_ppk(prf_id: int, ppk: Secret, keys: SaKeys) -> SaKeys:
+    """The same keys with a PPK in those that count from IKE_AUTH on: SK_d = prf+(PPK, SK_d'), and
+    SK_pi and SK_pr likewise (RFC 8784 3). Once per session: what is derived of SK_d has it.
+    """
+    octets = _PRF_LEN[prf_id]
+
+    def mixed(key: Secret) -> Secret:
+        return Secret(prf_plus(prf_id, ppk, key.octets, octets))
+
+    return msgspec.structs.replace(keys, d=mixed(keys.d), pi=mixed(keys.pi), pr=mixed(keys.pr))
 
 
 def child_keymat(

@@ -11,16 +11,19 @@ from proto.ike.agenda import NEVER
 from proto.ike.channel import Channel
 from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import Datagram, Outcome, ignored
-from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Needed
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Event, Failed
 from proto.ike.exchanges import ike_auth_client, ike_intermediate, ike_sa_init
-from proto.ike.message import encode_clear
-from proto.ike.payloads import Payload
-from proto.ike.transport import SaTransport
+from proto.ike.message import Message, encode_clear
+from proto.ike.payloads import AuthPayload, NotifyPayload, Payload
+from proto.ike.transport import SaTransport, datagrams
 
 _DEAD = State.DEAD
+_PROVING = (State.AUTH_SENT, State.RESUME_AUTH_SENT)
+_FAILED = NotifyType.AUTHENTICATION_FAILED
+_REJECTED = NotifyPayload(_FAILED)
 
 
 def answered(step: Step, exchange: int) -> SaCore:
@@ -128,6 +131,16 @@ class SaOpening(SaTransport):
             return self._failed(error.why)
         self.core = step.core
         return self._request(exchange, step.reply, ctx)
+
+    def _disbelief(self, error: PeerError, message: Message, ctx: Context) -> tuple[Datagram, ...]:
+        """What a gateway is told whose proof we don't believe, and which holds an SA by now (RFC
+        7296 2.21.2). Once: if that is lost, it finds out by our silence.
+        """
+        proven = message.find(AuthPayload) is not None
+        if self.core.state not in _PROVING or error.notify is not _FAILED or not proven:
+            return ()
+        exchange, message_id = ExchangeType.INFORMATIONAL, self.requests.next_id
+        return datagrams(self._seal(exchange, 0, message_id, (_REJECTED,), ctx), self.path)
 
     def _nack_wait_s(self) -> float:
         handshake = self.core.handshake

@@ -84,6 +84,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     mobike: bool = False
     """See `SaCore`; so is the next one."""
     peer_addresses: tuple[str, ...] = ()
+    ppk: bool = False
 
     @property
     def spi(self) -> bytes:
@@ -153,6 +154,7 @@ def encode(
             core.authenticated_wall_s,
             core.mobike,
             core.peer_addresses,
+            core.ppk,
         )
     )
 

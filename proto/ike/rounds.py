@@ -79,3 +79,9 @@ class Proving(msgspec.Struct, frozen=True):
     """The methods of the proofs before this one, as `Passed.method` has them."""
     idr: IdPayload | None = None
     """The gateway's identity, once it was told."""
+
+    def has_shown(self, proofs: tuple[Proof, ...]) -> bool:
+        """Was AUTH in the request that is being answered, with these `proofs`?"""
+        if self.at >= len(proofs):
+            return False
+        return self.done is not None or proofs[self.at].method is not Method.EAP

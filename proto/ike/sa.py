@@ -141,7 +141,9 @@ class IkeSa(SaSuccession):
                 asked.deadline_s = ctx.now.boot_s + self._nack_wait_s()
             return Outcome(self.spi)
         except PeerError as error:
-            return self._deviates(row, asked, error, ctx)
+            said = self._disbelief(error, message, ctx)
+            outcome = self._deviates(row, asked, error, ctx)
+            return replace(outcome, send=said) if said else outcome
         if ctx.moved:
             step = replace(step, kernel=ctx.moved + step.kernel)
         self.heard_s = ctx.now.boot_s

@@ -1,4 +1,4 @@
-"""The one seam of the core that isn't an argument of each call: randomness."""
+"""The core's seams that are no arguments of each call: randomness, and whence SPIs come."""
 
 from typing import Protocol
 
@@ -10,4 +10,28 @@ class Rng(Protocol):
 
     def bytes(self, n: int) -> bytes:
         """`n` fresh octets."""
+        ...
+
+
+class SpiSpace(Protocol):
+    """Where SPIs and IVs come from. Implementers: `node.spis.ShardSpis` (gateway),
+    `node.spis.ClientSpis`.
+    """
+
+    def ike_spi(self) -> bytes | None:
+        """A fresh SPI, 8 octets; None: we own no shard and stay silent."""
+        ...
+
+    def ike_spi_beside(self, ike_spi: bytes) -> bytes:
+        """A fresh SPI, 8 octets, in the shard of `ike_spi`, for a rekey of that SA."""
+        ...
+
+    def esp_spi(self, ike_spi: bytes) -> bytes:
+        """A fresh inbound ESP SPI, 4 octets, in the shard of `ike_spi`. Raises PeerError
+        (NO_ADDITIONAL_SAS): that has none left.
+        """
+        ...
+
+    def iv_prefix(self, ike_spi: bytes) -> tuple[int, int]:
+        """(epoch, fence) under which we own this SPI."""
         ...

@@ -47,6 +47,10 @@ BEHIND_NAT = 2
 """Flag of a session whose client was behind a NAT."""
 
 
+PPK_USED = 4
+"""Flag of a session whose keys have a PPK in them (RFC 8784)."""
+
+
 class TicketForm(enum.Enum):
     """Which tickets are issued."""
 
@@ -114,7 +118,7 @@ class TicketBody(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The algorithms of the SA, not negotiated again."""
     sk_d: bytes
     flags: int = 0
-    """A sum of `BY_REFERENCE` and `BEHIND_NAT`."""
+    """A sum of `BY_REFERENCE`, `BEHIND_NAT` and `PPK_USED`."""
     connection: str = DEFAULT
     """The name of the connection that admitted the peer: what policy is looked up by."""
     addkes: tuple[int, ...] = ()
@@ -246,6 +250,8 @@ class ClientTicket(msgspec.Struct, frozen=True):
     auth_method: str
     addkes: tuple[int, ...] = ()
     """See `TicketBody`."""
+    ppk: bool = False
+    """The session's keys have a PPK in them."""
 
     def encode(self) -> bytes:
         """JSON, for a file of mode 0600: it holds a key."""

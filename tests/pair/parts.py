@@ -137,6 +137,7 @@ class Psks:
         self.known = {CLIENT_ID.data: PSK}
         self.keys: dict[bytes, OwnKey] = {}
         self.asked_for: list[tuple[CertreqPayload, ...]] = []
+        self.ppks: dict[bytes, Secret] = {}
 
     def psk(self, peer: IdPayload) -> Secret | None:
         """The key by the identity's data alone."""
@@ -151,6 +152,14 @@ class Psks:
         """The key for the identity's data."""
         self.asked_for.append(requests)
         return self.keys.get(identity[1])
+
+    def ppk(self, ppk_id: bytes, peer: IdPayload) -> Secret | None:
+        """The PPK of that id, for whom there is a pre-shared key."""
+        return self.ppks.get(ppk_id) if self.expects_ppk(peer) else None
+
+    def expects_ppk(self, peer: IdPayload) -> bool:
+        """Whether there is a pre-shared key."""
+        return peer.data in self.known
 
     def may_resume(self, body: TicketBody) -> bool:
         """Whether the keys are still there that were proven."""

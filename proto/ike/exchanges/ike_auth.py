@@ -14,6 +14,7 @@ from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
 from proto.ike.enums import IdType, NotifyType, PayloadType
 from proto.ike.events import Failed
+from proto.ike.exchanges import ppk
 from proto.ike.exchanges.authenticated import (
     answer,
     halves,
@@ -99,6 +100,7 @@ def _begin(core: SaCore, message: Message, ctx: Context) -> Step:
         asked = "" if idr is None else f" that asks for {text(idr)}"
         offered = f"{text(idi)}{asked} and begins with {begins.value}"
         raise refused(f"no connection for {offered}; configured: {ctx.connections}")
+    ppk.check_announced(core, connection)
     rounds = Rounds(connection, message, idi, idi)
     core = replace(core, connection=connection.name)
     return _prove(core, rounds, message, ctx)
@@ -115,11 +117,13 @@ def _prove(core: SaCore, rounds: Rounds, message: Message, ctx: Context) -> Step
         )
     if proof is None:
         return _begin_eap(core, rounds, message, ctx)
+    settled = ppk.settle(core, connection, rounds.latest, message, proof, ctx)
+    core, proof = settled.core, settled.proof
     if rounds.method is Method.CERTIFICATE:
         passed = _by_certificate(core, rounds, message, proof, ctx)
     else:
         passed = _by_secret(core, rounds, proof, ctx)
-    return _passed(core, rounds, passed, message, ctx)
+    return _passed(core, rounds, passed, message, ctx, settled.said)
 
 
 def _by_secret(core: SaCore, rounds: Rounds, proof: AuthPayload, ctx: Context) -> Passed:
@@ -206,20 +210,24 @@ def _converse(
 
 def _confirm(core: SaCore, rounds: Rounds, done: EapDone, message: Message, ctx: Context) -> Step:
     """AUTH with the key that EAP has made, from both sides."""
+    proof, idi, connection = message.find(AuthPayload), rounds.latest, rounds.connection
+    wrong = refused(f"AUTH of {text(idi)} isn't by the key of {done.method}")
+    if proof is None:
+        raise wrong
+    settled = ppk.settle(core, connection, idi, message, proof, ctx)
+    core = settled.core
     _, suite, keys = halves(core)
-    proof, idi = message.find(AuthPayload), rounds.latest
-    secret = done.msk or keys.pi
     octets = octets_of_initiator(core, idi)
-    if proof is None or not proofs.check_shared(suite.prf, secret, octets, proof):
-        raise refused(f"AUTH of {text(idi)} isn't by the key of {done.method}")
+    if not proofs.check_shared(suite.prf, done.msk or keys.pi, octets, settled.proof):
+        raise wrong
     ends_wall_s = done.expires_wall_s
     if done.lifetime_s is not None:
         ends_wall_s = min(ends_wall_s, ctx.now.wall_s + done.lifetime_s)
     proven = EAP_PREFIX + done.method
     passed = Passed(proven, identity_of(done.identity), done.certificate, ends_wall_s)
-    octets = octets_of_responder(core, rounds.connection.local_id)
-    ours = proofs.make_shared(suite.prf, done.msk or keys.pr, octets)
-    return _passed(core, replace(rounds, done=None), passed, message, ctx, (ours,))
+    octets = octets_of_responder(core, connection.local_id)
+    ours = (proofs.make_shared(suite.prf, done.msk or keys.pr, octets), *settled.said)
+    return _passed(core, replace(rounds, done=None), passed, message, ctx, ours)
 
 
 def _passed(
@@ -257,6 +265,7 @@ def _finish(core: SaCore, rounds: Rounds, ours: tuple[Payload, ...], ctx: Contex
     deadline = min(wall_s + ctx.settings.authentication_lifetime_s, *limits)
     if deadline <= wall_s:
         raise refused(f"what {text(rounds.latest)} has proven holds no longer")
+    use = halves(core)[0].ppk
     certificates = [passed.certificate for passed in rounds.passed if passed.certificate]
     core = replace(
         core,
@@ -269,7 +278,7 @@ def _finish(core: SaCore, rounds: Rounds, ours: tuple[Payload, ...], ctx: Contex
         chain=ctx.rng.bytes(CHAIN_OCTETS),
         generation=FIRST_GENERATION,
     )
-    return answer(
+    step = answer(
         with_deadline(core, deadline, ctx),
         rounds.request,
         ctx,
@@ -277,6 +286,7 @@ def _finish(core: SaCore, rounds: Rounds, ours: tuple[Payload, ...], ctx: Contex
         ours,
         tell_lifetime=connection.lifetime_s > 0,
     )
+    return replace(step, events=(*step.events, *ppk.audit(step.core, use, rounds.idi, ctx)))
 
 
 def _own_proof(core: SaCore, rounds: Rounds, ctx: Context) -> tuple[Payload, ...]:

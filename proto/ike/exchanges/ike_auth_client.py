@@ -10,9 +10,16 @@ from proto.ike.connection import DEFAULT, Method
 from proto.ike.core import Context, Peer, SaCore, Step, replace
 from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse
-from proto.ike.events import AddressesReceived, Event, Reauthenticate, Redirected, TicketReceived
+from proto.ike.events import (
+    AddressesReceived,
+    Event,
+    Reauthenticate,
+    Redirected,
+    TicketReceived,
+    WithoutPpk,
+)
 from proto.ike.exchanges import child as child_sa
-from proto.ike.exchanges import configuration, ike_auth_resumed, mobike, tickets
+from proto.ike.exchanges import configuration, ike_auth_resumed, mobike, ppk, tickets
 from proto.ike.exchanges.authenticated import (
     established,
     event,
@@ -85,17 +92,21 @@ def _proof(core: SaCore, proof: Proof, ctx: Context) -> tuple[Payload, ...]:
     """IDi, [CERT,] [AUTH]: without AUTH EAP is asked for."""
     if proof.method is Method.EAP:
         return (proof.local_id,)
+    mine = ppk.prove(core, peer_of(core), lambda keyed: _auth(keyed, proof, ctx))
+    return (proof.local_id, *mine)
+
+
+def _auth(core: SaCore, proof: Proof, ctx: Context) -> tuple[Payload, ...]:
+    """[CERT,] AUTH."""
     handshake, suite, keys = halves(core)
     octets = octets_of_initiator(core, proof.local_id)
     if proof.method is Method.CERTIFICATE:
-        return (
-            proof.local_id, *signed(core, proof.local_id, handshake.requests, octets, ctx),
-        )  # fmt: skip
+        return signed(core, proof.local_id, handshake.requests, octets, ctx)
     is_null = proof.method is Method.NULL
     secret = keys.pi if is_null else proof.psk
     if secret is None:
         raise Misuse(f"nothing to prove {text(proof.local_id)} with")
-    return (proof.local_id, proofs.make_shared(suite.prf, secret, octets, is_null=is_null))
+    return (proofs.make_shared(suite.prf, secret, octets, is_null=is_null),)
 
 
 def process(core: SaCore, message: Message, ctx: Context) -> Step:
@@ -103,9 +114,10 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
 
     Raises PeerError: the SA has failed, for the reason given. Raises Needed.
     """
-    handshake, peer = halves(core)[0], peer_of(core)
+    peer, proving = peer_of(core), halves(core)[0].proving
     _check_not_refused(message)
-    proving = handshake.proving
+    if proving.has_shown(peer.to_prove):
+        core = ppk.answered(core, peer, message)
     if not proving.gateway:
         proving = _check_gateway(core, peer, message, ctx)
     if core.resumed:
@@ -186,9 +198,13 @@ def _converse(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx:
     done = stepped.done
     if proving.alone and not (done.is_safe and done.msk is not None):
         raise refused(f"EAP: {done.method} can't prove both sides")
-    _, suite, keys = halves(core)
-    octets = octets_of_initiator(core, proof.local_id)
-    mine: tuple[Payload, ...] = (proofs.make_shared(suite.prf, done.msk or keys.pi, octets),)
+
+    def auth(keyed: SaCore) -> tuple[Payload, ...]:
+        _, suite, keys = halves(keyed)
+        octets = octets_of_initiator(keyed, proof.local_id)
+        return (proofs.make_shared(suite.prf, done.msk or keys.pi, octets),)
+
+    mine = ppk.prove(core, peer, auth)
     if proving.at + 1 < len(peer.to_prove):
         mine = (*mine, ANOTHER)
     return _ask(core, replace(proving, begun=False, done=done), mine)
@@ -243,6 +259,7 @@ def _finish(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx: C
         identity=text(idr),
         auth_method="+".join(proving.passed) if stored is None else stored.auth_method,
         established_wall_s=wall_s,
+        ppk=core.ppk if stored is None else stored.ppk,
     )
     made = child_sa.accept_child(core, handshake, message, peer)
     fresh = tickets.received(core, message, wall_s)
@@ -254,6 +271,8 @@ def _finish(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx: C
         events.append(AddressesReceived(core.spi, given))
     if fresh is not None:
         events.append(TicketReceived(core.spi, fresh))
+    if peer.ppk is not None and not core.ppk:
+        events.append(WithoutPpk(core.spi, core.identity))
     if lifetime_s is not None:
         events.append(Reauthenticate(core.spi, lifetime_s))
     target = redirect.in_protected(message) if peer.follows else None

@@ -15,6 +15,7 @@ from proto.ike.exchanges.authenticated import answer, halves, refused
 from proto.ike.exchanges.ike_auth import claim
 from proto.ike.message import Message
 from proto.ike.payloads import AuthPayload, IdPayload
+from proto.ike.ticket import PPK_USED
 
 _SHARED_KEY_MIC = AuthMethod.SHARED_KEY_MIC
 _IDR = PayloadType.IDr
@@ -70,17 +71,12 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
         generation=body.generation + 1,
         replaces=body.spi_r,
         leased=body.leased,
+        ppk=body.flags & PPK_USED != 0,
     )
     message_2, nonce_i = handshake.message_2, handshake.nonce_i
     made = auth.make_resume_auth(form, suite.prf, keys.pr, message_2, nonce_i, idr.body)
-    return answer(
-        core,
-        message,
-        ctx,
-        _REDEEM,
-        (idr, AuthPayload(_SHARED_KEY_MIC, made)),
-        tell_lifetime=connection.lifetime_s > 0,
-    )
+    proofs, tell = (idr, AuthPayload(_SHARED_KEY_MIC, made)), connection.lifetime_s > 0
+    return answer(core, message, ctx, _REDEEM, proofs, tell_lifetime=tell)
 
 
 def prove(core: SaCore, peer: Peer) -> AuthPayload:

@@ -15,6 +15,7 @@ from proto.ike.effects import Path
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.events import Redirected
+from proto.ike.exchanges import ppk
 from proto.ike.kdf import derive_keys, skeyseed_init
 from proto.ike.message import Message
 from proto.ike.offers import no_proposal
@@ -26,6 +27,7 @@ from proto.ike.payloads import (
     Payload,
     SaPayload,
 )
+from proto.ike.ppk import PpkUse
 from proto.ike.signature import decode_hashes, encode_hashes
 from proto.ike.suite import Suite, addkes_of, kes_of
 
@@ -150,6 +152,9 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     more = chosen.more_kes
     if more:
         payloads.append(INTERMEDIATE)
+    use = ppk.announced(message, ctx.settings.use_ppk)
+    if use is PpkUse.OPEN:
+        payloads.append(ppk.USE_PPK)
     core = SaCore(
         state=State.INIT_ANSWERED,
         initiator=False,
@@ -157,7 +162,9 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         spi_r=spi_r,
         suite=chosen,
         keys=keys,
-        handshake=Handshake(nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes, more=more),
+        handshake=Handshake(
+            nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes, more=more, ppk=use
+        ),
         fragmentation=fragmentation,
         nat=found,
         follows=redirect.follows(message),
@@ -224,6 +231,7 @@ def request(handshake: Handshake) -> tuple[Payload, ...]:
         *follows_redirects(handshake.peer),
         FRAGMENTATION,
         *((INTERMEDIATE,) if addkes_of(handshake.peer.suites) else ()),
+        *((ppk.USE_PPK,) if handshake.peer.ppk is not None else ()),
     )
 
 
@@ -266,8 +274,11 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
     reply, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
     if reply is None or ke is None or nonce is None or message.header.spi_r == bytes(8):
         why = ", ".join(str(n.type) for n in message.notifies) or "incomplete response"
-        handshake = replace(handshake, why=f"the peer answered {why}")
-        return Step(replace(core, handshake=handshake))
+        return _wait_for_better(core, handshake, f"the peer answered {why}")
+    use = ppk.announced(message, peer.ppk is not None)
+    if peer.ppk_required and use is PpkUse.OFF:
+        # forged, perhaps: the right one may still come (RFC 8784 6)
+        return _wait_for_better(core, handshake, "the gateway uses no PPKs; configured: required")
     chosen = negotiation.chosen(reply, peer.suites)
     if chosen.ke != exchange.group or ke.group != chosen.ke:
         raise WireError("KE of another group than the chosen one")
@@ -287,6 +298,7 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
         requests=tuple(p for p in message.payloads if isinstance(p, CertreqPayload)),
         multiple=message.notify(NotifyType.MULTIPLE_AUTH_SUPPORTED) is not None,
         more=chosen.more_kes,
+        ppk=use,
     )
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     return Step(
@@ -301,6 +313,10 @@ def process(core: SaCore, message: Message, ctx: Context) -> Step:
             nat=nat_of_answer(handshake, message, ctx),
         )
     )
+
+
+def _wait_for_better(core: SaCore, handshake: Handshake, why: str) -> Step:
+    return Step(replace(core, handshake=replace(handshake, why=why)))
 
 
 def nat_of_answer(handshake: Handshake, message: Message, ctx: Context) -> int:

@@ -31,7 +31,7 @@ from proto.ike.nat import THERE
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
 from proto.ike.suite import Suite, holds
-from proto.ike.ticket import BEHIND_NAT, KEY_ID, ClientTicket, SuiteNumbers, TicketBody
+from proto.ike.ticket import BEHIND_NAT, KEY_ID, PPK_USED, ClientTicket, SuiteNumbers, TicketBody
 from proto.secret import Secret
 
 _IDI = PayloadType.IDi
@@ -68,6 +68,8 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
         raise TicketRejected(TicketReason.POLICY)
     ours = connection.local_id
     if (body.idr_type, body.idr) != (ours.id_type, ours.data):
+        raise TicketRejected(TicketReason.POLICY)
+    if connection.ppk_required and not body.flags & PPK_USED:
         raise TicketRejected(TicketReason.POLICY)
     if not ctx.credentials.may_resume(body) or not holds(settings.suites, suite_of(body)):
         raise TicketRejected(TicketReason.POLICY)
@@ -126,6 +128,15 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
     )
     reply: tuple[Payload, ...] = (NoncePayload(nonce_r), *shown_back)
     return Step(core, reply + ((FRAGMENTATION,) if fragmentation else ()))
+
+
+def is_usable(stored: ClientTicket, peer: Peer, wall_s: float) -> bool:
+    """Initiator: may it be presented today? It hasn't expired (R12), its algorithms are among those
+    that we use, known ones therefore, and it has a PPK if one is required.
+    """
+    if stored.expires_wall_s <= wall_s or (peer.ppk_required and not stored.ppk):
+        return False
+    return holds(peer.suites, suite_of(stored))
 
 
 def initiate(

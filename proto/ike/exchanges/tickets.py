@@ -14,7 +14,7 @@ from proto.ike.errors import Misuse
 from proto.ike.message import Message
 from proto.ike.nat import THERE
 from proto.ike.payloads import NotifyPayload
-from proto.ike.ticket import BEHIND_NAT, ClientTicket, TicketBody, TicketForm
+from proto.ike.ticket import BEHIND_NAT, PPK_USED, ClientTicket, TicketBody, TicketForm
 
 _TICKET_LT_OPAQUE = NotifyType.TICKET_LT_OPAQUE
 
@@ -86,7 +86,7 @@ def _body(core: SaCore, ctx: Context, expires_wall_s: float) -> TicketBody:
         suite=(suite.encr, suite.key_bits, suite.integ, suite.prf, suite.ke),
         sk_d=keys.d.octets,
         connection=core.connection,
-        flags=BEHIND_NAT if core.nat & THERE else 0,
+        flags=(BEHIND_NAT if core.nat & THERE else 0) | (PPK_USED if core.ppk else 0),
         addkes=suite.addkes,
         leased=core.leased,
         certificate=core.certificate,
@@ -114,4 +114,5 @@ def received(core: SaCore, message: Message, now_wall_s: float) -> ClientTicket 
         idr=idr.data,
         auth_method=core.auth_method,
         addkes=suite.addkes,
+        ppk=core.ppk,
     )
