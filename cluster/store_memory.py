@@ -144,6 +144,7 @@ class MemoryStore:
             while self._next_lease_id in self._leases:
                 self._next_lease_id += 1
             lease_id = self._next_lease_id
+            self._next_lease_id += 1  # whose lease has ended must not renew another one's
         held = self._leases.get(lease_id)
         if held is None:
             ttl = float(max(1, math.ceil(ttl_s)))

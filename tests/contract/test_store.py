@@ -418,6 +418,17 @@ async def test_a_lease_with_an_id_of_ones_own_is_granted_once(bench: Bench) -> N
         await first.keep_alive()
 
 
+async def test_an_id_of_a_lease_that_has_ended_is_not_given_out_again(bench: Bench) -> None:
+    ended = await bench.store.lease(600.0)
+    await ended.revoke()
+    later = await bench.store.lease(600.0)
+    with pytest.raises(LeaseLost):
+        await ended.keep_alive()
+    await put(bench, b"k", b"v", later.lease_id)
+    await ended.revoke()
+    assert await bench.store.get(bench.root + b"k") is not None
+
+
 async def test_a_put_under_a_lost_lease_changes_nothing(bench: Bench) -> None:
     lease = await bench.store.lease(600.0)
     await lease.revoke()

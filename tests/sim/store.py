@@ -245,6 +245,5 @@ _STATE = (
     "_history_start",
     "_history_changes",
     "_leases",
-    "_next_lease_id",
 )
-"""Everything of a `MemoryStore` that etcd keeps on its disk."""
+"""Everything of a `MemoryStore` that etcd keeps on its disk. Ids of leases come from the time."""
