@@ -243,17 +243,20 @@ class Ownership:
         self._open = None
         self.leaving.update(dict.fromkeys(self._owned))
 
-    async def release_all(self) -> int:
+    async def release_all(self, *, keep: bool = False) -> int:
         """The orderly end: claim no more, hand every shard to who is to have it then, or give it up
         if nobody is there; how many went. Also of one that never got so far as to `start`.
 
-        A store that doesn't answer in time leaves the rest to the end of the lease.
+        `keep`: they stay this process', as if it had died. A store that doesn't answer in time
+        leaves the rest to the end of the lease.
         """
         self.close()
         if len(self._tasks) > 1:
             task = self._tasks.pop()
             task.cancel()
             await asyncio.wait((task,))
+        if keep:
+            return 0
         before = len(self._owned)
         self._prefer()
         others = Preference(tuple(n for n in self._preference.members if n != self._me))

@@ -2,7 +2,8 @@
 
 Rules: no session begins any more. One that has begun may be finished, if its peer is quick. Then
 nothing is taken at all, so nothing is under way in a shard when it goes: what its heir reads is all
-there is, and whoever was answered finds that there.
+there is, and whoever was answered finds that there. Who keeps what the store doesn't have gives
+none of them away: as if he had died, they wait for those who know more.
 """
 
 import asyncio
@@ -31,3 +32,13 @@ async def drain(node: "Node") -> None:
             await node.journal.drained()
     except TimeoutError:
         node.seams.log.warning("writes left undone", pending=node.journal.pending)
+
+
+async def leave_shards(node: "Node") -> int:
+    """Give the shards away; how many went. Of a node that has not started wholly, too."""
+    if not hasattr(node, "ownership"):
+        return 0
+    alone = node.outage.alone
+    if alone:
+        node.seams.log.warning("ended before etcd had all that was done without it")
+    return await node.ownership.release_all(keep=alone)

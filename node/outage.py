@@ -1,8 +1,8 @@
 """What a gateway does as it loses the store, and what it remembers of it.
 
 Rules: the file `pledges` in the data directory is replaced as a whole, and on the disk before a
-pledge is given. A gateway that is alone in the cluster never gives up its shards: nobody could take
-them. (Pledges: `cluster.failsafe`.)
+pledge is given, or anything is kept that the store doesn't have. A gateway that is alone in the
+cluster never gives up its shards: nobody could take them. (Pledges: `cluster.failsafe`.)
 """
 
 import os
@@ -88,6 +88,7 @@ class Standby:
         outage.hears = beats.hears
         outage.in_failsafe, outage.listens = beats.in_failsafe, ownership.listens
         self.gate.bound = lambda name: name in outage.given
+        self.gate.on_first = lambda: outage.set_alone(True)
         ownership.may_claim_from = self._may_claim_from
         beats.also = lambda: {**ownership.absent(), **outage.pledgees(), **self._addresses}
         node.key_parts.rotations.apart = self._apart
@@ -198,6 +199,15 @@ class Standby:
         node, claim = self._node, row.claim
         node.drop(claim.spi, "resumed elsewhere")
         node.replaced(claim.chain, claim.spi)  # who owns the shard now may have found its record
+
+    def buried(self, records: int) -> None:
+        """See `Told.buried`."""
+        self._node.events.write("buried", sessions=records)
+        self._node.seams.log.warning(
+            "this gateway ended before etcd had what it had done without it: the sessions that it "
+            "had in etcd before are declared dead, their clients resume",
+            sessions=records,
+        )
 
     # -- what is revoked
 

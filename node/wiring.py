@@ -322,7 +322,7 @@ class Node:
         if self.ready:
             await ending.drain(self)
         try:
-            released = await self.ownership.release_all() if hasattr(self, "ownership") else 0
+            released = await ending.leave_shards(self)
             await self.membership.leave()
             what = "left the cluster" if self.ready else "ended before it had joined"
             self.seams.log.info(what, shards_given_up=released)

@@ -27,6 +27,7 @@ import msgspec
 
 from cluster.errors import ClusterError, Conflict, LeaseLost
 from cluster.expiry import ExpiryBuckets
+from cluster.failsafe.bury import bury
 from cluster.failsafe.gate import Gate
 from cluster.failsafe.ledger import Row
 from cluster.failsafe.outage import Outage
@@ -58,6 +59,10 @@ class Told(Protocol):
 
     def void(self, row: Row) -> None:
         """The SA of that row isn't the chain's, or its newest state is lost: drop it."""
+        ...
+
+    def buried(self, records: int) -> None:
+        """So many SAs of former lives of this member were declared dead."""
         ...
 
 
@@ -134,6 +139,10 @@ class Flush:
     async def _look(self) -> None:
         parts = self._parts
         state = parts.state.state
+        if parts.outage.lives and parts.outage.store_answers():
+            records = await bury(parts.store, parts.keys, parts.outage.lives)
+            parts.outage.buried()
+            parts.told.buried(records)
         for name, incarnation in state.lost.items():
             parts.outage.write_off(name, incarnation)
         if state.mode == FLUSHING:
@@ -156,6 +165,7 @@ class Flush:
         if not roster and ledger is not None and not parts.outage.restrained():
             if not ledger.rows:
                 parts.gate.over()  # nothing came of it
+                parts.outage.set_alone(False)
                 return
             given = parts.outage.given.items()  # they are silent, and may be gone
             roster = {self._me: self._incarnation, **{n: g.incarnation for n, g in given}}
@@ -182,6 +192,7 @@ class Flush:
                 self._marked = True
                 marks = tuple(sorted({*state.flushed, self._me}))
                 await self._parts.state.change(state, msgspec.structs.replace(state, flushed=marks))
+                self._parts.outage.set_alone(False)
             elif not self._parts.gate.open:
                 self._go_on()
         elif not self._all_there(state):

@@ -105,6 +105,9 @@ class Gate:
         self._number = 0
         self.bound: Callable[[str], bool] = lambda _name: False
         """Whether that member may rely on me: it has my pledge."""
+        self.on_first: Callable[[], None] = lambda: None
+        """Called before anything is kept that the store doesn't have; once, until `stop`."""
+        self._noted = False
         self.answered = 0
         """Operations that were answered without the store, in this life."""
 
@@ -193,7 +196,7 @@ class Gate:
     def stop(self) -> None:
         """Carry nothing out any more. What isn't decided is written by the flush if others were
         told of it, and goes back to the journal if not."""
-        self.open = False
+        self.open = self._noted = False
         works, self._works = self._works, {}
         for op_id, work in works.items():
             if not work.begun:
@@ -270,7 +273,7 @@ class Gate:
             work.granted = True
         if not work.begun:
             work.begun = True
-            if not self.ledger.keep(claim):
+            if not self._keep(claim):
                 self._end(work, Outcome.SUPERSEDED)
                 return
         for name in self._rest():
@@ -328,7 +331,13 @@ class Gate:
 
     def _hold(self, sender: str, hold: Hold) -> None:
         if self._may_be_relied_on(sender):
-            self._send(sender, Held(hold.claim.op_id, self.ledger.keep(hold.claim)))
+            self._send(sender, Held(hold.claim.op_id, self._keep(hold.claim)))
+
+    def _keep(self, claim: Claim) -> bool:
+        if not self._noted:
+            self.on_first()
+            self._noted = True
+        return self.ledger.keep(claim)
 
     def _may_be_relied_on(self, sender: str) -> bool:
         """Only what stands by its pledge, or is in failsafe itself, may serialise or keep."""

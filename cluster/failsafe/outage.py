@@ -5,6 +5,12 @@ pledge of mine stands, nothing of that member is claimed (`may_claim_from`). Nor
 that is in failsafe, or that one in failsafe has in its roster: who came when the pledges had been
 given holds to them like those that gave them. Failsafe ends by `over`, which is called when the
 store has everything that was done without it.
+
+What is done without the store is lost with those that keep it, if all of them end: what a member
+answers for, and what others answer, which may end SAs of its own. So that it keeps anything is on
+the disk before it does (`alone`), until the store has everything.
+The next life finds it there (`lives`): it claims nothing that the former one owned, and lets others
+hold to their pledges, until that is buried (`cluster.failsafe.bury`).
 """
 
 import asyncio
@@ -16,7 +22,7 @@ import msgspec
 from cluster.dispatch import Dispatch
 from cluster.errors import UNREADABLE, Incompatible
 from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeQuery, PledgeWord
-from cluster.failsafe.pledge import Addressed, Given, Phase, Pledges, View
+from cluster.failsafe.pledge import ENDED, Addressed, Given, Phase, Pledges, View
 from cluster.link import PeerLink
 from cluster.member import Membership
 from cluster.seams import Clock
@@ -27,6 +33,9 @@ PATIENCE_S = 2.0
 committed that it might rely on."""
 LOOK_S = 0.1
 """Between two looks at whether the store answers; also between two asks."""
+
+LIFE = "/"
+"""Begins the key under which the book has a life of this member's own: it is in no name."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Given]).decode
@@ -82,6 +91,12 @@ class Outage:
         self._book = book
         me = membership.me
         usable_s = me.usable_s()
+        remembered = read_pledges(book)
+        self.lives = {g.incarnation: g for key, g in remembered.items() if key.startswith(LIFE)}
+        """Former lives of this member that kept what was done without the store, and ended before
+        it had everything: incarnation → the same."""
+        self.alone = False
+        """This life keeps something that the store doesn't have yet."""
         self._quiet_s = me.keep_alive_s + (usable_s - me.keep_alive_s) / 3
         """After that long without an answer the store doesn't answer me. A third of what a lease
         leaves is then over; another third is for the others to find out, and to ask them."""
@@ -89,7 +104,7 @@ class Outage:
             me.name,
             membership.incarnation,
             lead_s=(usable_s - me.keep_alive_s) / 3,
-            given=read_pledges(book),
+            given={name: g for name, g in remembered.items() if not name.startswith(LIFE)},
         )
         self._silent_boot_s = clock.boot_s()
         """When the store was last found not to answer."""
@@ -135,6 +150,8 @@ class Outage:
         """Whether no pledge stands against claiming what `owner` owned."""
         if self.failsafe or owner in self.pledges.given:
             return False
+        if self.lives and owner == self._membership.me.name:
+            return False
         return not any(owner in {name, *self._rosters.get(name, ())} for name in self.in_failsafe())
 
     def listen(self, dispatch: Dispatch) -> None:
@@ -161,8 +178,21 @@ class Outage:
 
     def over(self) -> None:
         """The store has all: failsafe ends, and who pledged is released."""
+        self.set_alone(False)
         self._send(self.pledges.over())
         self._tell()
+
+    def set_alone(self, alone: bool) -> None:
+        """Whether this life keeps what the store doesn't have; on the disk when this returns.
+        Raises OSError."""
+        if alone != self.alone:
+            self.alone = alone
+            self._save()
+
+    def buried(self) -> None:
+        """What former lives have left is gone: others may have what is left of theirs."""
+        self.lives = {}
+        self._save()
 
     def write_off(self, name: str, incarnation: str) -> None:
         """That process of `name` won't come back, the cluster has agreed on."""
@@ -213,7 +243,11 @@ class Outage:
         self._link.send(sender, answer)
 
     def _queried(self, sender: str, query: PledgeQuery) -> None:
-        self._link.send(sender, self.pledges.queried(query))
+        if query.incarnation in self.lives:
+            word = PledgeWord(query.incarnation, ENDED, needed=True)
+        else:
+            word = self.pledges.queried(query)
+        self._link.send(sender, word)
 
     def _word(self, sender: str, word: PledgeWord) -> None:
         if not word.needed:
@@ -224,7 +258,12 @@ class Outage:
             self._save()
 
     def _save(self) -> None:
-        self._book.write(_encode(dict(sorted(self.pledges.given.items()))))
+        lives = dict(self.lives)
+        if self.alone:
+            me = self._membership.incarnation
+            lives[me] = Given(me, 0)
+        own = {LIFE + incarnation: life for incarnation, life in lives.items()}
+        self._book.write(_encode(dict(sorted({**self.pledges.given, **own}.items()))))
 
     def _send(self, frames: list[Addressed]) -> None:
         for name, frame in frames:

@@ -103,6 +103,9 @@ class Goer:
     def void(self, row: Row) -> None:
         self.told.append("void")
 
+    def buried(self, records: int) -> None:
+        self.told.append(f"buried {records}")
+
     def answer(self, generation: int, sa: int, **changed: object) -> None:
         """Have answered for something without the store."""
         mine = claim(
