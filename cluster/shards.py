@@ -48,7 +48,7 @@ class SpiCodec:
         self._ike = hashlib.blake2s(key=key, digest_size=_MASK_LEN, person=_IKE_USE)
         self._esp = hashlib.blake2s(key=key, digest_size=_MASK_LEN, person=_ESP_USE)
         self._known: dict[bytes, int] = {}
-        """The newest IKE SPIs asked for: one handshake asks for the same half a dozen times."""
+        """The newest IKE SPIs made or asked for: a handshake asks for its own a dozen times."""
 
     def ike_spi(self, shard: int, r48: bytes) -> bytes:
         """The IKE SPI `r48(6) ‖ (shard(2) ⊕ PRF(r48))` of `shard` for six random octets.
@@ -63,7 +63,9 @@ class SpiCodec:
         mask = self._ike.copy()
         mask.update(r48)
         masked = int.from_bytes(mask.digest(), "big") ^ shard
-        return r48 + masked.to_bytes(_MASK_LEN, "big")
+        spi = r48 + masked.to_bytes(_MASK_LEN, "big")
+        self._keep(spi, shard)
+        return spi
 
     def shard_of(self, spi: bytes) -> int:
         """The shard that an IKE SPI of this cluster lives in; of a foreign SPI, any number from 0
@@ -75,10 +77,14 @@ class SpiCodec:
         mask = self._ike.copy()
         mask.update(spi[:_IKE_RANDOM])
         shard = int.from_bytes(mask.digest(), "big") ^ int.from_bytes(spi[_IKE_RANDOM:], "big")
-        if len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        self._known[spi] = shard
+        self._keep(spi, shard)
         return shard
+
+    def _keep(self, spi: bytes, shard: int) -> None:
+        known = self._known
+        if len(known) >= KNOWN_MAX:
+            known.clear()
+        known[spi] = shard
 
     def esp_spi(self, shard: int, r16: bytes) -> bytes:
         """The ESP SPI `r16(2) ‖ (shard(2) ⊕ PRF(r16))` of `shard` for two random octets.

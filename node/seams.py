@@ -45,20 +45,19 @@ class OsRng:
 
     def __init__(self) -> None:
         self._pool = b""
-        self._used = 0
+        self._used = POOL_OCTETS
         self._forks = _forks
 
     def bytes(self, n: int) -> bytes:
         """`n` fresh octets; ValueError if `n` is negative."""
-        if n < 0:
-            raise ValueError(f"{n} octets of randomness asked for")
-        if n > POOL_OCTETS:
-            return os.urandom(n)
-        end = self._used + n
-        if end > len(self._pool) or self._forks != _forks:
-            self._pool = os.urandom(POOL_OCTETS)
-            self._forks = _forks
-            end = n
-        octets = self._pool[end - n : end]
+        begin = self._used
+        end = begin + n
+        if not begin <= end <= POOL_OCTETS or self._forks != _forks:
+            if n < 0:
+                raise ValueError(f"{n} octets of randomness asked for")
+            if n > POOL_OCTETS:
+                return os.urandom(n)
+            self._pool, self._forks = os.urandom(POOL_OCTETS), _forks
+            begin, end = 0, n
         self._used = end
-        return octets
+        return self._pool[begin:end]

@@ -20,7 +20,6 @@ from proto.ike.core import (
     SaCore,
     Settings,
     State,
-    Step,
     Want,
     Work,
     connections_of,
@@ -34,7 +33,6 @@ from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational, 
 from proto.ike.half_open import HalfOpen
 from proto.ike.hints import Hints
 from proto.ike.message import Header, peek
-from proto.ike.opening import answered
 from proto.ike.pools import NO_ADDRESSES, Addresses
 from proto.ike.record import Record
 from proto.ike.redirect import Target, redirect
@@ -113,10 +111,10 @@ class Endpoint:
             return ignored("malformed")
         if header.major != MAJOR_VERSION:
             return self.hints.answer(NotifyType.INVALID_MAJOR_VERSION, header, path, now)
-        ctx = self._context(path, now, data)
-        sa = self._sas.get(header.spi_r if header.from_initiator else header.spi_i)
-        if sa is None or sa.core.initiator is header.from_initiator:
-            if header.exchange in FIRST_EXCHANGES and header.from_initiator:
+        ctx, from_initiator = self._context(path, now, data), header.from_initiator
+        sa = self._sas.get(header.spi_r if from_initiator else header.spi_i)
+        if sa is None or sa.core.initiator is from_initiator:
+            if from_initiator and header.exchange in FIRST_EXCHANGES:
                 return self._first(header, responder.Looked(ring_is_fresh, used, state), ctx)
             return ignored("unknown_spi")
         if header.is_response:
@@ -139,20 +137,24 @@ class Endpoint:
             repeated = self._half_open.find(key)
             if repeated is not None:
                 return repeated.repeat_first(ctx)
-            step = responder.answer(message, self._half_open, looked, ctx)
+            made = responder.answer(message, self._half_open, looked, ctx)
         except WireError:
             return ignored("malformed")
-        if isinstance(step, Outcome):
-            return step
-        core = answered(step, header.exchange) if isinstance(step, Step) else step.core
+        unfinished = None
+        if isinstance(made, SaCore):
+            core = made
+        elif isinstance(made, Outcome):
+            return made
+        else:
+            core, unfinished = made.core, made
         sa = self._sas[core.spi_r] = IkeSa(core, ctx.path, ctx, key)
         ticket = None if core.handshake is None else core.handshake.ticket
         crowded_out = self._half_open.add(sa, b"" if ticket is None else ticket.chain)
         if crowded_out is not None:
             self._remove(crowded_out)
         self._arm(sa)
-        if not isinstance(step, Step):
-            return sa.set_out(step.errand, partial(sa.answer_first, step.again), ctx)
+        if unfinished is not None:
+            return sa.set_out(unfinished.errand, partial(sa.answer_first, unfinished.again), ctx)
         return sa.repeat_first(ctx)
 
     def unknown(self, data: bytes, path: Path, now: Now) -> Outcome:

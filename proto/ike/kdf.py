@@ -4,8 +4,9 @@ Rules: pure functions; every key comes and goes as a Secret. RFC 7296 2.13, 2.14
 5723 5.1; RFC 4868; RFC 8784 3; RFC 9370 2.2.
 """
 
+import struct
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -135,21 +136,15 @@ def derive_keys(
 
     They are the octets of prf+(SKEYSEED, Ni | Nr | SPIi | SPIr), in this order.
     """
-    p = _PRF_LEN[suite.prf]
-    a = suite.integ_key_octets
-    e = suite.encr_key_octets
-    octets = prf_plus(suite.prf, skeyseed, ni + nr + spi_i + spi_r, 3 * p + 2 * a + 2 * e)
-    end_a = p + 2 * a
-    end_e = end_a + 2 * e
-    return SaKeys(
-        Secret(octets[:p]),
-        Secret(octets[p : p + a]),
-        Secret(octets[p + a : end_a]),
-        Secret(octets[end_a : end_a + e]),
-        Secret(octets[end_a + e : end_e]),
-        Secret(octets[end_e : end_e + p]),
-        Secret(octets[end_e + p :]),
-    )
+    layout = _layout(_PRF_LEN[suite.prf], suite.integ_key_octets, suite.encr_key_octets)
+    octets = prf_plus(suite.prf, skeyseed, ni + nr + spi_i + spi_r, layout.size)
+    return SaKeys(*map(Secret, layout.unpack(octets)))
+
+
+@lru_cache(maxsize=64)
+def _layout(p: int, a: int, e: int) -> struct.Struct:
+    """Where the seven keys are, by the octets of a prf's, an integrity and an encryption key."""
+    return struct.Struct(f"{p}s{a}s{a}s{e}s{e}s{p}s{p}s")
 
 
 def mix_ppk(prf_id: int, ppk: Secret, keys: SaKeys) -> SaKeys:

@@ -28,6 +28,7 @@ from proto.ike.payloads import (
     NotifyPayload,
     Payload,
     TsPayload,
+    UnknownPayload,
     decode_chain,
     encode_chain,
 )
@@ -116,6 +117,21 @@ class Message(msgspec.Struct, frozen=True):
             if payload.__class__ is NotifyPayload and payload.type == type:
                 return payload
         return None
+
+    @property
+    def critical(self) -> UnknownPayload | None:
+        """The first payload that isn't known and may not be skipped (RFC 7296 2.5)."""
+        if UnknownPayload not in map(type, self.payloads):
+            return None
+        unknown = [p for p in self.payloads if isinstance(p, UnknownPayload) and p.critical]
+        return unknown[0] if unknown else None
+
+    def tells(self, types: tuple[int, ...]) -> bool:
+        """Is there a Notify of one of these types?"""
+        for payload in self.payloads:
+            if payload.__class__ is NotifyPayload and payload.type in types:
+                return True
+        return False
 
     @property
     def notifies(self) -> tuple[NotifyPayload, ...]:

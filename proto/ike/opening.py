@@ -11,7 +11,7 @@ from proto.ike.agenda import NEVER
 from proto.ike.channel import Channel
 from proto.ike.core import Context, SaCore, State, Step, replace
 from proto.ike.effects import Datagram, Outcome, ignored
-from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.enums import FLAG_INITIATOR, ExchangeType, NotifyType
 from proto.ike.errands import Needed
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Event, Failed
@@ -24,15 +24,6 @@ _DEAD = State.DEAD
 _PROVING = (State.AUTH_SENT, State.RESUME_AUTH_SENT)
 _FAILED = NotifyType.AUTHENTICATION_FAILED
 _REJECTED = NotifyPayload(_FAILED)
-
-
-def answered(step: Step, exchange: int) -> SaCore:
-    """The half-open SA of a first request, which holds its answer."""
-    core, handshake = step.core, step.core.handshake
-    if handshake is None:
-        raise Misuse("a half-open SA without a handshake")
-    reply = encode_clear(core.spi_i, core.spi_r, exchange, FLAG_RESPONSE, 0, step.reply)
-    return replace(core, handshake=replace(handshake, message_2=reply))
 
 
 class SaOpening(SaTransport):
@@ -57,16 +48,16 @@ class SaOpening(SaTransport):
             return ignored("waiting")
         return Outcome(self.spi, send=(Datagram(handshake.message_2, ctx.path),))
 
-    def answer_first(self, again: Callable[[Context], Step | Outcome], ctx: Context) -> Outcome:
+    def answer_first(self, again: Callable[[Context], SaCore | Outcome], ctx: Context) -> Outcome:
         """`again` answers the first request now, or needs more; an Outcome refuses it."""
         try:
-            step = again(ctx)
+            made = again(ctx)
         except Needed as needed:
             return self.set_out(needed.errand, partial(self.answer_first, again), ctx)
-        if isinstance(step, Outcome):
+        if isinstance(made, Outcome):
             self.core, self._due = replace(self.core, state=_DEAD), NEVER
-            return step
-        self.core = answered(step, ExchangeType.IKE_SA_INIT)
+            return made
+        self.core = made
         self._channel = Channel(self.core, ctx.spis.iv_prefix(self.spi))
         return self.repeat_first(ctx)
 

@@ -21,6 +21,7 @@ REDIRECT_LOOP_DETECT_PERIOD_S = 300.0
 NAME_MAX = 253
 _HEAD = 2
 
+_FOLLOWS = (NotifyType.REDIRECT_SUPPORTED, NotifyType.REDIRECTED_FROM)
 SUPPORTED = NotifyPayload(NotifyType.REDIRECT_SUPPORTED)
 
 
@@ -104,9 +105,7 @@ def in_protected(message: Message) -> Target | None:
 
 def follows(message: Message) -> bool:
     """Does whoever sent this first request follow a REDIRECT (RFC 5685 3)?"""
-    if message.notify(NotifyType.REDIRECT_SUPPORTED) is not None:
-        return True
-    return message.notify(NotifyType.REDIRECTED_FROM) is not None
+    return message.tells(_FOLLOWS)
 
 
 def was_sent_by(message: Message, target: Target) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from proto.ike import redirect
-from proto.ike.core import Context, Handshake, SaCore, State, Step
+from proto.ike.core import Context, Handshake, SaCore, State
 from proto.ike.effects import Datagram, Outcome, ignored
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Errand, Needed
@@ -21,11 +21,10 @@ from proto.ike.events import Event, Failed, Redirected, TicketRefused
 from proto.ike.exchanges import ike_sa_init, ike_session_resume
 from proto.ike.half_open import HalfOpen
 from proto.ike.message import Header, Message, decode_clear, encode_clear
-from proto.ike.payloads import NoncePayload, NotifyPayload, Payload, UnknownPayload
+from proto.ike.payloads import NoncePayload, NotifyPayload, Payload
 from proto.ike.redirect import Target
-from proto.ike.reference import Reference
 from proto.ike.refusals import Used
-from proto.ike.ticket import KEY_ID
+from proto.ike.ticket import KEY_ID, TicketBody
 
 _RESUME = ExchangeType.IKE_SESSION_RESUME
 _NOT_USED = Used.NO
@@ -50,7 +49,7 @@ class Unfinished(msgspec.Struct, frozen=True):
 
     core: SaCore
     errand: Errand
-    again: Callable[[Context], Step | Outcome]
+    again: Callable[[Context], SaCore | Outcome]
     """Raises Needed."""
 
 
@@ -67,12 +66,12 @@ def decode_first(header: Header, ctx: Context) -> tuple[Message, bytes]:
 
 def answer(
     message: Message, half_open: HalfOpen, looked: Looked, ctx: Context
-) -> Step | Unfinished | Outcome:
-    """The new half-open SA's Step, or what it needs first, or a stateless Outcome."""
-    for payload in message.payloads:
-        if payload.__class__ is UnknownPayload and payload.critical:
-            critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
-            return refuse(message, (NotifyPayload(critical, bytes((payload.type,))),), ctx)
+) -> SaCore | Unfinished | Outcome:
+    """The new half-open SA, or what it needs first, or a stateless Outcome."""
+    unknown = message.critical
+    if unknown is not None:
+        critical = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
+        return refuse(message, (NotifyPayload(critical, bytes((unknown.type,))),), ctx)
     if ctx.settings.redirect is not None:
         elsewhere = _redirect(ctx.settings.redirect, message, ctx)
         if elsewhere is not None:
@@ -95,7 +94,7 @@ def _redirect(target: Target, message: Message, ctx: Context) -> Outcome | None:
     return refuse(message, (redirect.redirect(target, nonce.data),), ctx, event)
 
 
-def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Unfinished | Outcome:
+def _init(message: Message, half_open: HalfOpen, ctx: Context) -> SaCore | Unfinished | Outcome:
     settings, there = ctx.settings, half_open.of_source(ctx.path.remote[0])
     if there >= settings.half_open_source_max:
         return ignored("source_full")
@@ -120,7 +119,7 @@ def _init(message: Message, half_open: HalfOpen, ctx: Context) -> Step | Unfinis
         return Unfinished(core, needed.errand, again)
 
 
-def _answer_init(spi_r: bytes, message: Message, ctx: Context) -> Step | Outcome:
+def _answer_init(spi_r: bytes, message: Message, ctx: Context) -> SaCore | Outcome:
     """Raises Needed."""
     try:
         return ike_sa_init.respond(spi_r, message, ctx)
@@ -129,7 +128,9 @@ def _answer_init(spi_r: bytes, message: Message, ctx: Context) -> Step | Outcome
         return refuse(message, (NotifyPayload(error.notify, error.data),), ctx, failed)
 
 
-def _resume(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context) -> Step | Outcome:
+def _resume(
+    message: Message, half_open: HalfOpen, looked: Looked, ctx: Context
+) -> SaCore | Outcome:
     try:
         if looked.used:
             raise TicketRejected(TicketReason.REUSED)
@@ -137,7 +138,7 @@ def _resume(message: Message, half_open: HalfOpen, looked: Looked, ctx: Context)
         used = ctx.refusals.used(body) if looked.used is None else _NOT_USED
         if used is _USED:
             raise TicketRejected(TicketReason.REUSED)
-        if isinstance(body, Reference):
+        if not isinstance(body, TicketBody):
             return Outcome(fetch=body)  # which asks the chain as well
         if used is _MAYBE_USED:
             return Outcome(confirm=body)

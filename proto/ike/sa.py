@@ -34,7 +34,7 @@ from proto.ike.exchanges import (
     rekey_ike,
 )
 from proto.ike.message import Header, Message, decode_clear
-from proto.ike.payloads import NotifyPayload, Payload, UnknownPayload
+from proto.ike.payloads import NotifyPayload, Payload
 from proto.ike.requests import Outstanding
 from proto.ike.succession import REKEYED_LINGER_S, SaSuccession
 from proto.ike.transport import Waiting, datagrams
@@ -322,9 +322,9 @@ class IkeSa(SaSuccession):
 
     def _take(self, row: Row | None, message: Message, ctx: Context) -> Step:
         """Run the row's handler. Raises PeerError for a peer's mistake."""
-        for payload in message.payloads:
-            if payload.__class__ is UnknownPayload and payload.critical:
-                raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((payload.type,)))
+        unknown = message.critical
+        if unknown is not None:
+            raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((unknown.type,)))
         if row is None:
             raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
         asked = self.requests.outstanding

@@ -26,6 +26,7 @@ from proto.ike.requests import Outstanding, Requests
 
 PROBES = 2
 """How often a message is sent in large fragments before smaller ones are tried."""
+_ESTABLISHED = State.ESTABLISHED
 _HALF_OPEN = (State.INIT_ANSWERED, State.RESUME_ANSWERED)
 
 
@@ -96,11 +97,11 @@ class SaTransport:
 
     def deadline_s(self) -> float:
         """When `on_timer` is to be called next."""
-        held = self.waiting is not None or (self.pending is not None and not self.half_open)
-        due = NEVER if held else self._due
-        if self._keepalive_s < due and self.core.state is State.ESTABLISHED:
+        asked, due = self.requests.outstanding, self._due
+        if self.waiting is not None or (self.pending is not None and not self.half_open):
+            due = NEVER
+        if self._keepalive_s < due and self.core.state is _ESTABLISHED:
             due = self._keepalive_s
-        asked = self.requests.outstanding
         return due if asked is None else min(asked.deadline_s, due)
 
     def _repeat(self, header: Header, ctx: Context) -> Outcome:
@@ -219,7 +220,7 @@ class SaTransport:
 
     def _look_at_wants(self, ctx: Context) -> None:
         """An end that had to wait is due now."""
-        if self.core.state is not State.ESTABLISHED:
+        if self.core.state is not _ESTABLISHED:
             return
         due_s = self.agenda.due_s()
         if self.wants_end is not None or due_s <= ctx.now.boot_s:

@@ -12,12 +12,12 @@ from proto.ike import cookie, nat, negotiation, redirect
 from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
-from proto.ike.enums import NotifyType
+from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errors import Misuse, PeerError, WireError
 from proto.ike.events import Redirected
 from proto.ike.exchanges import ppk
 from proto.ike.kdf import derive_keys, skeyseed_init
-from proto.ike.message import Message
+from proto.ike.message import Message, encode_clear
 from proto.ike.offers import no_proposal
 from proto.ike.payloads import (
     CertreqPayload,
@@ -31,6 +31,7 @@ from proto.ike.ppk import PpkUse
 from proto.ike.signature import decode_hashes, encode_hashes
 from proto.ike.suite import Suite, addkes_of, kes_of
 
+_EXCHANGE = ExchangeType.IKE_SA_INIT
 NONCE_OCTETS = 32
 RETRIES_MAX = 4
 COOKIE_MAX = 64
@@ -115,8 +116,8 @@ def _select(
     return negotiation.select(offer, ctx.settings.suites, first_ke=first_ke, addkes=addkes)
 
 
-def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
-    """Choose a suite, answer with SA, KE, Nr, and hold the keys.
+def respond(spi_r: bytes, message: Message, ctx: Context) -> SaCore:
+    """Choose a suite; the half-open SA that holds the answer, SA, KE and Nr, and the keys.
 
     Raises PeerError: NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD (data: the group we take),
     INVALID_SYNTAX; Needed.
@@ -134,9 +135,9 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
         raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
     public, shared = answer(chosen.ke, ke.data, ctx)
     nonce_r = ctx.rng.bytes(NONCE_OCTETS)
-    header = message.header
+    spi_i = message.header.spi_i
     seed = skeyseed_init(chosen.prf, nonce.data, nonce_r, shared)
-    keys = derive_keys(chosen, seed, nonce.data, nonce_r, header.spi_i, spi_r)
+    keys = derive_keys(chosen, seed, nonce.data, nonce_r, spi_i, spi_r)
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     found, shown = look_for_nat(spi_r, message, ctx)
     hashes = _hashes(message)
@@ -155,21 +156,19 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> Step:
     use = ppk.announced(message, ctx.settings.use_ppk)
     if use is PpkUse.OPEN:
         payloads.append(ppk.USE_PPK)
-    core = SaCore(
+    made = encode_clear(spi_i, spi_r, _EXCHANGE, FLAG_RESPONSE, 0, payloads)
+    return SaCore(
         state=State.INIT_ANSWERED,
         initiator=False,
-        spi_i=header.spi_i,
+        spi_i=spi_i,
         spi_r=spi_r,
         suite=chosen,
         keys=keys,
-        handshake=Handshake(
-            nonce.data, nonce_r, message_1=ctx.raw, hashes=hashes, more=more, ppk=use
-        ),
+        handshake=Handshake(nonce.data, nonce_r, ctx.raw, made, hashes=hashes, more=more, ppk=use),
         fragmentation=fragmentation,
         nat=found,
         follows=redirect.follows(message),
     )
-    return Step(core, tuple(payloads))
 
 
 def _wanted(knows_hashes: bool, ctx: Context) -> tuple[Payload, ...]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from proto.ike import redirect, reference, ticket
 from proto.ike.core import Context, Handshake, Peer, SaCore, State, Step, replace
 from proto.ike.effects import Path
-from proto.ike.enums import NotifyType, PayloadType
+from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType, PayloadType
 from proto.ike.errors import Misuse, TicketReason, TicketRejected, WireError
 from proto.ike.exchanges.ike_sa_init import (
     FRAGMENTATION,
@@ -26,7 +26,7 @@ from proto.ike.exchanges.ike_sa_init import (
     wanted_cookie,
 )
 from proto.ike.kdf import derive_keys, skeyseed_resume
-from proto.ike.message import Message
+from proto.ike.message import Message, encode_clear
 from proto.ike.nat import THERE
 from proto.ike.payloads import NoncePayload, NotifyPayload, Payload
 from proto.ike.reference import Reference
@@ -34,6 +34,7 @@ from proto.ike.suite import Suite, holds
 from proto.ike.ticket import BEHIND_NAT, KEY_ID, PPK_USED, ClientTicket, SuiteNumbers, TicketBody
 from proto.secret import Secret
 
+_EXCHANGE = ExchangeType.IKE_SESSION_RESUME
 _IDI = PayloadType.IDi
 _TICKET_OPAQUE = NotifyType.TICKET_OPAQUE
 _FRAGMENTATION_SUPPORTED = NotifyType.IKEV2_FRAGMENTATION_SUPPORTED
@@ -58,9 +59,12 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
     )
     if opened.epoch != settings.epoch:
         raise TicketRejected(TicketReason.EPOCH)
-    if isinstance(opened, Reference) and state is None:
+    if isinstance(opened, TicketBody):
+        body = opened
+    elif state is None:
         return opened
-    body = reference.resolve(opened, state or b"") if isinstance(opened, Reference) else opened
+    else:
+        body = reference.resolve(opened, state)
     connection = ctx.connections.admitting(
         body.connection, body.idi_type, body.idi, body.auth_method
     )
@@ -98,9 +102,11 @@ def _suite(numbers: SuiteNumbers, addkes: tuple[int, ...]) -> Suite:
     return Suite(*numbers, addkes)
 
 
-def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> Step:
-    """Answer Nr and hold the keys, derived from the old SK_d and both nonces (RFC 5723 5.1)."""
-    nonce, shown = message.find(NoncePayload), message.notify(NotifyType.TICKET_OPAQUE)
+def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> SaCore:
+    """The half-open SA that holds the answer, Nr, and the keys, derived from the old SK_d and both
+    nonces (RFC 5723 5.1).
+    """
+    nonce, shown = message.find(NoncePayload), message.notify(_TICKET_OPAQUE)
     if nonce is None or shown is None:
         raise WireError("IKE_SESSION_RESUME without a nonce, or without a ticket")
     suite, spi_i = suite_of(body), message.header.spi_i
@@ -111,7 +117,10 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
     found, shown_back = look_for_nat(spi_r, message, ctx)
     if not found and body.flags & BEHIND_NAT:
         found = THERE  # it doesn't look, and most likely is where it was
-    core = SaCore(
+    reply: tuple[Payload, ...] = (NoncePayload(nonce_r), *shown_back)
+    if fragmentation:
+        reply += (FRAGMENTATION,)
+    return SaCore(
         state=_RESUME_ANSWERED,
         initiator=False,
         spi_i=spi_i,
@@ -119,15 +128,18 @@ def respond(spi_r: bytes, message: Message, body: TicketBody, ctx: Context) -> S
         suite=suite,
         keys=keys,
         handshake=Handshake(
-            nonce.data, nonce_r, message_1=ctx.raw, ticket=body, ticket_key=shown.data[KEY_ID]
+            nonce.data,
+            nonce_r,
+            ctx.raw,
+            encode_clear(spi_i, spi_r, _EXCHANGE, FLAG_RESPONSE, 0, reply),
+            ticket=body,
+            ticket_key=shown.data[KEY_ID],
         ),
         resumed=True,
         fragmentation=fragmentation,
         nat=found,
         follows=redirect.follows(message),
     )
-    reply: tuple[Payload, ...] = (NoncePayload(nonce_r), *shown_back)
-    return Step(core, reply + ((FRAGMENTATION,) if fragmentation else ()))
 
 
 def is_usable(stored: ClientTicket, peer: Peer, wall_s: float) -> bool:

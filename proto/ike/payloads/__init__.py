@@ -75,7 +75,9 @@ MAX_PAYLOADS = 128
 """More in one message is refused: a datagram of four-octet payloads would otherwise buy much work.
 """
 
+_AT_MOST = range(MAX_PAYLOADS)
 _GENERIC = struct.Struct(">BBH")
+_read, _write = _GENERIC.unpack_from, _GENERIC.pack
 _CRITICAL = 0x80
 _PAYLOAD_MAX = 0xFFFF
 
@@ -111,30 +113,31 @@ def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
     """
     octets = data if type(data) is bytes else bytes(data)
     end = len(octets)
-    offset = 0
+    stop = 0
     kind = first
     payloads: list[Payload] = []
-    while kind:
-        if end - offset < 4:
+    for _ in _AT_MOST:
+        if not kind:
+            break
+        body = stop + 4
+        if body > end:
             raise WireError("truncated payload header")
-        following, flags, length = _GENERIC.unpack_from(octets, offset)
-        stop = offset + length
-        if length < 4 or stop > end:
+        following, flags, length = _read(octets, stop)
+        stop += length
+        if stop < body or stop > end:
             raise WireError(f"payload length {length} out of bounds")
-        decode = _DECODERS.get(kind)
-        if decode is not None:
-            payloads.append(decode(octets[offset + 4 : stop]))
+        if kind in _DECODERS:
+            payloads.append(_DECODERS[kind](octets[body:stop]))
         elif kind in _ENCRYPTED:
             raise WireError("encrypted payload in a chain of clear ones")
         else:
             critical = flags & _CRITICAL != 0
-            payloads.append(UnknownPayload(kind, critical, octets[offset + 4 : stop]))
-        offset = stop
+            payloads.append(UnknownPayload(kind, critical, octets[body:stop]))
         kind = following
-        if len(payloads) > MAX_PAYLOADS:
-            raise WireError(f"more than {MAX_PAYLOADS} payloads")
-    if offset != end:
-        raise WireError(f"{end - offset} trailing octets after the last payload")
+    if kind:
+        raise WireError(f"more than {MAX_PAYLOADS} payloads")
+    if stop != end:
+        raise WireError(f"{end - stop} trailing octets after the last payload")
     return tuple(payloads)
 
 
@@ -144,15 +147,15 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     Raises Misuse for a payload that its 16-bit length can't hold.
     """
     parts: list[bytes] = []
-    following = 0
+    following = flags = 0
     for payload in reversed(payloads):
         body = payload.encode()
         length = len(body) + 4
         if length > _PAYLOAD_MAX:
             raise Misuse(f"payload of {length} octets")
-        critical = type(payload) is UnknownPayload and payload.critical
-        parts.append(body)
-        parts.append(_GENERIC.pack(following, _CRITICAL if critical else 0, length))
-        following = payload.TYPE
+        if payload.__class__ is UnknownPayload:
+            flags = _CRITICAL if payload.critical else 0
+        parts += (body, _write(following, flags, length))
+        following, flags = payload.TYPE, 0
     parts.reverse()
     return int(following), b"".join(parts)
