@@ -118,6 +118,7 @@ class Client:
             child_suites=peer.child_suites,
             local_ts=peer.local_ts,
             remote_ts=peer.remote_ts,
+            transport=peer.transport,
             half_open_max=0,  # whoever begins an IKE SA with a client is no gateway of its
             liveness_interval_s=0.0,
             ike_rekey_s=settings.ike_rekey_s,

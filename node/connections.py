@@ -13,7 +13,7 @@ import msgspec
 from node.eap.check import check_methods
 from node.identity import normal_pattern
 from node.pools import core_pools
-from node.sections import ConnectionConfig, GatewayConfig
+from node.sections import TRANSPORT, ConnectionConfig, GatewayConfig
 from node.toml_strict import Problems, show
 from node.trust.names import speaks_for
 from node.trust.own import Wrong, load_certificates
@@ -64,6 +64,9 @@ def check_connections(config: GatewayConfig, problems: Problems) -> None:
             _check(f"{where}.redirect", connection.redirect, parse_target, problems)
         if connection.ppk_required and not config.ike.ppk_file:
             problems.add(f"{where}.ppk_required", "true", "needs ike.ppk_file")
+        if connection.mode == TRANSPORT and (connection.pools or config.ike.pools):
+            right = '"tunnel" where there are pools: their addresses exist in tunnels only'
+            problems.add(f"{where}.mode", show(TRANSPORT), right)
         _check_proofs(where, connection, config, problems)
 
 
@@ -162,6 +165,7 @@ def _of_table(table: ConnectionConfig, config: GatewayConfig, exact: Exact) -> C
         "eap_methods": table.eap_methods,
         "eap_only": table.eap_only,
         "ppk_required": table.ppk_required or config.ike.ppk_required,
+        "transport": table.mode == TRANSPORT,
         "redirect": parse_target(table.redirect) if table.redirect else None,
     }
     if table.local_identity:

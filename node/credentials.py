@@ -12,7 +12,7 @@ from node.identity import find_psk, load_psks
 from node.ppk import Ppks, load_ppks
 from node.sections import GatewayConfig
 from node.trust.verifier import Trust, decode_ids
-from proto.ike.connection import OwnKey
+from proto.ike.connection import Method, OwnKey
 from proto.ike.enums import PayloadType
 from proto.ike.exchanges.authenticated import text
 from proto.ike.identity import Identity
@@ -25,6 +25,7 @@ _IDI = PayloadType.IDi
 KNOWN_MAX = 65_536
 """Identities whose key is remembered; beyond it the memory starts anew."""
 NO_PPKS = Ppks()
+BY_CERTIFICATE = Method.CERTIFICATE.value
 BY_PASSWORD = EAP_PREFIX + "mschapv2"
 
 
@@ -66,7 +67,7 @@ class PskTable:
         """Nothing to sign with."""
         return None
 
-    def may_resume(self, body: TicketBody) -> bool:
+    def may_resume(self, body: TicketBody, address: str) -> bool:
         """See `Credentials.may_resume`: the pre-shared keys are still there."""
         for key in psk_identities(body):
             if key not in self._known and self.psk(IdPayload(_IDI, *key)) is None:
@@ -97,9 +98,13 @@ class Credentials(PskTable):
             return None
         return OwnKey(found.key, self._trust.payloads(found, requests))
 
-    def may_resume(self, body: TicketBody) -> bool:
+    def may_resume(self, body: TicketBody, address: str) -> bool:
         """See `Credentials.may_resume`."""
-        if not super().may_resume(body):
+        if not super().may_resume(body, address):
+            return False
+        if BY_CERTIFICATE in body.auth_method and not self._trust.may_come_from(
+            (body.idi_type, body.idi), address
+        ):
             return False
         if body.certificate and self._trust.revoked(decode_ids(body.certificate)):
             return False

@@ -10,7 +10,7 @@ from node.credentials import PskTable
 from node.detour import Follow
 from node.identity import load_psks
 from node.ppk import Ppks, check_ppks, load_ppks
-from node.sections import ClientConfig, ClientSection
+from node.sections import TRANSPORT, ClientConfig, ClientSection
 from node.toml_strict import ConfigError, Problems, show
 from node.trust.verifier import Trust
 from proto.ike.auth import ResumeForm
@@ -47,6 +47,9 @@ def check_client_proofs(config: ClientConfig, problems: Problems) -> None:
         problems.add("client.auth", show(EAP), right)
     if client.remote_auth == CERTIFICATE and not config.trust.ca_file:
         problems.add("client.remote_auth", show(CERTIFICATE), "needs trust.ca_file")
+    if client.mode == TRANSPORT and client.request_addresses:
+        right = '"tunnel" where there are request_addresses: it is for the addresses of the tunnel'
+        problems.add("client.mode", show(TRANSPORT), right)
     if client.remote_auth == EAP and client.auth[0] != EAP:
         problems.add("client.remote_auth", show(EAP), 'needs "eap" first in client.auth')
 
@@ -90,6 +93,7 @@ def peer_with(
         local_ts=tuple(parse_selector(text) for text in section.local_ts),
         remote_ts=tuple(parse_selector(text) for text in section.remote_ts),
         families=section.request_addresses,
+        transport=section.mode == TRANSPORT,
         follows=section.follow_redirects != Follow.NEVER.value,
         retransmit=RetransmitPolicy(
             section.retransmit_initial_s, section.retransmit_factor, section.retransmit_tries

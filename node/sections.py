@@ -215,6 +215,10 @@ class IkeConfig(msgspec.Struct, frozen=True):
     pools: Names = ()
 
 
+TRANSPORT = "transport"
+Mode = Annotated[Literal["tunnel", "transport"], Meta(description='"tunnel" or "transport"')]
+
+
 class ConnectionConfig(msgspec.Struct, frozen=True):
     """One kind of peer: whom it is for, what is proven, and what it gets. What is left out is as in
     `[ike]`.
@@ -240,6 +244,7 @@ class ConnectionConfig(msgspec.Struct, frozen=True):
     eap_methods: EapMethods = ()
     eap_only: Annotated[bool, Meta(description="true or false")] = False
     ppk_required: Annotated[bool, Meta(description="true or false")] = False
+    mode: Mode = "tunnel"
     authentication_lifetime_s: SecondsOrNever = 0.0
     sessions_max: SessionsMax = 0
     sessions_over: Annotated[
@@ -419,6 +424,7 @@ class ClientSection(msgspec.Struct, frozen=True):
     child_proposals: Proposals = CHILD_PROPOSALS
     local_ts: Prefixes = ANYWHERE
     remote_ts: Prefixes = ANYWHERE
+    mode: Mode = "tunnel"
     follow_redirects: Annotated[
         Literal["never", "known", "any"], Meta(description='"never", "known" or "any"')
     ] = "known"

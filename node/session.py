@@ -22,6 +22,7 @@ from proto.ike.effects import Address, Outcome, Path
 from proto.ike.events import (
     AddressesReceived,
     Answered,
+    ChildRefused,
     Ended,
     Established,
     Event,
@@ -213,6 +214,8 @@ class Session:
                 self._tickets.save(event.ticket)
                 left_s = event.ticket.expires_wall_s - self._shell.now().wall_s
                 self._report("ticket", lifetime_s=round(left_s))
+            case ChildRefused():
+                self._report("child_refused", gateway=self.gateway, why=event.why)
             case Reauthenticate():
                 self._renewal.due_in(event.lifetime_s)
             case _:

@@ -127,6 +127,15 @@ class Trust:
         """Is one of them known to be revoked by now? From memory, and at once."""
         return self._revocation is not None and self._revocation.revoked(ids)
 
+    def may_come_from(self, identity: Identity, address: str) -> bool:
+        """May a peer of that identity, which it proves by certificate, send from that IP address?
+        (RFC 7296 4, RFC 4945 3.1.1)
+        """
+        id_type, data = identity
+        if id_type not in _ADDRESSES or not self.settings.check_address:
+            return True
+        return ipaddress.ip_address(address).packed == data
+
     async def check(
         self,
         certificates: Sequence[CertPayload],
@@ -148,8 +157,8 @@ class Trust:
         )
         if not speaks_for(leaf, *identity):
             raise Unfit(f"{leaf.text}: doesn't speak for {format_identity(identity)}")
-        if settings.check_address:
-            _check_address(identity, address)
+        if not self.may_come_from(identity, address):
+            raise Unfit(f"{format_identity(identity)} comes from {address}")
         if not isinstance(leaf.key, PublicKey):
             raise Unfit(f"{leaf.text}: no key for signatures")
         if self._revocation is not None:
@@ -190,13 +199,6 @@ def decode_ids(octets: bytes) -> tuple[CertificateId, ...]:
         found.append(CertificateId.decode(octets[at + 1 : end]))
         at = end
     return tuple(found)
-
-
-def _check_address(identity: Identity, address: str) -> None:
-    """Raises Unfit."""
-    id_type, data = identity
-    if id_type in _ADDRESSES and ipaddress.ip_address(address).packed != data:
-        raise Unfit(f"{format_identity(identity)} comes from {address}")
 
 
 def _read(payloads: Sequence[CertPayload]) -> tuple[Certificate, list[Certificate]]:

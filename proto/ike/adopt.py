@@ -79,7 +79,8 @@ def taken_over(core: SaCore, path: Path) -> Outcome:
     kernel = tuple(
         InstallChild(
             child.spi_in, child.spi_out, child.suite, child.keymat, child.initiator,
-            child.local_ts, child.remote_ts, path, core.encapsulated, inbound_only=True,
+            child.local_ts, child.remote_ts, path, core.encapsulated,
+            child.transport, inbound_only=True,
         )
         for child in core.children
     )  # fmt: skip

@@ -77,6 +77,8 @@ class Connection(msgspec.Struct, frozen=True):
     """Beyond that the oldest one ends; otherwise the new one is refused."""
     ppk_required: bool = False
     """A PPK must be mixed in (RFC 8784); else one is where both sides have it."""
+    transport: bool = False
+    """Child SAs are in transport mode where the peer asks for that."""
     lifetime_s: float = 0.0
     """After which the peer must authenticate again, and is told so (RFC 4478); 0: it isn't told."""
 

@@ -73,6 +73,8 @@ class Child(msgspec.Struct, frozen=True, gc=False):
     """Did we start the exchange that made it? Then we send under the initiator's keys."""
     rekeyed: bool = False
     """Another one has taken over; only its Delete is still to come."""
+    transport: bool = False
+    """In transport mode, in place of tunnel mode."""
 
 
 class Work(enum.Enum):
@@ -295,6 +297,8 @@ class Peer(msgspec.Struct, frozen=True):
     families: tuple[int, ...] = ()
     """IP versions of which an internal address is asked for."""
     retransmit: RetransmitPolicy = RetransmitPolicy()
+    transport: bool = False
+    """Child SAs are to be in transport mode."""
     initial_contact: bool = False
     """We have no other session with this gateway, and it may end what it takes for one."""
     nack_wait_s: float = 0.1
@@ -372,6 +376,8 @@ class Settings(msgspec.Struct, frozen=True):
     child_pfs: bool = True
     """A Child SA that we ask for has a key exchange of its own, where the peer agrees."""
     resume_forms: tuple[ResumeForm, ...] = BOTH_FORMS
+    transport: bool = False
+    """Child SAs are in transport mode where the peer agrees."""
     connections: tuple[Connection, ...] = ()
     """In the order in which they are tried; none: one for everybody, made of the above."""
     revoke_on_delete: bool = False
@@ -395,6 +401,7 @@ def connections_of(settings: Settings) -> Connections:
         settings.local_ts,
         settings.remote_ts,
         resume_forms=settings.resume_forms,
+        transport=settings.transport,
     )
     return Connections((everybody,))
 

@@ -38,6 +38,8 @@ class Credentials(Protocol):
         """Is there any PPK for this peer?"""
         ...
 
-    def may_resume(self, body: TicketBody) -> bool:
-        """Is what the ticket's bearer has proven still good: key, account, certificate?"""
+    def may_resume(self, body: TicketBody, address: str) -> bool:
+        """Is what the ticket's bearer has proven still good, from that IP address: key, account,
+        certificate (RFC 5723 5, notes 1 to 4)?
+        """
         ...

@@ -140,6 +140,8 @@ class InstallChild(msgspec.Struct, frozen=True, gc=False):
     path: Path
     encapsulated: bool = False
     """ESP travels in UDP between the ports of `path` (RFC 3948)."""
+    transport: bool = False
+    """In transport mode, in place of tunnel mode."""
     inbound_only: bool = False
     """Inherited from another owner, whose kernel may still count under the outbound key: nothing is
     ever sent under it here."""

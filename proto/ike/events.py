@@ -93,6 +93,12 @@ class WithoutPpk(Event, frozen=True, gc=False):
     """The peer's."""
 
 
+class ChildRefused(Event, frozen=True, gc=False):
+    """Client: the IKE SA stands without a Child SA, and carries nothing."""
+
+    why: str
+
+
 class TicketRefused(Event, frozen=True, gc=False):
     """Gateway: a presented ticket was answered with TICKET_NACK. Client: ours was."""
 

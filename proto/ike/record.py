@@ -26,6 +26,7 @@ ChildRow = tuple[
     bytes,
     bool,
     bool,
+    bool,
 ]
 """The fields of `proto.ike.core.Child`, in order."""
 
@@ -170,6 +171,7 @@ def _child_row(child: Child) -> ChildRow:
         child.keymat.octets,
         child.initiator,
         child.rekeyed,
+        child.transport,
     )
 
 

@@ -427,8 +427,10 @@ class IkeSa(SaSuccession):
         if asked.exchange == ExchangeType.IKE_AUTH:
             self.core = step.core
             self.agenda.begin(step.core, ctx.settings, ctx.now.boot_s)
+            self.agenda.add(step.wants)
             self._schedule(ctx)
             self._keep_nat(ctx)
+            self._look_at_wants(ctx)
             return Outcome(self.spi, kernel=step.kernel, events=step.events)
         return self._taken(step, ctx)
 

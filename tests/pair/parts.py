@@ -161,7 +161,7 @@ class Psks:
         """Whether there is a pre-shared key."""
         return peer.data in self.known
 
-    def may_resume(self, body: TicketBody) -> bool:
+    def may_resume(self, body: TicketBody, address: str) -> bool:
         """Whether the keys are still there that were proven."""
         return all(data in self.known for _, data in psk_identities(body))
 

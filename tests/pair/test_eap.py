@@ -62,7 +62,7 @@ def kinds(message: Message) -> list[str]:
     ]
 
 
-def test_the_exchange_is_that_of_the_rfc() -> None:
+def test_r8_r9_the_exchange_is_that_of_the_rfc() -> None:
     pair = pair_of()  # RFC 7296 2.16
     pair.agree(pair.connect())
     assert [kinds(message) for message in talk(pair)] == [
@@ -96,7 +96,7 @@ def test_many_rounds_are_taken() -> None:
     pair.agree(pair.connect())
 
 
-def test_the_identity_that_policy_goes_by_is_the_one_that_eap_has_proven() -> None:
+def test_r40_the_identity_that_policy_goes_by_is_the_one_that_eap_has_proven() -> None:
     pair = pair_of()  # R40
     pair.authority.passwords["guest"] = pair.authority.passwords.pop(ALICE)
     begin = pair.authority._serve
@@ -145,7 +145,7 @@ def failed(pair: Pair) -> tuple[list[str], list[str]]:
     return [e.why for e in pair.gateway.of(Failed)], [e.why for e in pair.client.of(Failed)]
 
 
-def test_a_wrong_password_ends_with_eaps_failure_and_nothing_else() -> None:
+def test_r9_a_wrong_password_ends_with_eaps_failure_and_nothing_else() -> None:
     pair = pair_of()
     pair.authority.says = "haddock"
     spi = pair.start()

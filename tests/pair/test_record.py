@@ -64,12 +64,10 @@ def test_the_record_holds_everything_of_the_sa_that_the_gateway_holds() -> None:
         "expires_wall_s", "auth_deadline_wall_s", "fragmentation",
     ):  # fmt: skip
         assert getattr(kept, field) == getattr(core, field), field
-    ((spi_in, spi_out, child_suite, local_ts, remote_ts, keymat, initiator, rekeyed),) = (
-        kept.children
-    )
-    (child,) = core.children
+    (row,), (child,) = kept.children, core.children
+    spi_in, spi_out, child_suite, local_ts, remote_ts, keymat, *flags = row
     assert (spi_in, spi_out, keymat) == (child.spi_in, child.spi_out, child.keymat.octets)
-    assert (initiator, rekeyed) == (child.initiator, child.rekeyed) == (False, False)
+    assert flags == [child.initiator, child.rekeyed, child.transport] == [False, False, False]
     assert child_suite == msgspec.structs.astuple(child.suite)
     assert local_ts == tuple(msgspec.structs.astuple(ts) for ts in child.local_ts)
     assert remote_ts == tuple(msgspec.structs.astuple(ts) for ts in child.remote_ts)

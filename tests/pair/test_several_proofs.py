@@ -70,7 +70,7 @@ def failed(pair: Pair) -> tuple[list[str], list[str]]:
 # -- several (RFC 4739) -------------------------------------------------------------------------
 
 
-def test_a_certificate_and_then_eap_is_example_2_of_the_rfc() -> None:
+def test_r8_r9_a_certificate_and_then_eap_is_example_2_of_the_rfc() -> None:
     pair = pair_of(settings_for(Method.CERTIFICATE, Method.EAP), peer_for(BY_MACHINE, BY_EAP))
     pair.agree(pair.connect())
     answer = decode_clear(pair.gateway.octets()[0])
@@ -95,7 +95,7 @@ def test_a_certificate_and_then_eap_is_example_2_of_the_rfc() -> None:
     assert core.certificate != b""
 
 
-def test_two_rounds_of_eap_are_example_1() -> None:
+def test_r8_r9_two_rounds_of_eap_are_example_1() -> None:
     second = IdPayload(PayloadType.IDi, IdType.ID_KEY_ID, b"badge")
     pair = pair_of(
         settings_for(Method.EAP, Method.EAP), peer_for(BY_EAP, Proof(Method.EAP, second))
@@ -106,6 +106,10 @@ def test_two_rounds_of_eap_are_example_1() -> None:
         ["IDi"], ["EAP"], ["EAP"], ["EAP"],
     ]  # fmt: skip
     assert "ANOTHER_AUTH_FOLLOWS" in kinds(talk(pair)[4])
+    said = [kinds(message) for message in talk(pair)]
+    asked = [number for number, message in enumerate(said) if "TICKET_REQUEST" in message]
+    given = [number for number, message in enumerate(said) if "TICKET_LT_OPAQUE" in message]
+    assert (asked, given) == ([0], [len(said) - 1])
     (core,) = pair.gateway.live()
     assert (core.auth_method, core.identity) == ("eap-password+eap-password", "key_id:badge")
 

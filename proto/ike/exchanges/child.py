@@ -6,7 +6,7 @@ error instead. Both ends of it are keyed from the nonces of the first exchange, 
 well (RFC 5723 4.3.4).
 """
 
-from proto.ike import selectors
+from proto.ike import mode, selectors
 from proto.ike.core import Child, Context, Handshake, Peer, SaCore
 from proto.ike.effects import InstallChild, Path
 from proto.ike.enums import NotifyType, PayloadType
@@ -22,6 +22,8 @@ from proto.secret import Secret
 
 _TSI = PayloadType.TSi
 _TSR = PayloadType.TSr
+
+Selectors = tuple[TrafficSelector, ...]
 
 
 def respond_child(
@@ -39,36 +41,58 @@ def respond_child(
     if choice is None:
         why = no_proposal(offer, ctx.settings.child_suites)
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
-    connection = ctx.connection_of(core)
-    remote = selectors.narrow(ts_i.selectors, remote_policy(core, ctx))
-    local = selectors.narrow(ts_r.selectors, connection.local_ts)
-    if not remote or not local:
-        why = no_selectors(ts_i, ts_r, remote_policy(core, ctx), connection.local_ts)
-        raise PeerError(NotifyType.TS_UNACCEPTABLE, why=why)
+    local, remote, transport = narrowed(core, message, ts_i, ts_r, ctx)
     spi_in = ctx.spis.esp_spi(core.spi)
     keymat = _keymat(core, handshake, choice.suite)
-    return Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat), (
-        choice.reply(spi_in),
-        TsPayload(_TSI, remote),
-        TsPayload(_TSR, local),
-    )
+    made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat, transport=transport)
+    reply = (choice.reply(spi_in), TsPayload(_TSI, remote), TsPayload(_TSR, local))
+    return made, (mode.USE_TRANSPORT_MODE, *reply) if transport else reply
 
 
-def remote_policy(core: SaCore, ctx: Context) -> tuple[TrafficSelector, ...]:
-    """What may stand on the peer's side of a Child SA: its internal addresses, if it has any."""
-    return configuration.selectors(core.leased) or ctx.connection_of(core).remote_ts
+def narrowed(
+    core: SaCore, message: Message, ts_i: TsPayload | None, ts_r: TsPayload | None, ctx: Context
+) -> tuple[Selectors, Selectors, bool]:
+    """Responder: the local and the remote selectors of the Child SA that `message` asks for, and
+    whether it is in transport mode. Raises PeerError.
+    """
+    transport = mode.granted(core, message, ctx.connection_of(core))
+    may_local, may_remote = policy(core, transport, ctx)
+    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, may_remote)
+    local = () if ts_r is None else selectors.narrow(ts_r.selectors, may_local)
+    if not remote or not local:
+        why = no_selectors(ts_i, ts_r, may_remote, may_local)
+        raise PeerError(NotifyType.TS_UNACCEPTABLE, why=why)
+    return local, remote, transport
 
 
-def offer_child(peer: Peer, spi_in: bytes) -> tuple[Payload, ...]:
-    """SA, TSi, TSr of an IKE_AUTH request."""
+def policy(core: SaCore, transport: bool, ctx: Context) -> tuple[Selectors, Selectors]:
+    """What may stand on our side of a Child SA and on the peer's, which is its internal addresses,
+    if it has any.
+    """
+    if transport:
+        return mode.hosts(ctx.path)
+    connection = ctx.connection_of(core)
+    return connection.local_ts, configuration.selectors(core.leased) or connection.remote_ts
+
+
+def _policy_of(peer: Peer, ctx: Context) -> tuple[Selectors, Selectors]:
+    return mode.hosts(ctx.path) if peer.transport else (peer.local_ts, peer.remote_ts)
+
+
+def offer_child(peer: Peer, spi_in: bytes, ctx: Context) -> tuple[Payload, ...]:
+    """[N(USE_TRANSPORT_MODE),] SA, TSi, TSr of an IKE_AUTH request."""
+    local, remote = _policy_of(peer, ctx)
     return (
+        *((mode.USE_TRANSPORT_MODE,) if peer.transport else ()),
         child_proposal(peer.child_suites, spi_in),
-        TsPayload(_TSI, peer.local_ts),
-        TsPayload(_TSR, peer.remote_ts),
+        TsPayload(_TSI, local),
+        TsPayload(_TSR, remote),
     )
 
 
-def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Peer) -> Child | None:
+def accept_child(
+    core: SaCore, handshake: Handshake, message: Message, peer: Peer, ctx: Context
+) -> Child | None:
     """The Child SA that the responder made of our offer; None: it made none.
 
     Raises PeerError where the answer isn't within the offer.
@@ -78,13 +102,21 @@ def accept_child(core: SaCore, handshake: Handshake, message: Message, peer: Pee
     if reply is None or ts_i is None or ts_r is None:
         return None
     choice = chosen_child(reply, peer.child_suites)
-    local = selectors.narrow(ts_i.selectors, peer.local_ts)
-    remote = selectors.narrow(ts_r.selectors, peer.remote_ts)
+    may_local, may_remote = _policy_of(peer, ctx)
+    local = selectors.narrow(ts_i.selectors, may_local)
+    remote = selectors.narrow(ts_r.selectors, may_remote)
     if local != ts_i.selectors or remote != ts_r.selectors:
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="selectors wider than what we offered")
     keymat = _keymat(core, handshake, choice.suite)
     return Child(
-        handshake.child_spi, choice.peer_spi, choice.suite, local, remote, keymat, initiator=True
+        handshake.child_spi,
+        choice.peer_spi,
+        choice.suite,
+        local,
+        remote,
+        keymat,
+        initiator=True,
+        transport=mode.said(message),
     )
 
 
@@ -100,6 +132,7 @@ def install(child: Child, path: Path, encapsulated: bool) -> InstallChild:
         child.remote_ts,
         path,
         encapsulated,
+        child.transport,
     )
 
 

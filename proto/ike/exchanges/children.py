@@ -4,10 +4,9 @@
 Rules: the new one is installed before the old one goes; the initiator of a rekey deletes the old
 one. Of two rekeys at once the one with the lowest nonce loses, and its initiator deletes what it
 made; until then both are accepted on (RFC 7296 2.8.1). What can't be made never ends the IKE SA.
-All Child SAs are in tunnel mode: USE_TRANSPORT_MODE isn't answered, which declines it.
 """
 
-from proto.ike import selectors
+from proto.ike import mode, selectors
 from proto.ike.agenda import RETRIES_MAX, again
 from proto.ike.agreement import agree, answer, make_key
 from proto.ike.core import Asking, Child, Context, Rival, SaCore, Step, Want, Work, replace
@@ -15,19 +14,18 @@ from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, PayloadType, ProtocolId
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import ChildRekeyed
-from proto.ike.exchanges.child import install, remote_policy
+from proto.ike.exchanges.child import Selectors, install, narrowed, policy
 from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.kdf import child_keymat
 from proto.ike.message import Message
 from proto.ike.negotiation import child_proposal, chosen_child, select_child
-from proto.ike.offers import no_proposal, no_selectors
+from proto.ike.offers import no_proposal
 from proto.ike.payloads import (
     KePayload,
     NoncePayload,
     NotifyPayload,
     Payload,
     SaPayload,
-    TrafficSelector,
     TsPayload,
 )
 from proto.ike.suite import WITHOUT_KE, ChildSuite, ChildSuites, Kes, kes_of
@@ -35,8 +33,6 @@ from proto.secret import Secret
 
 CHILDREN_MAX = 8
 """Child SAs of one IKE SA; while they are rekeyed there may be as many again."""
-
-Selectors = tuple[TrafficSelector, ...]
 
 
 def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context) -> Step:
@@ -92,25 +88,23 @@ def _choose(
             raise PeerError(NotifyType.INVALID_KE_PAYLOAD, data, "KE of another group")
         public, shared = answer(group, ke.data, ctx)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
-    connection = ctx.connection_of(core)
-    remote = () if ts_i is None else selectors.narrow(ts_i.selectors, remote_policy(core, ctx))
-    local = () if ts_r is None else selectors.narrow(ts_r.selectors, connection.local_ts)
-    if not remote or not local:
-        why = no_selectors(ts_i, ts_r, remote_policy(core, ctx), connection.local_ts)
-        raise PeerError(NotifyType.TS_UNACCEPTABLE, why=why)
+    local, remote, transport = narrowed(core, message, ts_i, ts_r, ctx)
     spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
     keymat = _keymat(core, choice.suite, nonce, nonce_r, shared)
     payloads: list[Payload] = [choice.reply(spi_in), NoncePayload(nonce_r)]
     if group:
         payloads.append(KePayload(group, public))
     payloads += [TsPayload(PayloadType.TSi, remote), TsPayload(PayloadType.TSr, local)]
-    made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat)
+    if transport:
+        payloads.insert(0, mode.USE_TRANSPORT_MODE)
+    made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat, transport=transport)
     return made, nonce_r, tuple(payloads)
 
 
 def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]] | None:
-    """[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed is gone or replaced, or
-    there is no SPI left for another, or nothing that we would ask for. Raises Needed.
+    """[N(REKEY_SA),] [N(USE_TRANSPORT_MODE),] SA, Ni, [KEi,] TSi, TSr; None: the one to be rekeyed
+    is gone or replaced, or there is no SPI left for another, or nothing that we would ask for.
+    Raises Needed.
     """
     former = _child(core, want.child)
     if want.work is Work.REKEY_CHILD and (former is None or former.rekeyed):
@@ -124,6 +118,8 @@ def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payl
     head: tuple[Payload, ...] = ()
     if former is not None:
         head = (NotifyPayload(NotifyType.REKEY_SA, b"", ProtocolId.ESP, former.spi_in),)
+    if _in_transport_mode(core, former, ctx):
+        head = (*head, mode.USE_TRANSPORT_MODE)
     group = groups[0].kes[0]
     exchange = make_key(group, ctx) if group else None
     ke = () if exchange is None else (KePayload(exchange.group, exchange.public),)
@@ -195,8 +191,20 @@ def _accept(
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="selectors wider than what we offered")
     if former is not None and (local, remote) != (offered_local, offered_remote):
         raise PeerError(NotifyType.TS_UNACCEPTABLE, why="a rekey narrower than what it replaces")
+    transport = _in_transport_mode(core, former, ctx)
+    if mode.said(message) != transport:
+        raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="another mode than what we asked for")
     keymat = _keymat(core, choice.suite, asking.nonce, nonce_r, shared)
-    return Child(asking.spi, choice.peer_spi, choice.suite, local, remote, keymat, initiator=True)
+    return Child(
+        asking.spi,
+        choice.peer_spi,
+        choice.suite,
+        local,
+        remote,
+        keymat,
+        initiator=True,
+        transport=transport,
+    )
 
 
 def _refused(
@@ -256,8 +264,12 @@ def _wanted(core: SaCore, former: Child | None, ctx: Context) -> tuple[Selectors
     """
     if former is not None:
         return former.local_ts, former.remote_ts
-    connection = ctx.connection_of(core)
-    return connection.local_ts, remote_policy(core, ctx)
+    return policy(core, _in_transport_mode(core, former, ctx), ctx)
+
+
+def _in_transport_mode(core: SaCore, former: Child | None, ctx: Context) -> bool:
+    """Do we ask for it? A rekey keeps the mode that there was."""
+    return ctx.connection_of(core).transport if former is None else former.transport
 
 
 def _child(core: SaCore, spi_in: bytes) -> Child | None:

@@ -7,11 +7,12 @@ alone. Nothing is taken of it before. Whatever fails here ends the SA, with the 
 
 from proto.ike import proofs, redirect
 from proto.ike.connection import DEFAULT, Method
-from proto.ike.core import Context, Peer, SaCore, Step, replace
+from proto.ike.core import Context, Peer, SaCore, Step, Want, Work, replace
 from proto.ike.enums import NotifyType, PayloadType
 from proto.ike.errors import Misuse
 from proto.ike.events import (
     AddressesReceived,
+    ChildRefused,
     Event,
     Reauthenticate,
     Redirected,
@@ -63,7 +64,7 @@ def initiate(core: SaCore, ctx: Context) -> Step:
         *head,
         NotifyPayload(NotifyType.TICKET_REQUEST),
         *((configuration.request(peer.families),) if peer.families else ()),
-        *child_sa.offer_child(peer, spi_in),
+        *child_sa.offer_child(peer, spi_in, ctx),
         *mobike.offer(core, ctx.path, ctx),
     )
     return Step(replace(core, handshake=replace(handshake, child_spi=spi_in)), payloads)
@@ -142,9 +143,9 @@ def _check_not_refused(message: Message) -> None:
     """An answer that proves nothing and goes on with nothing is a refusal."""
     if message.find(AuthPayload) is not None or message.find(EapPayload) is not None:
         return
-    errors = [n for n in message.notifies if n.type < NotifyType.INITIAL_CONTACT]
+    errors = _errors(message)
     if errors:
-        raise refused(f"the gateway answered {', '.join(_name(n.type) for n in errors)}")
+        raise refused(f"the gateway answered {errors}")
 
 
 def _check_gateway(core: SaCore, peer: Peer, message: Message, ctx: Context) -> Proving:
@@ -261,7 +262,7 @@ def _finish(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx: C
         established_wall_s=wall_s,
         ppk=core.ppk if stored is None else stored.ppk,
     )
-    made = child_sa.accept_child(core, handshake, message, peer)
+    made = child_sa.accept_child(core, handshake, message, peer, ctx)
     fresh = tickets.received(core, message, wall_s)
     lifetime_s = lifetime_in(message)
     core = mobike.agreed(established(core, made), message, ctx)
@@ -278,8 +279,24 @@ def _finish(core: SaCore, peer: Peer, proving: Proving, message: Message, ctx: C
     target = redirect.in_protected(message) if peer.follows else None
     if target is not None:
         events.append(Redirected(core.spi, target.text))
-    kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
+    if made is None:
+        if target is None:
+            why = _errors(message) or "the gateway gives no reason"
+            events.append(ChildRefused(core.spi, why))
+        return Step(core, events=tuple(events))
+    if made.transport != peer.transport:
+        events.append(ChildRefused(core.spi, "its mode isn't the one that was asked for"))
+        unwanted = (Want(Work.DELETE_CHILD, made.spi_in),)
+        return Step(replace(core, children=()), events=tuple(events), wants=unwanted)
+    kernel = (child_sa.install(made, ctx.path, core.encapsulated),)
     return Step(core, (), None, kernel, tuple(events))
+
+
+def _errors(message: Message) -> str:
+    """The names of the errors in it (RFC 7296 3.10.1); empty: there are none."""
+    return ", ".join(
+        [_name(n.type) for n in message.notifies if n.type < NotifyType.INITIAL_CONTACT]
+    )
 
 
 def _name(notify_type: int) -> str:

@@ -75,7 +75,8 @@ def open_ticket(message: Message, ctx: Context, state: bytes | None) -> TicketBo
         raise TicketRejected(TicketReason.POLICY)
     if connection.ppk_required and not body.flags & PPK_USED:
         raise TicketRejected(TicketReason.POLICY)
-    if not ctx.credentials.may_resume(body) or not holds(settings.suites, suite_of(body)):
+    address = ctx.path.remote[0]
+    if not ctx.credentials.may_resume(body, address) or not holds(settings.suites, suite_of(body)):
         raise TicketRejected(TicketReason.POLICY)
     if ctx.refusals.revoked(body):
         raise TicketRejected(TicketReason.REVOKED)

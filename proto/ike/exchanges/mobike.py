@@ -9,7 +9,7 @@ another one says nothing. An address is no more trusted than the request that ca
 import hmac
 import ipaddress
 
-from proto.ike import nat
+from proto.ike import mode, nat
 from proto.ike.core import Asking, Context, SaCore, Step, Want, Work, replace
 from proto.ike.effects import Address, KernelOp, Path, PersistKind, UpdateChild
 from proto.ike.enums import NotifyType
@@ -140,7 +140,7 @@ def respond(step: Step, message: Message, ctx: Context) -> Step:
         core = replace(core, peer_addresses=theirs)
     wants, path = step.wants, None
     if message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None and not core.client:
-        if not _acceptable(came.remote, ctx):
+        if not (mode.moves(core) and _acceptable(came.remote, ctx)):
             return replace(step, reply=(*step.reply, _UNACCEPTABLE, *echo))
         core, path, ctx.path = replace(core, nat=found or core.nat), came, came
         wants = (*wants, Want(Work.CHECK_PATH))

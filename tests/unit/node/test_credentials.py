@@ -33,6 +33,7 @@ ALICE = ROOT.issue(names=["rfc822:alice@example.com"], **TIMES)
 IDENTITY = (int(IdType.ID_FQDN), b"gw.example.com")
 PSKS = (("rfc822:*@example.com", Secret(b"shared")),)
 ID = CertificateId(b"issuer--", 7)
+REMOTE = "192.0.2.7"
 
 
 def trust() -> Trust:
@@ -47,6 +48,10 @@ class Revoking:
     def revoked(self, ids: tuple[CertificateId, ...]) -> bool:
         """Is it among them?"""
         return ID in ids
+
+    def may_come_from(self, identity: tuple[int, bytes], address: str) -> bool:
+        """From everywhere."""
+        return True
 
 
 def test_we_show_what_speaks_for_us_and_nothing_for_others() -> None:
@@ -76,22 +81,37 @@ def test_keys_and_users_are_still_there(method: str, identity: str, good: bool) 
     users = Users((User("carol", Secret(bytes(16))),))
     credentials = Credentials(PSKS, trust(), users)
     body = replace(BODY, auth_method=method, identity=identity, idi=b"alice@example.com")
-    assert credentials.may_resume(replace(body, idi_type=IdType.ID_RFC822_ADDR)) is good
+    assert credentials.may_resume(replace(body, idi_type=IdType.ID_RFC822_ADDR), REMOTE) is good
 
 
 def test_a_key_that_was_taken_away_is_not_remembered() -> None:
     body = replace(BODY, idi_type=IdType.ID_RFC822_ADDR, idi=b"alice@example.com")
-    assert Credentials(PSKS, trust()).may_resume(body)
-    assert not Credentials((), trust()).may_resume(body)
+    assert Credentials(PSKS, trust()).may_resume(body, REMOTE)
+    assert not Credentials((), trust()).may_resume(body, REMOTE)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_r25_r42_a_certificate_for_an_address_is_good_at_that_address(check: bool) -> None:
+    settings = replace(trust().settings, check_address=check)
+    credentials = Credentials((), Trust(settings, OsClock()))
+    body = replace(
+        BODY,
+        auth_method="certificate",
+        idi_type=IdType.ID_IPV4_ADDR,
+        idi=bytes((192, 0, 2, 7)),
+    )
+    assert credentials.may_resume(body, REMOTE)
+    assert credentials.may_resume(body, "192.0.2.8") is not check
+    assert credentials.may_resume(replace(body, auth_method="eap-tls"), "192.0.2.8")
 
 
 def test_a_certificate_that_is_known_to_be_revoked_is_refused() -> None:
     credentials = Credentials((), cast(Trust, Revoking()))
     body = replace(BODY, auth_method="certificate", certificate=encode_ids((ID,)))
     assert decode_ids(body.certificate) == (ID,)
-    assert not credentials.may_resume(body)
+    assert not credentials.may_resume(body, REMOTE)
     other = encode_ids((CertificateId(b"issuer--", 8),))
-    assert credentials.may_resume(replace(body, certificate=other))
+    assert credentials.may_resume(replace(body, certificate=other), REMOTE)
 
 
 @pytest.mark.parametrize("claimed", [b"alice@example.com", b"bob@example.com"])

@@ -33,6 +33,11 @@ def pool(addresses: str, more: str = "", name: str = "a") -> str:
             '[[connection]]\nname = "c"\nidentity = ["*"]\npools = ["z"]\n',
             'connection[1].pools: "z" → the name of a [[pool]] table of this file',
         ),
+        (
+            '[[connection]]\nname = "c"\nidentity = ["*"]\npools = ["a"]\nmode = "transport"\n'
+            + pool("10.0.0.0/8"),
+            'connection[1].mode: "transport" → "tunnel" where there are pools',
+        ),
     ],
 )
 def test_a_mistake_is_one_line(made: Path, tables: str, line: str) -> None:
