@@ -13,7 +13,7 @@ from functools import lru_cache
 from proto.ike import aead
 from proto.ike.channel import Channel
 from proto.ike.core import Child, Context, SaCore, State, replace
-from proto.ike.effects import InstallChild, Now, Outcome, Path, Progress
+from proto.ike.effects import InstallChild, Now, Outcome, Path, Progress, ignored
 from proto.ike.enums import PayloadType
 from proto.ike.errors import Misuse, WireError
 from proto.ike.events import Adopted
@@ -122,6 +122,7 @@ def core_of(record: Record) -> SaCore:
         follows=record.follows,
         ppk=record.ppk,
         ticketed=record.ticketed,
+        window=record.window,
     )
 
 
@@ -160,6 +161,10 @@ class AdoptedSa(IkeSa):
         self._make_channel(ctx)
         return super().on_response(header, ctx)
 
+    def _ahead(self, header: Header, ctx: Context) -> Outcome:
+        """A request that has to wait: the one expected isn't known for sure."""
+        return ignored("message_id")
+
     def catch_up(self, progress: Progress, final: bool, ctx: Context) -> None:
         """How far a former owner had come is known: what is older isn't taken any more. `final`:
         see `Endpoint.catch_up`.
@@ -190,7 +195,7 @@ class AdoptedSa(IkeSa):
         """As every SA; one that may not ask ends when nothing was heard for long."""
         now_s = ctx.now.boot_s
         busy = self.waiting is not None or self.pending is not None
-        idle = not busy and self.requests.outstanding is None and not self.wants_end
+        idle = not busy and not self.requests.under_way() and not self.wants_end
         mute = idle and not self.asks and self.core.state is State.ESTABLISHED
         if mute and now_s >= max(self._due, self.heard_s + SILENT_S):
             silent = informational.end(self.core, False, "silent since it was adopted")

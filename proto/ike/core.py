@@ -227,6 +227,8 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """Gateway: was a ticket issued that redeems this generation?"""
     ppk: bool = False
     """A PPK was mixed into the keys that these come of (RFC 8784)."""
+    window: int = 1
+    """How many requests of ours the peer takes at a time."""
     asking: Asking | None = None
     """Our outstanding request, where it is for more than a sign of life."""
 

@@ -243,16 +243,20 @@ class Endpoint:
 
     def probe(self, spi: bytes, now: Now) -> Outcome | None:
         """Ask whether the peer lives (RFC 7296 2.4); None while another request is outstanding."""
-        return self._on_sa(
-            spi, now, lambda sa, ctx: sa.ask(mobike.sign_of_life(sa.core, sa.path, ctx), ctx)
-        )
+
+        def ask(sa: IkeSa, ctx: Context) -> Outcome | None:
+            if sa.requests.under_way():
+                return None
+            return sa.ask(mobike.sign_of_life(sa.core, sa.path, ctx), ctx)
+
+        return self._on_sa(spi, now, ask)
 
     def move(self, spi: bytes, path: Path, now: Now) -> Outcome | None:
         """Have an SA of ours use `path` from now on (RFC 4555); None: it can't be moved."""
         return self._on_sa(spi, now, lambda sa, ctx: sa.move(path, ctx))
 
     def request_ticket(self, spi: bytes, now: Now) -> Outcome | None:
-        """Ask for a ticket by INFORMATIONAL (RFC 5723 4.1); None while a request is outstanding,
+        """Ask for a ticket by INFORMATIONAL (RFC 5723 4.1); None while the peer's window is full,
         and on a gateway's side: only clients ask (R2).
         """
         asked = (informational.TICKET_REQUEST,)
@@ -260,7 +264,7 @@ class Endpoint:
 
     def redirect(self, spi: bytes, target: Target, now: Now) -> Outcome | None:
         """Send the client of an established SA to another gateway (RFC 5685 5); None: it doesn't
-        follow, or another request is outstanding.
+        follow, or its window is full.
         """
 
         def ask(sa: IkeSa, ctx: Context) -> Outcome | None:
@@ -328,7 +332,7 @@ class Endpoint:
         """Is a request of ours under way, or isn't it known which one is to be the next?"""
         sa = self._sas.get(spi)
         mute = isinstance(sa, AdoptedSa) and not sa.asks
-        return mute or (sa is not None and sa.requests.outstanding is not None)
+        return mute or (sa is not None and bool(sa.requests.under_way()))
 
     def catch_up(self, spi: bytes, progress: Progress, final: bool, now: Now) -> None:
         """How far a former owner had come with an adopted SA is known. `final`: it was the one just

@@ -90,7 +90,8 @@ class SaOpening(SaTransport):
         if self.core.handshake is not None:
             handshake = replace(self.core.handshake, message_1=data)
             self.core = replace(self.core, handshake=handshake)
-        return self._sent(data, exchange, 0, ctx)
+        self.requests.sent(data, exchange, 0, ctx.now.boot_s)
+        return Outcome(self.spi, send=(Datagram(data, self.path),))
 
     def _first_answered(self, exchange: int, step: Step, ctx: Context) -> Outcome:
         """Ask again, go on to IKE_AUTH, or wait for something better."""

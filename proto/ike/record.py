@@ -83,9 +83,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """See `proto.ike.core.SaCore`, of this and the next."""
     authenticated_wall_s: float = 0.0
     mobike: bool = False
-    """See `SaCore`; so is the next one."""
+    """See `SaCore`; so are those that follow."""
     peer_addresses: tuple[str, ...] = ()
     ppk: bool = False
+    window: int = 1
 
     @property
     def spi(self) -> bytes:
@@ -156,6 +157,7 @@ def encode(
             core.mobike,
             core.peer_addresses,
             core.ppk,
+            core.window,
         )
     )
 

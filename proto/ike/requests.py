@@ -1,14 +1,24 @@
-"""Our own requests of one IKE SA: one is outstanding at a time, repeated until it is answered or
-given up.
+"""Our own requests of one IKE SA, each repeated until it is answered or given up.
 
-Rules: the window is 1 until the peer says otherwise, and we never use more (RFC 7296 2.3). Repeats
-are the same octets, after growing pauses (RFC 7296 2.1).
+Rules: no more are under way than the peer's window lets (RFC 7296 2.3): one, until it says
+otherwise. Of those one at a time changes the SA, or may; what only asks or tells goes beside it,
+where there is room. Repeats are the same octets, after growing pauses (RFC 7296 2.1).
 """
 
 import msgspec
 
 from proto.ike.core import RetransmitPolicy, Step
-from proto.ike.payloads import Payload
+from proto.ike.payloads import NotifyPayload, Payload
+
+WINDOW_MAX = 16
+"""We use no more of a peer's window."""
+WINDOW_OCTETS = 4
+
+
+def window_in(notify: NotifyPayload) -> int:
+    """What a SET_WINDOW_SIZE says, as far as we use it; 0: it is none."""
+    size = int.from_bytes(notify.data, "big")
+    return min(size, WINDOW_MAX) if len(notify.data) == WINDOW_OCTETS else 0
 
 
 class Outstanding(msgspec.Struct):
@@ -31,24 +41,59 @@ class Outstanding(msgspec.Struct):
 class Requests:
     """See the module. `next_id` is the message ID of our next protected request."""
 
-    __slots__ = ("next_id", "outstanding", "policy")
+    __slots__ = ("beside", "next_id", "outstanding", "policy")
 
     def __init__(self, policy: RetransmitPolicy) -> None:
         self.next_id = 0
         self.outstanding: Outstanding | None = None
+        """The one that may change the SA."""
+        self.beside: tuple[Outstanding, ...] = ()
+        """The others, oldest first."""
         self.policy = policy
 
-    def sent(self, data: bytes, exchange: int, message_id: int, boot_s: float) -> None:
-        """`data` leaves now, for the first time, and is the one outstanding from here on."""
+    def sent(
+        self, data: bytes, exchange: int, message_id: int, boot_s: float, *, beside: bool = False
+    ) -> Outstanding:
+        """`data` leaves now, for the first time, and is outstanding from here on."""
         interval_s = self.policy.initial_s
-        self.outstanding = Outstanding(data, exchange, message_id, boot_s + interval_s, interval_s)
+        asked = Outstanding(data, exchange, message_id, boot_s + interval_s, interval_s)
+        if beside:
+            self.beside = (*self.beside, asked)
+        else:
+            self.outstanding = asked
+        return asked
+
+    def under_way(self) -> tuple[Outstanding, ...]:
+        """All that wait for a response."""
+        return self.beside if self.outstanding is None else (self.outstanding, *self.beside)
+
+    def has_room(self, window: int) -> bool:
+        """May one more leave? Not before all up to `window` before it are answered."""
+        if self.outstanding is None and not self.beside:
+            return True
+        return self.next_id - min([one.message_id for one in self.under_way()]) < window
+
+    def is_free(self, window: int) -> bool:
+        """May one leave that may change the SA?"""
+        return self.outstanding is None and self.has_room(window)
 
     def answers(self, exchange: int, message_id: int) -> Outstanding | None:
         """The outstanding request that a response of that kind and ID is for."""
-        asked = self.outstanding
-        if asked is None or (message_id, exchange) != (asked.message_id, asked.exchange):
-            return None
-        return asked
+        for asked in self.under_way():
+            if (message_id, exchange) == (asked.message_id, asked.exchange):
+                return asked
+        return None
+
+    def over(self, asked: Outstanding) -> None:
+        """It is answered."""
+        if asked is self.outstanding:
+            self.outstanding = None
+        else:
+            self.beside = tuple([other for other in self.beside if other is not asked])
+
+    def clear(self) -> None:
+        """Nothing is waited for any more."""
+        self.outstanding, self.beside = None, ()
 
     def again(self, asked: Outstanding, boot_s: float) -> bool:
         """May `asked` be sent once more? Then its next deadline is set; False: give it up."""
@@ -58,3 +103,9 @@ class Requests:
         asked.interval_s *= self.policy.factor
         asked.deadline_s = boot_s + asked.interval_s
         return True
+
+    def anew(self, asked: Outstanding, data: bytes, boot_s: float) -> None:
+        """`asked` leaves in other octets from here on, as if for the first time."""
+        asked.data, asked.sent, asked.payloads = data, 1, ()
+        asked.interval_s = self.policy.initial_s
+        asked.deadline_s = boot_s + asked.interval_s

@@ -1,15 +1,16 @@
 """One IKE SA: message IDs, retransmission, protection, and the lane that keeps one durable write at
 a time.
 
-Rules: window size 1 both ways (RFC 7296 2.3). While a write waits, nothing else of the SA is
-answered: a repeat gets its answer once that is durable, never before. What fails a check before the
-integrity check leaves no trace.
+Rules: one of the peer's requests at a time (RFC 7296 2.3). While a write waits, nothing else of the
+SA is answered: a repeat gets its answer once that is durable, never before. What fails a check
+before the integrity check leaves no trace.
 """
 
 from functools import partial
 
 from proto.ike import record
 from proto.ike.agenda import RETRIES_MAX, again
+from proto.ike.asking import SaAsking, widened
 from proto.ike.core import Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import (
     Outcome,
@@ -34,15 +35,15 @@ from proto.ike.exchanges import (
     rekey_ike,
 )
 from proto.ike.message import Header, Message, decode_clear
-from proto.ike.payloads import NotifyPayload, Payload
+from proto.ike.payloads import NotifyPayload
 from proto.ike.requests import Outstanding
-from proto.ike.succession import REKEYED_LINGER_S, SaSuccession
 from proto.ike.transport import Waiting, datagrams
 from proto.ike.writes import persist, rekeyed
 
 _DEAD = State.DEAD
 _ESTABLISHED = State.ESTABLISHED
 _DURABLE = Settlement.DURABLE
+_SET_WINDOW_SIZE = NotifyType.SET_WINDOW_SIZE
 
 _POLICY = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.TS_UNACCEPTABLE)
 """Refusals that an operator wants to read of."""
@@ -51,7 +52,7 @@ LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
 
 
-class IkeSa(SaSuccession):
+class IkeSa(SaAsking):
     """See the module."""
 
     __slots__ = ()
@@ -64,7 +65,8 @@ class IkeSa(SaSuccession):
     def on_request(self, header: Header, ctx: Context) -> Outcome:
         """A request with our SPI in it: answered, repeated, or ignored."""
         if header.message_id != self.expected_id:
-            return self._repeat(header, ctx)
+            ahead = header.message_id > self.expected_id
+            return self._ahead(header, ctx) if ahead else self._repeat(header, ctx)
         busy = self.waiting is not None or self.pending is not None
         if busy or self.contested or self.core.state is _DEAD:
             self.asked_s = ctx.now.boot_s
@@ -128,8 +130,13 @@ class IkeSa(SaSuccession):
 
     def _process(self, row: Row, asked: Outstanding, message: Message, ctx: Context) -> Outcome:
         """What the row's handler makes of an answer, once what it needs is there."""
+        core = self.core
+        beside = asked is not self.requests.outstanding
+        if beside and core.state is not _ESTABLISHED:
+            self.requests.over(asked)  # rekeyed meanwhile: only the Delete is of interest
+            return Outcome(self.spi)
         try:
-            step = row.handler(self.core, message, ctx)
+            step = row.handler(replace(core, asking=None) if beside else core, message, ctx)
         except Needed as needed:
             return self.set_out(needed.errand, partial(self._process, row, asked, message), ctx)
         except WireError:
@@ -144,9 +151,13 @@ class IkeSa(SaSuccession):
             said = self._disbelief(error, message, ctx)
             outcome = self._deviates(row, asked, error, ctx)
             return replace(outcome, send=said) if said else outcome
+        if beside:
+            step = replace(step, core=replace(step.core, asking=core.asking))
         if ctx.moved:
             step = replace(step, kernel=ctx.moved + step.kernel)
         self.heard_s = ctx.now.boot_s
+        if row.protected:
+            step = widened(step, message.notify(_SET_WINDOW_SIZE))
         return self._answered(asked, step, ctx)
 
     def _deviates(self, row: Row, asked: Outstanding, error: PeerError, ctx: Context) -> Outcome:
@@ -183,13 +194,6 @@ class IkeSa(SaSuccession):
 
     # -- what we start --------------------------------------------------------------------------
 
-    def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
-        """Start an INFORMATIONAL; None while another request of ours is outstanding."""
-        busy = self.requests.outstanding is not None or self.contested or self.pending is not None
-        if busy or self.core.state is not _ESTABLISHED:
-            return None
-        return self._request(ExchangeType.INFORMATIONAL, payloads, ctx)
-
     def want(self, want: Want, ctx: Context) -> Outcome | None:
         """Ask for that now, or as soon as nothing else of ours is outstanding."""
         self.agenda.add((want,))
@@ -202,7 +206,7 @@ class IkeSa(SaSuccession):
         record and chain go first, for a peer that keeps silent must not keep its tickets.
         """
         revoke = revoke and self.core.generation > 0
-        asking = self.requests.outstanding is not None and not revoke
+        asking = not self.requests.is_free(self.core.window) and not revoke
         busy = self.waiting is not None or self.pending is not None or self.contested or asking
         if busy or self.core.state is not _ESTABLISHED:
             revoke = revoke or self._revoking
@@ -219,7 +223,7 @@ class IkeSa(SaSuccession):
         """The peer has lost the SA: record and tickets go, and nothing is said."""
         if self.waiting is not None or self.pending is not None or self.contested:
             return self.end(True, why, ctx)
-        self.requests.outstanding = None
+        self.requests.clear()
         return self._finish(informational.end(self.core, True, why), ctx)
 
     def move(self, path: Path, ctx: Context) -> Outcome | None:
@@ -229,21 +233,15 @@ class IkeSa(SaSuccession):
         if not self.core.mobike or self.core.state is not _ESTABLISHED:
             return None
         self.path = ctx.path = path
-        kernel, asked = mobike.updates(self.core, path), self.requests.outstanding
+        kernel = mobike.updates(self.core, path)
         if not self.agenda.holds(Work.UPDATE_ADDRESSES):
             self.agenda.add((Want(Work.UPDATE_ADDRESSES),))
-        if asked is not None:
+        for asked in self.requests.under_way():
             asked.sent, asked.deadline_s = 0, ctx.now.boot_s  # again, at once
         self._look_at_wants(ctx)
         busy = self.waiting is not None or self.pending is not None
         asked_now = None if busy else self._next(ctx)
         return replace(asked_now or Outcome(self.spi), kernel=kernel)
-
-    def _delete(self, last: Step, ctx: Context) -> Outcome:
-        outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
-        if self.requests.outstanding is not None:
-            self.requests.outstanding.last = last
-        return outcome
 
     def on_timer(self, ctx: Context) -> Outcome | None:
         """Retransmit, give up, expire, ask for life, whichever is due."""
@@ -252,17 +250,19 @@ class IkeSa(SaSuccession):
             kept = self._keepalive(ctx)
             if kept is not None:
                 return kept
-        if self.requests.outstanding is not None and now >= self.requests.outstanding.deadline_s:
-            return self._retransmit(self.requests.outstanding, ctx)
+        for asked in self.requests.under_way():
+            if now >= asked.deadline_s:
+                return self._retransmit(asked, ctx)
         if now < self._due or self.waiting is not None:
             return None
         if self.pending is not None and not self.half_open:
             return None
-        if self.core.state is State.REKEYED and (asked := self._delete_last(ctx)) is not None:
-            return asked
+        if self.core.state is State.REKEYED and (deletes := self._delete_last(ctx)) is not None:
+            return deletes
         if self.core.state is not _ESTABLISHED:
             return self._half_open_ended()
-        if self.wants_end is not None and (self.requests.outstanding is None or self._revoking):
+        is_free = self.requests.is_free(self.core.window)
+        if self.wants_end is not None and (is_free or self._revoking):
             revoke, why = self.wants_end
             self.wants_end = None
             return self.end(revoke, why, ctx)
@@ -271,13 +271,14 @@ class IkeSa(SaSuccession):
             return self.end(False, "lifetime over", ctx)
         wanted = self._next(ctx)
         silent_s = ctx.settings.liveness_interval_s
-        if wanted is None and silent_s and not self.core.client and now - self.heard_s >= silent_s:
+        silent = silent_s and not self.core.client and now - self.heard_s >= silent_s
+        if wanted is None and silent and not self.requests.under_way():
             return self.ask((), ctx)
         return wanted
 
     def _next(self, ctx: Context) -> Outcome | None:
         """The next request that is due, unless one is outstanding."""
-        while self.requests.outstanding is None and self.core.state is _ESTABLISHED:
+        while self.requests.is_free(self.core.window) and self.core.state is _ESTABLISHED:
             want = None if self.contested else self.agenda.take(ctx.now.boot_s)
             if want is None:
                 return None
@@ -308,16 +309,6 @@ class IkeSa(SaSuccession):
         self._look_at_wants(ctx)
         return asked or Outcome(self.spi)
 
-    def _delete_last(self, ctx: Context) -> Outcome | None:
-        """A rekeyed SA's Delete, if that is ours to send, and the time for it; None: it is over."""
-        if self._deletes and self.requests.outstanding is None:
-            self._deletes = False
-            return self._delete(Step(replace(self.core, state=_DEAD)), ctx)
-        if self.requests.outstanding is None:
-            return None
-        self._due = ctx.now.boot_s + REKEYED_LINGER_S
-        return Outcome(self.spi)
-
     # -- inside ---------------------------------------------------------------------------------
 
     def _take(self, row: Row | None, message: Message, ctx: Context) -> Step:
@@ -331,7 +322,8 @@ class IkeSa(SaSuccession):
         closing = self.wants_end is not None or (asked is not None and asked.last is not None)
         if closing and message.header.exchange == ExchangeType.CREATE_CHILD_SA:
             raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being closed")
-        return row.handler(self.core, message, ctx)
+        step = row.handler(self.core, message, ctx)
+        return widened(step, message.notify(_SET_WINDOW_SIZE))
 
     def _refuse(self, error: PeerError) -> Step:
         """A peer's mistake becomes the RFC's notify. It ends a half-open SA; an established one
@@ -393,8 +385,8 @@ class IkeSa(SaSuccession):
             self.last_reply = then.reply
         if core.state is _DEAD:
             # only the last answer is said again; nothing of our own is asked any more
-            self.requests.outstanding = self.wants_end = None
-            self._due = ctx.now.boot_s + LINGER_S
+            self.requests.clear()
+            self.wants_end, self._due = None, ctx.now.boot_s + LINGER_S
         elif was_half_open and core.state is _ESTABLISHED:
             self.agenda.begin(core, ctx.settings, ctx.now.boot_s)
             self._schedule(ctx)
@@ -413,7 +405,7 @@ class IkeSa(SaSuccession):
         """An answer was taken: ask again, go on to IKE_AUTH, or be done."""
         if not RESPONSES[self.core.state, asked.exchange].protected:
             return self._first_answered(asked.exchange, step, ctx)
-        self.requests.outstanding = None
+        self.requests.over(asked)
         if asked.last is not None or step.core.state is _DEAD:
             return self._finish(asked.last or step, ctx)
         if asked.exchange == ExchangeType.IKE_INTERMEDIATE:
@@ -475,7 +467,7 @@ class IkeSa(SaSuccession):
             # one write at a time: what follows from the silence may want one of its own
             asked.deadline_s = ctx.now.boot_s + asked.interval_s
             return None
-        self.requests.outstanding = None
+        self.requests.clear()
         if asked.last is not None:
             return self._finish(asked.last, ctx)
         if self.core.state is State.REKEYED:

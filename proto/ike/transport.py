@@ -1,11 +1,11 @@
 """What one IKE SA talks with: its state, message IDs, sealed channel, requests under way, timers.
 
-Rules: window size 1 both ways (RFC 7296 2.3): one request of ours is outstanding, one of the peer's
-is answered at a time. An authentic repeat of the last request gets the last answer, octet for octet
-(RFC 7296 2.1). The peer's address is the one that its newest authentic message came from; who is
-behind a NAT doesn't believe that (RFC 7296 2.23), and with MOBIKE the peer has to say so (RFC 4555
-3.8). What is done with a message is `proto.ike.sa`'s
-business.
+Rules: one of the peer's requests is answered at a time, and we never say that we take more (RFC
+7296 2.3, ADR 0026); of ours as many are under way as the peer takes. An authentic repeat of the
+last request gets the last answer, octet for octet (RFC 7296 2.1). The peer's address is the one
+that its newest authentic message came from; who is behind a NAT doesn't believe that (RFC 7296
+2.23), and with MOBIKE the peer has to say so (RFC 4555 3.8). What is done with a message is
+`proto.ike.sa`'s business.
 """
 
 from collections.abc import Callable
@@ -102,7 +102,11 @@ class SaTransport:
             due = NEVER
         if self._keepalive_s < due and self.core.state is _ESTABLISHED:
             due = self._keepalive_s
-        return due if asked is None else min(asked.deadline_s, due)
+        if asked is not None and asked.deadline_s < due:
+            due = asked.deadline_s
+        for asked in self.requests.beside:
+            due = min(due, asked.deadline_s)
+        return due
 
     def _repeat(self, header: Header, ctx: Context) -> Outcome:
         """The last answer once more, for an authentic repeat of its request; of one in fragments
@@ -132,18 +136,17 @@ class SaTransport:
         ctx.given = ctx.left = (*pending.results, result)
         return pending.again(ctx)
 
-    def _request(self, exchange: int, payloads: tuple[Payload, ...], ctx: Context) -> Outcome:
+    def _request(
+        self, exchange: int, payloads: tuple[Payload, ...], ctx: Context, *, beside: bool = False
+    ) -> Outcome:
         message_id = self.requests.next_id
         data = self._seal(exchange, 0, message_id, payloads, ctx)
         self.requests.next_id += 1
-        outcome = self._sent(data, exchange, message_id, ctx)
-        if len(outcome.send) > 1 and self.requests.outstanding is not None:
-            self.requests.outstanding.payloads = payloads
-        return outcome
-
-    def _sent(self, data: bytes, exchange: int, message_id: int, ctx: Context) -> Outcome:
-        self.requests.sent(data, exchange, message_id, ctx.now.boot_s)
-        return Outcome(self.spi, send=datagrams(data, self.path))
+        asked = self.requests.sent(data, exchange, message_id, ctx.now.boot_s, beside=beside)
+        send = datagrams(data, self.path)
+        if len(send) > 1:
+            asked.payloads = payloads
+        return Outcome(self.spi, send=send)
 
     def _again(self, asked: Outstanding, ctx: Context) -> Outcome:
         """The same request once more: the same octets, but for a message in fragments that nobody
@@ -152,10 +155,7 @@ class SaTransport:
         if asked.payloads and asked.sent > PROBES:
             smaller, asked.payloads = self._smaller(asked, ctx), ()
             if len(fragment.apart(smaller)) > len(fragment.apart(asked.data)):
-                self.requests.sent(smaller, asked.exchange, asked.message_id, ctx.now.boot_s)
-                if self.requests.outstanding is not None:
-                    self.requests.outstanding.last = asked.last
-                return Outcome(self.spi, send=datagrams(smaller, self.path))
+                self.requests.anew(asked, smaller, ctx.now.boot_s)
         return Outcome(self.spi, send=datagrams(asked.data, self.path))
 
     def _schedule(self, ctx: Context) -> None:

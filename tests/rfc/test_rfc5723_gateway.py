@@ -4,7 +4,7 @@ import pytest
 
 from proto.ike.core import State, replace
 from proto.ike.events import Established, TicketRefused
-from tests.pair.pair import Pair
+from tests.pair.pair import Pair, is_response
 from tests.pair.parts import SECOND_GATEWAY, SETTINGS
 from tests.rfc import independent
 from tests.rfc.independent import (
@@ -265,11 +265,11 @@ def test_r65_r66_looking_at_a_ticket_asks_nobody_and_writes_nothing() -> None:
 
 
 def test_r29_message_ids_begin_anew() -> None:
-    """0, then 1, then 2; a request numbered as if the old SA went on gets silence."""
+    """0, then 1, then 2; a request numbered as if the old SA went on gets no answer."""
     pair, client = with_ticket()
     resume(pair, client)
     skipping = client.say([], INFORMATIONAL, 3)
-    assert heard(pair, skipping) == []
+    assert [said for said in heard(pair, skipping) if is_response(said)] == []
     answer = client.hear(ask(pair, client.say([], INFORMATIONAL, 2)))
     assert (answer.message_id, answer.payloads) == (2, [])
 

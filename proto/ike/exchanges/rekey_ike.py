@@ -170,6 +170,7 @@ def successor(
         ticketed=False,
         established_wall_s=wall_s,
         expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, core.auth_deadline_wall_s),
+        window=1,
         asking=None,
     )
 
