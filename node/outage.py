@@ -138,9 +138,12 @@ class Standby:
 
     def closed(self) -> bool:
         """Whether no session may begin: without the store none could be finished. Its ticket would
-        be spent later, for a client that has long gone to ask elsewhere with it.
+        be spent later, for a client that has long gone to ask elsewhere with it. With a store that
+        is behind, in failsafe too: all of it is void once that store is accepted.
         """
         node, journal = self._node, self._node.journal
+        if node.way.guard.rewound:
+            return True
         if node.outage.failsafe:
             return not self.gate.can_answer()
         failing = journal.waiting > 0 and journal.state is not JournalState.OK

@@ -33,7 +33,7 @@ async def store_rewound(world: World) -> None:
     await world.ledger.put_back()
     for gateway in world.gateways:
         gateway.store.set_reachable(True)
-    if await world.until(lambda: _all(world, State.STORE_REWOUND), 10, "not all have noticed"):
+    if await world.until(lambda: all_are(world, State.STORE_REWOUND), 10, "not all have noticed"):
         await _while_rewound(world)
         await _accepted(world)
         if former & _secrets([gateway.node.rings.ring for gateway in world.gateways]):
@@ -75,7 +75,7 @@ async def _while_rewound(world: World) -> None:
 
 
 async def _accepted(world: World) -> None:
-    await _accept(world, world.random.choice(world.gateways))
+    await accept(world, world.random.choice(world.gateways))
     await world.until(
         lambda: all(g.ready and g.node.state.state.epoch == 1 for g in world.gateways),
         30,
@@ -91,13 +91,15 @@ async def _accepted(world: World) -> None:
             world.findings.append(f"{client.name} resumed with a ticket of a former epoch")
         if not client.all("ticket_refused"):
             world.findings.append(f"{client.name} was not told that its ticket is void")
-    if not _all(world, State.NORMAL):
+    if not all_are(world, State.NORMAL):
         world.findings.append("not all are back to normal")
     await asyncio.sleep(10)
     await check_mirrors(world)  # the restored store's revisions are lower than those seen before
 
 
-async def _accept(world: World, gateway: SimGateway) -> None:
+async def accept(world: World, gateway: SimGateway) -> None:
+    """An operator accepts the restored store, at `gateway`."""
+
     async def accept() -> None:
         try:
             await View(gateway.node, "memory").accept_restore("sim", lambda _line: None)
@@ -117,7 +119,8 @@ def _secrets(rings: list[KeyRing]) -> set[bytes]:
     }
 
 
-def _all(world: World, state: State) -> bool:
+def all_are(world: World, state: State) -> bool:
+    """Whether every gateway stands so."""
     return all(g.node.membership.standing.state is state for g in world.gateways)
 
 
