@@ -34,7 +34,10 @@ class SaAsking(SaSuccession):
         established = self.core.state is State.ESTABLISHED
         if not established or self.contested or self.pending is not None:
             return False
-        return self.requests.has_room(self.core.window)
+        asking, suite = self.core.asking, self.core.suite
+        # an additional key exchange may follow what is under way, and is to have room then
+        kept_free = asking is not None and suite is not None and bool(suite.addkes)
+        return self.requests.has_room(self.core.window - kept_free)
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """Start an INFORMATIONAL that changes nothing; None while the peer's window is full."""

@@ -112,6 +112,36 @@ class Rival(msgspec.Struct, frozen=True, gc=False):
     """Our inbound SPI of the Child SA that it made."""
 
 
+class Series(msgspec.Struct, frozen=True):
+    """A CREATE_CHILD_SA with additional key exchanges, as it stands between two exchanges
+    (`proto.ike.exchanges.series`): an IKE SA that is rekeyed has a `suite`, a Child SA a `child`.
+    """
+
+    more: tuple[int, ...]
+    """Those that are still to be done, in order."""
+    nonces: tuple[bytes, bytes]
+    """(Ni, Nr)"""
+    secrets: tuple[Secret, ...]
+    """Of those that are done, CREATE_CHILD_SA's own first; none: a Child SA without any."""
+    suite: Suite | None = None
+    spis: tuple[bytes, bytes] = (b"", b"")
+    """(SPIi, SPIr) of the IKE SA."""
+    ticket: bool = False
+    """Responder: the peer asks for a ticket of the IKE SA."""
+    child: Child | None = None
+    """Without its keys."""
+    former: bytes = b""
+    """Our inbound SPI of the Child SA that it is to replace."""
+    link: bytes = b""
+    """Responder: what the next request has to say."""
+    until_s: float = 0.0
+    """Responder: until when it is waited for, on the boot clock."""
+
+    def after(self, shared: Secret) -> "Series":
+        """The same with one more exchange done."""
+        return replace(self, more=self.more[1:], secrets=(*self.secrets, shared))
+
+
 class Asking(msgspec.Struct, frozen=True):
     """What our outstanding request is for, with our half of the exchange."""
 
@@ -121,6 +151,8 @@ class Asking(msgspec.Struct, frozen=True):
     """Ours of the SA to be made: 8 octets of an IKE SA, 4 of a Child SA."""
     exchange: KeyExchange | None = None
     rival: Rival | None = None
+    series: Series | None = None
+    """The request is an IKE_FOLLOWUP_KE, which goes on with this."""
     path: Path | None = None
     """On which it was sent, where the answer is about that."""
 
@@ -231,6 +263,8 @@ class SaCore(msgspec.Struct, frozen=True, gc=False):
     """How many requests of ours the peer takes at a time."""
     asking: Asking | None = None
     """Our outstanding request, where it is for more than a sign of life."""
+    series: Series | None = None
+    """What the peer's next IKE_FOLLOWUP_KE goes on with; no record has it."""
 
     @property
     def spi(self) -> bytes:

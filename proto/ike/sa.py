@@ -48,6 +48,7 @@ _SET_WINDOW_SIZE = NotifyType.SET_WINDOW_SIZE
 _POLICY = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.TS_UNACCEPTABLE)
 """Refusals that an operator wants to read of."""
 
+_MAKING = (ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE)
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
 
@@ -266,6 +267,7 @@ class IkeSa(SaAsking):
             revoke, why = self.wants_end
             self.wants_end = None
             return self.end(revoke, why, ctx)
+        self._forget_series(ctx)
         self._schedule(ctx)
         if not self.core.client and ctx.now.wall_s >= self.core.expires_wall_s:
             return self.end(False, "lifetime over", ctx)
@@ -279,7 +281,7 @@ class IkeSa(SaAsking):
     def _next(self, ctx: Context) -> Outcome | None:
         """The next request that is due, unless one is outstanding."""
         while self.requests.is_free(self.core.window) and self.core.state is _ESTABLISHED:
-            want = None if self.contested else self.agenda.take(ctx.now.boot_s)
+            want = None if self._holds_back else self.agenda.take(ctx.now.boot_s)
             if want is None:
                 return None
             if want.tries >= RETRIES_MAX:
@@ -320,7 +322,7 @@ class IkeSa(SaAsking):
             raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
         asked = self.requests.outstanding
         closing = self.wants_end is not None or (asked is not None and asked.last is not None)
-        if closing and message.header.exchange == ExchangeType.CREATE_CHILD_SA:
+        if closing and message.header.exchange in _MAKING:
             raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being closed")
         step = row.handler(self.core, message, ctx)
         return widened(step, message.notify(_SET_WINDOW_SIZE))
@@ -413,9 +415,11 @@ class IkeSa(SaAsking):
             if self._channel is not None:
                 self._channel.renew(step.core)
             return self._go_on(ctx)
-        if asked.exchange == ExchangeType.IKE_AUTH and step.reply:
+        if step.reply:
             self.core = step.core
-            return self._request(ExchangeType.IKE_AUTH, step.reply, ctx)
+            in_auth = asked.exchange == ExchangeType.IKE_AUTH
+            exchange = ExchangeType.IKE_AUTH if in_auth else ExchangeType.IKE_FOLLOWUP_KE
+            return replace(self._request(exchange, step.reply, ctx), kernel=step.kernel)
         if asked.exchange == ExchangeType.IKE_AUTH:
             self.core = step.core
             self.agenda.begin(step.core, ctx.settings, ctx.now.boot_s)

@@ -74,6 +74,17 @@ class SaSuccession(SaOpening):
         elif not answered:
             self._deletes, self._due = True, ctx.now.boot_s
 
+    @property
+    def _holds_back(self) -> bool:
+        """Nothing of our own is asked for yet: the peer is about to make something."""
+        return self.contested or self.core.series is not None
+
+    def _forget_series(self, ctx: Context) -> None:
+        """The peer doesn't go on with what it has begun."""
+        series = self.core.series
+        if series is not None and ctx.now.boot_s >= series.until_s:
+            self.core = replace(self.core, series=None)
+
     def linger(self, ctx: Context) -> None:
         """A rekeyed SA waits for its Delete."""
         self._due = ctx.now.boot_s + REKEYED_LINGER_S

@@ -223,6 +223,8 @@ class SaTransport:
         if self.core.state is not _ESTABLISHED:
             return
         due_s = self.agenda.due_s()
+        if self.core.series is not None:
+            due_s = self.core.series.until_s  # what is wanted waits for that
         if self.wants_end is not None or due_s <= ctx.now.boot_s:
             self._due = ctx.now.boot_s
         elif due_s < self._due:

@@ -297,7 +297,11 @@ def change(world: World, choices: Choices) -> None:
 
 
 def filled_in(core: SaCore, plaintext: bytes) -> bytes:
-    """`plaintext` with what the peer knows and no fuzzer finds: SPIs of a Child SA, a COOKIE2."""
+    """`plaintext` with what the peer knows and no fuzzer finds: SPIs of a Child SA, a COOKIE2, a
+    link.
+    """
+    if core.series is not None:
+        plaintext = plaintext.replace(scripts.LINK, core.series.link)
     if core.children:
         plaintext = plaintext.replace(scripts.CHILD_OF_PEER, core.children[-1].spi_out)
         plaintext = plaintext.replace(scripts.CHILD_OF_OURS, core.children[-1].spi_in)

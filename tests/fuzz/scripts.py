@@ -8,6 +8,7 @@ from functools import cache
 from proto.ike.core import replace
 from proto.ike.enums import CfgAttribute, ExchangeType, KeMethod, NotifyType, ProtocolId
 from proto.ike.nat import shown
+from proto.ike.negotiation import child_proposal, proposal
 from proto.ike.payloads import (
     AuthPayload,
     CpPayload,
@@ -23,9 +24,21 @@ from proto.ike.payloads import (
     encode_chain,
 )
 from proto.ike.redirect import parse_target, redirect, redirected_from
+from proto.ike.suite import Kes
 from tests.fuzz.samples import captured, payloads, unsealed
 from tests.fuzz.target import block
-from tests.fuzz.world import COOKIES, EAP, HYBRID, POOLS, QUIET, RESUMING, ROAMING, World, build
+from tests.fuzz.world import (
+    COOKIES,
+    EAP,
+    HYBRID,
+    MORE_KES,
+    POOLS,
+    QUIET,
+    RESUMING,
+    ROAMING,
+    World,
+    build,
+)
 from tests.pair.authorities import packet
 from tests.pair.craft import fragments
 from tests.pair.pair import Pair
@@ -33,12 +46,20 @@ from tests.pair.parts import SECOND_GATEWAY
 
 INFORMATIONAL, CREATE_CHILD_SA = ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA
 IKE_AUTH, IKE_INTERMEDIATE = ExchangeType.IKE_AUTH, ExchangeType.IKE_INTERMEDIATE
+IKE_FOLLOWUP_KE = ExchangeType.IKE_FOLLOWUP_KE
 WHOLE, RESPONSE, FRAGMENT = 0, 1, 0x92
 """How an evil peer's content is sealed."""
 NEXT, LAST = 6, 7
 """Message IDs: that of the request that is expected, that of the one sent last."""
 CHILD_OF_PEER, CHILD_OF_OURS, ASKED = b"\xc1peR", b"\xc1ouR", b"\xc1asked by us\xc1\xc1\xc1\xc1\xc1"
 """These stand for a Child SA's SPIs, and for the nonce or COOKIE2 of our request."""
+LINK = b"\xc1a link\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1\xc1"
+"""This stands for what our last answer wants to have back."""
+P256_POINT = bytes.fromhex(
+    "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)
+"""A point of P-256: the generator."""
 LONG = 100
 """No INFORMATIONAL of the captures is."""
 COOKIE2 = NotifyPayload(NotifyType.COOKIE2, ASKED)
@@ -141,6 +162,44 @@ def _of_children() -> list[bytes]:
     ]
 
 
+def _of_followups() -> list[bytes]:
+    """Rekeys with additional key exchanges: the evil peer's, with what may follow, and ours,
+    which it answers so.
+    """
+    (suite,) = MORE_KES
+    nonce, ke = NoncePayload(bytes(32)), KePayload(KeMethod.CURVE25519, bytes(range(32)))
+    link = NotifyPayload(NotifyType.ADDITIONAL_KEY_EXCHANGE, LINK)
+    ecp = KePayload(KeMethod.ECP_256, P256_POINT)
+    slow = KePayload(KeMethod.CURVE448, bytes(range(56)))
+    ike = proposal(MORE_KES, b"evil-spi")
+    kes = Kes((suite.ke,), tuple((method,) for method in suite.addkes))
+    child = child_proposal((QUIET.child_suites[0],), b"\xc1new", (kes,))
+    ends = [p for p in payloads() if isinstance(p, TsPayload)][:2]
+    followups = [
+        sealed(IKE_FOLLOWUP_KE, NEXT, content, how)
+        for content in ((ecp, link), (slow, link), (link,), (ecp,))
+        for how in (WHOLE, FRAGMENT)
+    ]
+    begun = [
+        sealed(CREATE_CHILD_SA, NEXT, (ike, nonce, ke)),
+        sealed(CREATE_CHILD_SA, NEXT, (child, nonce, ke, *ends)),
+    ]
+    asked = [_answered(0, (ike, nonce, ke, link)), _answered(1, (child, nonce, ke, link, *ends))]
+    answers = [
+        sealed(IKE_FOLLOWUP_KE, LAST, content, RESPONSE)
+        for content in (
+            (ecp, link),
+            (slow,),
+            (NotifyPayload(NotifyType.STATE_NOT_FOUND),),
+        )
+    ]
+    steps = [one + two for one in begun for two in followups]
+    steps += [one + two for one in asked for two in answers]
+    steps.append(begun[0] + b"\x08\x01" + followups[0] + b"\x08\x00" + followups[2])
+    wanted = [bytes((9, kind, 0)) + 4 * (honest() + b"\x04\x00") for kind in (0, 1, 2)]
+    return [*steps, *wanted]
+
+
 def _answered(kind: int, content: Sequence[Payload]) -> bytes:
     """We ask for something by CREATE_CHILD_SA, and the evil peer answers."""
     return bytes((9, kind, 0)) + sealed(CREATE_CHILD_SA, LAST, content, RESPONSE)
@@ -189,6 +248,7 @@ def seeds() -> list[bytes]:
         (EAP | POOLS, _of_auth()),
         (HYBRID, _of_intermediate()),
         (RESUMING, _of_children()),
+        (HYBRID, _of_followups()),
     )
     scripts = [bytes((situation,)) + step for situation, step in enumerate(usual)]
     scripts += [

@@ -17,6 +17,7 @@ from proto.ike.exchanges import (
     ike_auth,
     ike_auth_client,
     ike_auth_resumed,
+    ike_followup_ke,
     ike_intermediate,
     ike_sa_init,
     ike_session_resume,
@@ -51,11 +52,17 @@ REQUESTS: dict[tuple[State, int], Row] = {
     (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): Row(
         "a peer wants another Child SA or a rekey", True, create_child_sa.respond
     ),
+    (State.ESTABLISHED, ExchangeType.IKE_FOLLOWUP_KE): Row(
+        "a peer goes on with the additional key exchanges of a rekey", True, ike_followup_ke.respond
+    ),
     (State.REKEYED, ExchangeType.INFORMATIONAL): Row(
         "a peer deletes the SA that was rekeyed", True, informational.respond
     ),
     (State.REKEYED, ExchangeType.CREATE_CHILD_SA): Row(
         "a peer hasn't noticed yet that the SA was rekeyed", True, create_child_sa.respond
+    ),
+    (State.REKEYED, ExchangeType.IKE_FOLLOWUP_KE): Row(
+        "a peer hasn't noticed yet that its rekey has lost", True, ike_followup_ke.respond
     ),
 }
 
@@ -81,10 +88,16 @@ RESPONSES: dict[tuple[State, int], Row] = {
     (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): Row(
         "the peer answers our wish for a Child SA or a rekey", True, create_child_sa.process
     ),
+    (State.ESTABLISHED, ExchangeType.IKE_FOLLOWUP_KE): Row(
+        "the peer answers an additional key exchange of a rekey", True, ike_followup_ke.process
+    ),
     (State.REKEYED, ExchangeType.INFORMATIONAL): Row(
         "the peer answers the Delete of the SA that was rekeyed", True, informational.process
     ),
     (State.REKEYED, ExchangeType.CREATE_CHILD_SA): Row(
         "the peer answers our rekey, which has crossed its own", True, create_child_sa.process
+    ),
+    (State.REKEYED, ExchangeType.IKE_FOLLOWUP_KE): Row(
+        "the peer answers one of a rekey that has crossed its own", True, ike_followup_ke.process
     ),
 }

@@ -9,11 +9,23 @@ made; until then both are accepted on (RFC 7296 2.8.1). What can't be made never
 from proto.ike import mode, selectors
 from proto.ike.agenda import RETRIES_MAX, again
 from proto.ike.agreement import agree, answer, make_key
-from proto.ike.core import Asking, Child, Context, Rival, SaCore, Step, Want, Work, replace
+from proto.ike.core import (
+    Asking,
+    Child,
+    Context,
+    Rival,
+    SaCore,
+    Series,
+    Step,
+    Want,
+    Work,
+    replace,
+)
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, PayloadType, ProtocolId
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import ChildRekeyed
+from proto.ike.exchanges import series
 from proto.ike.exchanges.child import Selectors, install, narrowed, policy
 from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.kdf import child_keymat
@@ -28,9 +40,10 @@ from proto.ike.payloads import (
     SaPayload,
     TsPayload,
 )
-from proto.ike.suite import WITHOUT_KE, ChildSuite, ChildSuites, Kes, kes_of
+from proto.ike.suite import WITHOUT_KE, ChildSuites, Kes, addkes_of, kes_of
 from proto.secret import Secret
 
+NO_KEYS = Secret(b"")
 CHILDREN_MAX = 8
 """Child SAs of one IKE SA; while they are rekeyed there may be as many again."""
 
@@ -49,17 +62,31 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
             return Step(core, (NotifyPayload(absent, b"", rekey.protocol, rekey.spi),))
         if former.rekeyed or _asks(asking, Work.DELETE_CHILD, former):
             raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the Child SA is being closed")
+        if asking and asking.series and _asks(asking, Work.REKEY_CHILD, former):
+            raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the Child SA is being rekeyed")
     _check_room(core, former)
-    made, nonce_r, payloads = _choose(core, offer, nonce, message, ctx)
-    if former is None:
-        children = (*core.children, made)
-    else:
-        children = (*_marked(core.children, former), made)
+    begun, payloads = _choose(core, offer, nonce, message, ctx)
+    if former is not None:
+        begun = replace(begun, former=former.spi_in)
         if asking is not None and _asks(asking, Work.REKEY_CHILD, former):
-            asking = replace(asking, rival=Rival(min(nonce, nonce_r), made.spi_in))
+            core = replace(core, asking=replace(asking, rival=Rival(min(begun.nonces))))
+    if not begun.more:
+        return take(replace(core, series=None), begun, payloads, ctx)
+    core, link = series.hold(core, begun, ctx)
+    return Step(core, (*payloads, link))
+
+
+def take(core: SaCore, done: Series, said: tuple[Payload, ...], ctx: Context) -> Step:
+    """Responder: the new pair, once all its key exchanges are done; `said` is the answer."""
+    made, former, asking = _keyed(core, done), _child(core, done.former), core.asking
+    children = (*core.children, made)
+    if former is not None:
+        children = (*_marked(core.children, former), made)
+        if asking is not None and asking.rival and _asks(asking, Work.REKEY_CHILD, former):
+            asking = replace(asking, rival=replace(asking.rival, child=made.spi_in))
     return Step(
         replace(core, children=children, asking=asking),
-        payloads,
+        said,
         PersistKind.WRITE if core.generation else None,
         (install(made, ctx.path, core.encapsulated),),
         () if former is None else (ChildRekeyed(core.spi, former.spi_in, made.spi_in),),
@@ -68,37 +95,38 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
 
 def _choose(
     core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx: Context
-) -> tuple[Child, bytes, tuple[Payload, ...]]:
-    """The Child SA that answers `offer`, our nonce, and the payloads. Raises PeerError."""
+) -> tuple[Series, tuple[Payload, ...]]:
+    """The Child SA that answers `offer`, and the payloads. Raises PeerError; Needed."""
     settings, ke = ctx.settings, message.find(KePayload)
     groups: tuple[Kes, ...] = WITHOUT_KE
     if ke is not None:
-        groups = (Kes(kes_of(settings.suites)), *WITHOUT_KE)
+        groups = (Kes(kes_of(settings.suites), addkes_of(settings.suites)), *WITHOUT_KE)
     # the group that the peer has begun with, if it is one of ours, saves a round trip
     first_ke = 0 if ke is None else ke.group
     choice = select_child(offer, settings.child_suites, groups, first_ke)
     if choice is None:
         why = no_proposal(offer, settings.child_suites)
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
-    shared, public = None, b""
-    group = choice.kes[0] if choice.kes else 0
+    secrets: tuple[Secret, ...] = ()
+    public, group = b"", choice.kes[0] if choice.kes else 0
     if group:
         if ke is None or ke.group != group:
             data = group.to_bytes(2, "big")
             raise PeerError(NotifyType.INVALID_KE_PAYLOAD, data, "KE of another group")
         public, shared = answer(group, ke.data, ctx)
+        secrets = (shared,)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     local, remote, transport = narrowed(core, message, ts_i, ts_r, ctx)
     spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
-    keymat = _keymat(core, choice.suite, nonce, nonce_r, shared)
     payloads: list[Payload] = [choice.reply(spi_in), NoncePayload(nonce_r)]
     if group:
         payloads.append(KePayload(group, public))
     payloads += [TsPayload(PayloadType.TSi, remote), TsPayload(PayloadType.TSr, local)]
     if transport:
         payloads.insert(0, mode.USE_TRANSPORT_MODE)
-    made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat, transport=transport)
-    return made, nonce_r, tuple(payloads)
+    peers = choice.peer_spi
+    made = Child(spi_in, peers, choice.suite, local, remote, NO_KEYS, transport=transport)
+    return Series(choice.kes[1:], (nonce, nonce_r), secrets, child=made), tuple(payloads)
 
 
 def initiate(core: SaCore, want: Want, ctx: Context) -> tuple[Asking, tuple[Payload, ...]] | None:
@@ -142,22 +170,33 @@ def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Ste
     if reply is None or nonce is None:
         return _refused(before, asking, former, message, ctx)
     try:
-        made = _accept(core, asking, former, reply, nonce.data, message, ctx)
+        begun = _accept(core, asking, former, reply, nonce.data, message, ctx)
     except PeerError:
         # it holds a Child SA that we didn't ask for
         return Step(before, wants=(Want(Work.DELETE_CHILD, asking.spi),))
+    if not begun.more:
+        return conclude(core, asking, begun, ctx)
+    if asking.rival is not None and min(begun.nonces) < asking.rival.nonce:
+        return Step(before)  # ours loses, and isn't gone on with: there is nothing to delete
+    return series.ask(core, asking, begun, message, ctx)
+
+
+def conclude(core: SaCore, asking: Asking, done: Series, ctx: Context) -> Step:
+    """Initiator: the new pair, once all its key exchanges are done."""
+    made, former = _keyed(core, done), _child(core, done.former)
     children, goes, rival = core.children, former, asking.rival
-    if rival is not None and min(asking.nonce, nonce.data) < rival.nonce:
+    if rival is not None and min(done.nonces) < rival.nonce:
         goes = made = replace(made, rekeyed=True)  # ours loses; the peer deletes the old one
     elif rival is not None:
         loser = _child(core, rival.child)
         children = children if loser is None else _marked(children, loser)
+        core = replace(core, series=None)
     if former is not None:
         children = _marked(children, former)
     wants = () if goes is None else (Want(Work.DELETE_CHILD, goes.spi_in),)
     events = () if former is None else (ChildRekeyed(core.spi, former.spi_in, made.spi_in),)
     return Step(
-        replace(before, children=(*children, made)),
+        replace(core, asking=None, children=(*children, made)),
         (),
         PersistKind.WRITE if core.generation else None,
         (install(made, ctx.path, core.encapsulated),),
@@ -174,15 +213,16 @@ def _accept(
     nonce_r: bytes,
     message: Message,
     ctx: Context,
-) -> Child:
+) -> Series:
     """The new pair by the peer's answer. Raises PeerError where that isn't within our offer."""
     choice = chosen_child(reply, _suites(former, ctx), _groups(core, asking.want, ctx))
-    ke, shared = message.find(KePayload), None
+    ke = message.find(KePayload)
+    secrets: tuple[Secret, ...] = ()
     if choice.kes:
         exchange = asking.exchange
         if ke is None or exchange is None or not choice.kes[0] == ke.group == exchange.group:
             raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="KE of another group")
-        shared = agree(exchange, ke.data, ctx)
+        secrets = (agree(exchange, ke.data, ctx),)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
     offered_local, offered_remote = _wanted(core, former, ctx)
     local = () if ts_i is None else selectors.narrow(ts_i.selectors, offered_local)
@@ -194,17 +234,18 @@ def _accept(
     transport = _in_transport_mode(core, former, ctx)
     if mode.said(message) != transport:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="another mode than what we asked for")
-    keymat = _keymat(core, choice.suite, asking.nonce, nonce_r, shared)
-    return Child(
+    made = Child(
         asking.spi,
         choice.peer_spi,
         choice.suite,
         local,
         remote,
-        keymat,
+        NO_KEYS,
         initiator=True,
         transport=transport,
     )
+    nonces = (asking.nonce, nonce_r)
+    return Series(choice.kes[1:], nonces, secrets, child=made, former=asking.want.child)
 
 
 def _refused(
@@ -242,12 +283,14 @@ def _check_room(core: SaCore, former: Child | None) -> None:
 
 
 def _groups(core: SaCore, want: Want, ctx: Context) -> tuple[Kes, ...]:
-    """With a key exchange of its own first, and then without: by our settings, or the peer's."""
-    if want.group:
-        return (Kes((want.group,)), *WITHOUT_KE)
-    if core.suite is None or not ctx.settings.child_pfs:
+    """With key exchanges of its own first, as many as the IKE SA has had, and then without: by our
+    settings, or the peer's.
+    """
+    suite = core.suite
+    if suite is None or not (want.group or ctx.settings.child_pfs):
         return WITHOUT_KE
-    return (Kes((core.suite.ke,)), *WITHOUT_KE)
+    addkes = tuple([(ke,) if ke else () for ke in suite.addkes])
+    return (Kes((want.group or suite.ke,), addkes), *WITHOUT_KE)
 
 
 def _suites(former: Child | None, ctx: Context) -> ChildSuites:
@@ -285,7 +328,10 @@ def _marked(children: tuple[Child, ...], former: Child) -> tuple[Child, ...]:
     return tuple([replace(c, rekeyed=True) if c.spi_in == former.spi_in else c for c in children])
 
 
-def _keymat(core: SaCore, suite: ChildSuite, ni: bytes, nr: bytes, shared: Secret | None) -> Secret:
-    if core.suite is None or core.keys is None:
+def _keyed(core: SaCore, done: Series) -> Child:
+    """The pair with its keys."""
+    if core.suite is None or core.keys is None or done.child is None:
         raise Misuse("a Child SA before the IKE SA has keys")
-    return child_keymat(suite, core.suite.prf, core.keys.d, ni, nr, shared)
+    shared, more = (done.secrets[0], done.secrets[1:]) if done.secrets else (None, ())
+    keymat = child_keymat(done.child.suite, core.suite.prf, core.keys.d, *done.nonces, shared, more)
+    return replace(done.child, keymat=keymat)

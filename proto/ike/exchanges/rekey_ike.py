@@ -5,20 +5,21 @@ Rules: the new SA is of the old one's shard, and one generation on: every older 
 5723 6.2). It exists once that is durable. The initiator of the rekey deletes the old SA. Of two
 rekeys at once the one with the lowest nonce loses, and its initiator deletes what it made (RFC 7296
 2.8.2). Only a client asks for a ticket, in a rekey of its own or after one of the gateway's (RFC
-5723 4.1). A rekey's key exchange is one alone: what additional ones have given is in the old SK_d,
-which the new keys come of as well, and so the new SA counts as made by them too.
+5723 4.1). Additional key exchanges follow in IKE_FOLLOWUP_KE (`series`); we ask for them where the
+SA has had some, for such a peer knows them. A rekey without any is taken as well: what earlier ones
+have given is in the old SK_d, of which the new keys come, and so the new SA counts as made by them.
 """
 
 from proto.ike import negotiation
 from proto.ike.agenda import RETRIES_MAX, again
 from proto.ike.agreement import agree, answer, make_key
-from proto.ike.core import Asking, Context, Rival, SaCore, State, Step, Want, Work, replace
+from proto.ike.core import Asking, Context, Rival, SaCore, Series, State, Step, Want, Work, replace
 from proto.ike.dh import SUPPORTED
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
 from proto.ike.events import Event, Rekeyed, TicketIssued, TicketReceived
-from proto.ike.exchanges import tickets
+from proto.ike.exchanges import series, tickets
 from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.exchanges.informational import TICKET_REQUEST
 from proto.ike.kdf import derive_keys, skeyseed_rekey
@@ -26,7 +27,6 @@ from proto.ike.message import Message
 from proto.ike.offers import no_proposal
 from proto.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
 from proto.ike.suite import Suite, Suites, holds, kes_of, without_addkes
-from proto.secret import Secret
 
 BUSY = (Work.NEW_CHILD, Work.REKEY_CHILD, Work.DELETE_CHILD)
 """What of ours makes the peer's rekey wait (RFC 7296 2.25.1)."""
@@ -39,14 +39,12 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
     Needed.
     """
     asking = core.asking
-    if asking is not None and asking.want.work in BUSY:
-        raise PeerError(NotifyType.TEMPORARY_FAILURE, why="a Child SA is being changed")
+    check_free(asking)
     ke = message.find(KePayload)
     if ke is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="a rekey of the IKE SA lacks KEi")
     spi = ctx.spis.ike_spi_beside(core.spi)
-    suites = without_addkes(ctx.settings.suites)
-    selected = negotiation.select(offer, suites, spi, first_ke=ke.group, addkes=False)
+    selected = _select(offer, ke.group, spi, ctx)
     peer_spi = None if selected is None else offered_spi(offer, selected[1])
     if selected is None or peer_spi is None:
         why = no_proposal(offer, ctx.settings.suites)
@@ -56,25 +54,53 @@ def respond(core: SaCore, offer: SaPayload, nonce: bytes, message: Message, ctx:
         group = int(chosen.ke).to_bytes(2, "big")
         raise PeerError(NotifyType.INVALID_KE_PAYLOAD, group, f"KE of group {ke.group}")
     public, shared = answer(chosen.ke, ke.data, ctx)
-    nonce_r = ctx.rng.bytes(NONCE_OCTETS)
-    new = successor(core, chosen, shared, (nonce, nonce_r), (peer_spi, spi), False, ctx)
-    payloads: list[Payload] = [
-        reply,
-        NoncePayload(nonce_r),
-        KePayload(chosen.ke, public),
-    ]
+    nonces = (nonce, ctx.rng.bytes(NONCE_OCTETS))
+    asks = message.notify(NotifyType.TICKET_REQUEST) is not None
+    begun = Series(chosen.more_kes, nonces, (shared,), chosen, (peer_spi, spi), asks)
+    if asking is not None and asking.want.work is Work.REKEY_IKE:
+        core = replace(core, asking=replace(asking, rival=Rival(min(nonces))))
+    payloads = (reply, NoncePayload(nonces[1]), KePayload(chosen.ke, public))
+    if not begun.more:
+        return take_over(replace(core, series=None), begun, payloads, ctx)
+    core, link = series.hold(core, begun, ctx)
+    return Step(core, (*payloads, link))
+
+
+def check_free(asking: Asking | None) -> None:
+    """Raises PeerError TEMPORARY_FAILURE while something of ours makes the peer's rekey wait (RFC
+    7296 2.25.1, RFC 9370 2.2.4).
+    """
+    if asking is None:
+        return
+    if asking.want.work in BUSY:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, why="a Child SA is being changed")
+    if asking.series is not None:
+        raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being rekeyed")
+
+
+def _select(
+    offer: SaPayload, first_ke: int, spi: bytes, ctx: Context
+) -> tuple[Suite, SaPayload] | None:
+    """Our choice, with additional key exchanges where the peer offers some."""
+    suites = ctx.settings.suites
+    found = negotiation.select(offer, suites, spi, first_ke)
+    return found or negotiation.select(offer, without_addkes(suites), spi, first_ke, addkes=False)
+
+
+def take_over(core: SaCore, done: Series, said: tuple[Payload, ...], ctx: Context) -> Step:
+    """Responder: the new SA, once all its key exchanges are done; `said` is the answer's head."""
+    new = successor(core, done, False, ctx)
+    payloads, kept = list(said), b""
     events: list[Event] = [rekeyed(core, new)]
-    kept = b""
-    if not core.client and message.notify(NotifyType.TICKET_REQUEST) is not None:
+    if not core.client and done.ticket:
         issued = tickets.issue(new, ctx)
         kept = issued.state
         payloads.append(issued.notify)
         if issued.lifetime_s:
             new = replace(new, ticketed=True)
             events.append(TicketIssued(new.spi, issued.lifetime_s))
-    if asking is not None and asking.want.work is Work.REKEY_IKE:
-        asking = replace(asking, rival=Rival(min(nonce, nonce_r)))
-    else:
+    asking = core.asking
+    if asking is not None and asking.want.work is not Work.REKEY_IKE:
         asking = None
     return Step(
         replace(old(core), asking=asking),
@@ -117,10 +143,21 @@ def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Ste
     if chosen.ke != asking.exchange.group or ke.group != chosen.ke or peer_spi is None:
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why="the answer isn't what we offered")
     shared, nonces = agree(asking.exchange, ke.data, ctx), (asking.nonce, nonce.data)
-    new = successor(core, chosen, shared, nonces, (asking.spi, peer_spi), True, ctx)
+    begun = Series(chosen.more_kes, nonces, (shared,), chosen, (asking.spi, peer_spi))
+    if not begun.more:
+        return conclude(core, asking, begun, message, ctx)
     if rival is not None and min(nonces) < rival.nonce:
+        return Step(before)  # ours loses, and isn't gone on with: there is nothing to delete
+    return series.ask(core, asking, begun, message, ctx)
+
+
+def conclude(core: SaCore, asking: Asking, done: Series, message: Message, ctx: Context) -> Step:
+    """Initiator: the new SA, once all its key exchanges are done; `message` is the last answer."""
+    before, rival = replace(core, asking=None), asking.rival
+    new = successor(core, done, True, ctx)
+    if rival is not None and min(done.nonces) < rival.nonce:
         # ours loses: the peer's took over when we answered it
-        return Step(before, successor=replace(old(new), asking=None))
+        return Step(before, successor=replace(old(new), asking=None, series=None))
     fresh = tickets.received(new, message, ctx.now.wall_s) if core.client else None
     return Step(
         old(before),
@@ -132,7 +169,7 @@ def process(core: SaCore, asking: Asking, message: Message, ctx: Context) -> Ste
 
 def old(core: SaCore) -> SaCore:
     """What is left of an SA that was rekeyed: it holds nothing, and answers its Delete."""
-    return replace(core, state=State.REKEYED, generation=0, children=())
+    return replace(core, state=State.REKEYED, generation=0, children=(), series=None)
 
 
 def rekeyed(core: SaCore, new: SaCore) -> Rekeyed:
@@ -140,30 +177,21 @@ def rekeyed(core: SaCore, new: SaCore) -> Rekeyed:
     return Rekeyed(new.spi, core.spi, new.peer_spi, new.chain, new.generation)
 
 
-def successor(
-    core: SaCore,
-    chosen: Suite,
-    shared: Secret,
-    nonces: tuple[bytes, bytes],
-    spis: tuple[bytes, bytes],
-    initiator: bool,
-    ctx: Context,
-) -> SaCore:
-    """The new SA: keys by RFC 7296 2.18, everything else as it was. `nonces` = (Ni, Nr), `spis` =
-    (SPIi, SPIr), both of the rekey.
-    """
-    if core.suite is None or core.keys is None:
+def successor(core: SaCore, done: Series, initiator: bool, ctx: Context) -> SaCore:
+    """The new SA: keys by RFC 7296 2.18 and RFC 9370 2.2.4, everything else as it was."""
+    if core.suite is None or core.keys is None or done.suite is None:
         raise Misuse("a rekey of an SA without keys")
-    seed = skeyseed_rekey(core.suite.prf, core.keys.d, shared, *nonces)
+    chosen, (shared, *more) = done.suite, done.secrets
+    seed = skeyseed_rekey(core.suite.prf, core.keys.d, shared, *done.nonces, *more)
     wall_s = ctx.now.wall_s
     return replace(
         core,
         state=State.ESTABLISHED,
         initiator=initiator,
-        spi_i=spis[0],
-        spi_r=spis[1],
-        suite=replace(chosen, addkes=core.suite.addkes),
-        keys=derive_keys(chosen, seed, *nonces, *spis),
+        spi_i=done.spis[0],
+        spi_r=done.spis[1],
+        suite=chosen if chosen.addkes else replace(chosen, addkes=core.suite.addkes),
+        keys=derive_keys(chosen, seed, *done.nonces, *done.spis),
         generation=core.generation + 1 if core.generation else 0,
         replaces=b"",
         resumed=False,
@@ -172,6 +200,7 @@ def successor(
         expires_wall_s=min(wall_s + ctx.settings.ike_sa_lifetime_s, core.auth_deadline_wall_s),
         window=1,
         asking=None,
+        series=None,
     )
 
 
@@ -182,10 +211,11 @@ def offered_spi(offer: SaPayload, answer: SaPayload) -> bytes | None:
 
 def _offered(core: SaCore, ctx: Context) -> Suites:
     """All that we take, what the SA has first: its group is one that the peer knows."""
-    suites = without_addkes(ctx.settings.suites)
-    if core.suite is None or not holds(ctx.settings.suites, core.suite):
+    suites, first = ctx.settings.suites, core.suite
+    if first is None or not first.addkes:
+        suites = without_addkes(suites)
+    if first is None or not holds(ctx.settings.suites, first):
         return suites
-    first = replace(core.suite, addkes=())
     return (first, *[other for other in suites if other != first])
 
 
