@@ -16,7 +16,7 @@ from tests.pair.craft import opened, sealed
 from tests.pair.pair import LOST, ONCE, Fate, Side, exchange, is_response
 from tests.pair.rekeys import BOTH, agree, child_request, ike_request, works
 from tests.pair.test_collisions import both_rekey_child, both_rekey_ike
-from tests.pair.test_followup import CREATE, FOLLOWUP, ONE, PLAIN, TWO, begun, rekey, said, up
+from tests.pair.test_followup import CREATE, FOLLOWUP, NEXT, ONE, PLAIN, TWO, begun, rekey, said, up
 
 
 @BOTH
@@ -130,3 +130,20 @@ def test_what_we_want_waits_until_the_peer_has_finished_or_given_up() -> None:
     assert exchange(at.other.sent[-1]) != CREATE or is_response(at.other.sent[-1])
     at.pair.run(4)
     assert any(exchange(d) == CREATE and not is_response(d) for d in at.other.sent)
+
+
+def test_b9_in_a_larger_window_a_followup_keeps_its_place() -> None:
+    at = up(TWO)
+    spi = at.own.spi
+    sa = at.side.endpoint._sas[spi]
+    sa.core = replace(sa.core, window=3)
+    at.pair.deliver = lambda side, d: LOST if d.data[23] == NEXT + 1 and side is at.side else ONCE
+    at.pair.carry_out(at.side, at.side.endpoint.probe(spi, at.pair.now))  # gets lost, for now
+    at.rekey_child()
+    assert at.side.endpoint.probe(spi, at.pair.now) is None
+    at.pair.run(0.3)
+    ids = [one.message_id for one in sa.requests.under_way()]
+    assert max(ids) - min(ids) < 3
+    at.pair.deliver = lambda side, d: ONCE
+    at.pair.run(9)
+    agree(at)
