@@ -22,20 +22,24 @@ from node.admin_view import (
     KeyInfo,
     MemberInfo,
     NodeView,
+    Redirected,
     RotationStep,
     SessionInfo,
     key_infos,
 )
 from node.admin_wire import (
+    decode_redirect,
     decode_revoke,
     encode_key,
     encode_pool,
+    encode_redirected,
     encode_revocation,
     encode_session,
     encode_shard,
     encode_status,
     encode_step,
 )
+from node.redirects import checked, in_all
 from proto.rpc import admin_pb2, admin_pb2_grpc
 
 __all__ = [
@@ -141,6 +145,36 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             request, context, lambda peer: peer.terminate(request.spi, local_only=True)
         )
         return admin_pb2.TerminateReply(member=owner)
+
+    async def RedirectSessions(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.RedirectRequest, context: Context
+    ) -> admin_pb2.RedirectReply:
+        """See admin.proto."""
+        who = await self._admit(context, member=request.local_only)
+        what, me = decode_redirect(request), self._view.status().member
+        peers = {} if request.local_only else self._view.peers()
+        try:
+            checked(what)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        if what.member and what.member not in (me, *peers):
+            await context.abort(grpc.StatusCode.ABORTED, f"no live member {what.member}")
+
+        async def elsewhere(name: str, address: str) -> Redirected:
+            try:
+                async with self._peer(name, address) as peer:
+                    return await peer.redirect(what, local_only=True)
+            except AdminError:
+                return Redirected(unreachable=(name,))
+
+        asked = [
+            elsewhere(name, address)
+            for name, address in sorted(peers.items())
+            if what.member in ("", name)
+        ]
+        if what.member in ("", me):
+            asked.append(self._view.redirect(what, who))
+        return encode_redirected(in_all(await asyncio.gather(*asked)))
 
     async def ListShards(  # noqa: N802  gRPC's name
         self, request: admin_pb2.ListShardsRequest, context: Context

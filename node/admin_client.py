@@ -19,6 +19,8 @@ from node.admin_view import (
     ClusterStatus,
     KeyInfo,
     PoolInfo,
+    Redirect,
+    Redirected,
     RevocationInfo,
     Revoke,
     RotationStep,
@@ -28,11 +30,13 @@ from node.admin_view import (
 from node.admin_wire import (
     decode_key,
     decode_pool,
+    decode_redirected,
     decode_revocation,
     decode_session,
     decode_shard,
     decode_status,
     decode_step,
+    encode_redirect,
     encode_revoke,
 )
 from node.identity import parse_address
@@ -146,6 +150,15 @@ class AdminClient:
         except grpc.aio.AioRpcError as error:
             _fail(error)
         return str(reply.member)
+
+    async def redirect(self, what: Redirect, *, local_only: bool = False) -> Redirected:
+        """Send clients elsewhere; how many. Raises AdminError."""
+        request = encode_redirect(what, local_only=local_only)
+        try:
+            reply = await self._stub.RedirectSessions(request, timeout=LIST_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return decode_redirected(reply)
 
     async def shards(self) -> tuple[ShardInfo, ...]:
         """Every shard as the member knows it. Raises AdminError."""

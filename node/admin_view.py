@@ -156,6 +156,31 @@ class Revoke(msgspec.Struct, frozen=True):
     before_wall_s: float = 0.0
 
 
+class Redirect(msgspec.Struct, frozen=True):
+    """Which clients are to be sent where."""
+
+    to: str
+    """An address, or a name."""
+    identity: str
+    """A pattern; `*` stands for any text."""
+    member: str = ""
+    """Only those that it owns; empty: all members'."""
+
+
+class Redirected(msgspec.Struct, frozen=True):
+    """How many clients were sent away."""
+
+    told: int = 0
+    there: int = 0
+    """They talk to that address already."""
+    unable: int = 0
+    """They follow no redirect."""
+    busy: int = 0
+    """Another request to them was not answered all the while."""
+    unreachable: tuple[str, ...] = ()
+    """Members that did not answer: their sessions stay where they are."""
+
+
 class NodeView(Protocol):
     """What the administration asks of the process. Implementer: `node.view.View`."""
 
@@ -175,6 +200,12 @@ class NodeView(Protocol):
         """Delete the IKE SA here, with a Delete to the peer; False if it isn't ours.
 
         Raises ClusterError.
+        """
+        ...
+
+    async def redirect(self, what: Redirect, who: str) -> Redirected:
+        """Send clients of this member's sessions elsewhere; `who` asks for it. Raises ValueError,
+        see `node.redirects.checked`.
         """
         ...
 

@@ -14,6 +14,8 @@ from node.admin_view import (
     KeyInfo,
     MemberInfo,
     PoolInfo,
+    Redirect,
+    Redirected,
     RevocationInfo,
     Revoke,
     RotationStep,
@@ -55,6 +57,29 @@ def encode_session(session: SessionInfo) -> admin_pb2.Session:
 def decode_session(message: admin_pb2.Session) -> SessionInfo:
     """The message as a session."""
     return _decode(SessionInfo, message)
+
+
+def encode_redirect(what: Redirect, *, local_only: bool) -> admin_pb2.RedirectRequest:
+    """What is to be redirected as a message."""
+    fields = msgspec.structs.asdict(what)
+    return admin_pb2.RedirectRequest(local_only=local_only, **fields)
+
+
+def decode_redirect(message: admin_pb2.RedirectRequest) -> Redirect:
+    """The message as what is to be redirected."""
+    return _decode(Redirect, message)
+
+
+def encode_redirected(done: Redirected) -> admin_pb2.RedirectReply:
+    """How many were sent away as a message."""
+    return admin_pb2.RedirectReply(**msgspec.structs.asdict(done))
+
+
+def decode_redirected(message: admin_pb2.RedirectReply) -> Redirected:
+    """The message as how many were sent away."""
+    return msgspec.structs.replace(
+        _decode(Redirected, message), unreachable=tuple(message.unreachable)
+    )
 
 
 def encode_shard(shard: ShardInfo) -> admin_pb2.Shard:

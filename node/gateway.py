@@ -21,6 +21,7 @@ from proto.ike.effects import Datagram, Outcome, Path
 from proto.ike.endpoint import Endpoint
 from proto.ike.enums import FLAG_INITIATOR, ExchangeType
 from proto.ike.events import Dropped
+from proto.ike.redirect import Target
 from proto.ike.reference import Reference
 from proto.ike.ticket import TicketBody
 
@@ -164,6 +165,15 @@ class Gateway(Shell):
     def terminate(self, spi: bytes, why: str = "terminated by an operator") -> bool:
         """Delete an established SA, tell its peer, void its tickets; False: it isn't here."""
         outcome = self.endpoint.terminate(spi, True, why, self.now())
+        if outcome is None:
+            return False
+        self.lane.carry_out(outcome)
+        self.rearm()
+        return True
+
+    def redirect(self, spi: bytes, target: Target) -> bool:
+        """Send the client of an established session elsewhere; False: it can't be told now."""
+        outcome = self.endpoint.redirect(spi, target, self.now())
         if outcome is None:
             return False
         self.lane.carry_out(outcome)

@@ -124,6 +124,7 @@ class Metrics:
         self.datagrams_out = 0
         self.shards_handed_over = 0
         self.moves = 0
+        self.redirects = 0
         self.without_ppk = 0
         self.task_crashes = 0
         self.sessions = 0
@@ -177,6 +178,7 @@ class _Scrape(Collector):
             "mirror_repaired_records": ("Records put right out of the store", m.mirrors.repaired),
             "without_ppk": ("Sessions set up without the PPK that there was", m.without_ppk),
             "moves": ("Sessions whose client changed its address", m.moves),
+            "redirects": ("Clients sent to other gateways", m.redirects),
             "shards_handed_over": ("Shards handed to other members", m.shards_handed_over),
             "task_crashes": ("Tasks that died of an unexpected exception", m.task_crashes),
         }

@@ -21,6 +21,7 @@ from proto.ike.events import (
     Event,
     Failed,
     Moved,
+    Redirected,
     Refused,
     Rekeyed,
     TicketRefused,
@@ -63,6 +64,7 @@ class Reporter:
             TicketRefused: self._refused,
             Unanswered: self._unanswered,
             Moved: self._moved,
+            Redirected: self._redirected,
             WithoutPpk: self._without_ppk,
             Dropped: self._dropped,
         }
@@ -167,6 +169,12 @@ class Reporter:
     def _without_ppk(self, event: WithoutPpk) -> None:
         self._metrics.without_ppk += 1
         self._sessions.info("session without a PPK", identity=event.identity, spi=event.spi.hex())
+
+    def _redirected(self, event: Redirected) -> None:
+        self._metrics.redirects += 1
+        if event.spi:
+            self._events.write("sa_redirected", spi=event.spi, target=event.target)
+            self._sessions.info("client redirected", to=event.target, spi=event.spi.hex())
 
     def _unanswered(self, event: Unanswered) -> None:
         self._sessions.info("peer does not answer", spi=event.spi.hex())

@@ -15,12 +15,15 @@ from node.admin_view import (
     KeyInfo,
     MemberInfo,
     PoolInfo,
+    Redirect,
+    Redirected,
     RevocationInfo,
     Revoke,
     SessionInfo,
     ShardInfo,
     key_infos,
 )
+from node.redirects import redirect
 
 if TYPE_CHECKING:
     from node.wiring import Node
@@ -88,6 +91,15 @@ class View:
     async def terminate(self, spi_r: bytes) -> bool:
         """Delete the IKE SA, tell its peer, and void its tickets."""
         return self._node.gateway.terminate(spi_r)
+
+    async def redirect(self, what: Redirect, who: str) -> Redirected:
+        """Send clients elsewhere, and say by whose word. Raises ValueError."""
+        log = self._node.seams.log
+        fields = {"to": what.to, "identity": what.identity, "asked_by": who}
+        log.info("sessions are redirected", **fields)
+        done = await redirect(self._node.gateway, what)
+        log.info("sessions redirected", **fields, told=done.told, busy=done.busy)
+        return done
 
     def shards(self) -> Sequence[ShardInfo]:
         """Every shard, with the sessions of those that are this member's."""

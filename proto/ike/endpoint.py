@@ -10,6 +10,8 @@ import heapq
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import msgspec
+
 from proto.ike import responder
 from proto.ike.adopt import AdoptedSa, adopted, refusal, rekeyed_before, taken_over
 from proto.ike.agenda import NEVER
@@ -29,6 +31,7 @@ from proto.ike.effects import Now, Outcome, Path, Progress, Settlement, ignored
 from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.errands import Result
 from proto.ike.errors import Misuse, WireError
+from proto.ike.events import Redirected
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational, mobike
 from proto.ike.half_open import HalfOpen
 from proto.ike.hints import Hints
@@ -268,7 +271,9 @@ class Endpoint:
         """
 
         def ask(sa: IkeSa, ctx: Context) -> Outcome | None:
-            return sa.ask((redirect(target),), ctx) if sa.core.follows else None
+            asked = sa.ask((redirect(target),), ctx) if sa.core.follows else None
+            told = (Redirected(spi, target.text),)
+            return None if asked is None else msgspec.structs.replace(asked, events=told)
 
         return self._on_sa(spi, now, ask)
 

@@ -142,6 +142,32 @@ class TerminateReply(_message.Message):
     member: str
     def __init__(self, member: _Optional[str] = ...) -> None: ...
 
+class RedirectRequest(_message.Message):
+    __slots__ = ("to", "identity", "member", "local_only")
+    TO_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    to: str
+    identity: str
+    member: str
+    local_only: bool
+    def __init__(self, to: _Optional[str] = ..., identity: _Optional[str] = ..., member: _Optional[str] = ..., local_only: bool = ...) -> None: ...
+
+class RedirectReply(_message.Message):
+    __slots__ = ("told", "there", "unable", "busy", "unreachable")
+    TOLD_FIELD_NUMBER: _ClassVar[int]
+    THERE_FIELD_NUMBER: _ClassVar[int]
+    UNABLE_FIELD_NUMBER: _ClassVar[int]
+    BUSY_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    told: int
+    there: int
+    unable: int
+    busy: int
+    unreachable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, told: _Optional[int] = ..., there: _Optional[int] = ..., unable: _Optional[int] = ..., busy: _Optional[int] = ..., unreachable: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ListShardsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

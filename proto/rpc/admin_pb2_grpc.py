@@ -54,6 +54,11 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.TerminateReply.FromString,
                 _registered_method=True)
+        self.RedirectSessions = channel.unary_unary(
+                '/standfast.admin.v1.Admin/RedirectSessions',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.RedirectRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.RedirectReply.FromString,
+                _registered_method=True)
         self.ListShards = channel.unary_unary(
                 '/standfast.admin.v1.Admin/ListShards',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListShardsRequest.SerializeToString,
@@ -147,6 +152,14 @@ class AdminServicer(object):
 
     def TerminateSession(self, request, context):
         """member if local_only. Deletes one IKE SA at its owner, with a Delete to the client; NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedirectSessions(self, request, context):
+        """member if local_only. Sends clients of established sessions to another gateway (RFC 5685), each of
+        whom must have said that it follows; INVALID_ARGUMENT if that is no gateway.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,6 +285,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.TerminateSession,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.SessionRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.TerminateReply.SerializeToString,
+            ),
+            'RedirectSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedirectSessions,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.RedirectRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.RedirectReply.SerializeToString,
             ),
             'ListShards': grpc.unary_unary_rpc_method_handler(
                     servicer.ListShards,
@@ -447,6 +465,33 @@ class Admin(object):
             '/standfast.admin.v1.Admin/TerminateSession',
             proto_dot_rpc_dot_admin__pb2.SessionRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.TerminateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedirectSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/RedirectSessions',
+            proto_dot_rpc_dot_admin__pb2.RedirectRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.RedirectReply.FromString,
             options,
             channel_credentials,
             insecure,

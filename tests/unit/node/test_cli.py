@@ -56,6 +56,7 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
         ("sessions", "list"),
         ("sessions", "show"),
         ("sessions", "terminate"),
+        ("sessions", "redirect"),
         ("shards", "list"),
         ("shards", "move"),
         ("pools",),
