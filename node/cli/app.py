@@ -10,22 +10,17 @@ done, 1 refused or failed, 2 could not run or wrongly called. An error is a line
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from node.cli.app_keys import keys_app
 from node.cli.failure import ExitCode, Failed
-from node.cli.options import (
-    AddressOption,
-    CaOption,
-    CertOption,
-    ConfigOption,
-    KeyOption,
-    OutputOption,
-    ReachOption,
-)
+from node.cli.options import ConfigOption, OutputOption, asking
 from node.cli.output import Output
+
+if TYPE_CHECKING:
+    from node.cli.admin import Reach
 
 app = typer.Typer(
     name="standfast",
@@ -127,68 +122,50 @@ def client(config: ConfigOption) -> None:
 
 
 @app.command()
-def status(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def status(whom: "Reach", output: Output) -> None:
     """Show the cluster.
 
     Members, shards, sessions, key ring and store, as the member asked sees them.
     """
     from node.cli import admin
 
-    admin.status(admin.reach(config, address, ca, cert, key), output)
+    admin.status(whom, output)
 
 
 @sessions_app.command("list")
-def sessions_list(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def sessions_list(whom: "Reach", output: Output) -> None:
     """List the sessions of every member."""
     from node.cli import admin
 
-    admin.sessions_list(admin.reach(config, address, ca, cert, key), output)
+    admin.sessions_list(whom, output)
 
 
 @sessions_app.command("show")
+@asking
 def sessions_show(
+    whom: "Reach",
+    output: Output,
     spi: SpiArgument,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Show one session, wherever it is."""
     from node.cli import admin
 
-    admin.sessions_show(admin.reach(config, address, ca, cert, key), spi, output)
+    admin.sessions_show(whom, spi, output)
 
 
 @sessions_app.command("terminate")
+@asking
 def sessions_terminate(
+    whom: "Reach",
+    output: Output,
     spi: SpiArgument,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """End one session at its owner, and tell its client."""
     from node.cli import admin
 
-    admin.sessions_terminate(admin.reach(config, address, ca, cert, key), spi, output)
+    admin.sessions_terminate(whom, spi, output)
 
 
 @sessions_app.command("redirect")
@@ -218,145 +195,111 @@ def sessions_redirect(
 
 
 @shards_app.command("list")
-def shards_list(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def shards_list(whom: "Reach", output: Output) -> None:
     """List the shards with their owners and fences."""
-    from node.cli import admin, shards
+    from node.cli import shards
 
-    shards.listed(admin.reach(config, address, ca, cert, key), output)
+    shards.listed(whom, output)
 
 
 @shards_app.command("move")
+@asking
 def shards_move(
+    whom: "Reach",
+    output: Output,
     shard: Annotated[str, typer.Argument(metavar="SHARD", help="As the list shows it.")],
     member: Annotated[str, typer.Argument(metavar="MEMBER", help="Who is to have it.")],
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Hand a shard to another member, with all sessions in it.
 
     It stays there while that member lives, whatever balancing would do.
     """
-    from node.cli import admin, shards
+    from node.cli import shards
 
-    shards.move(admin.reach(config, address, ca, cert, key), shard, member, output)
+    shards.move(whom, shard, member, output)
 
 
 @app.command()
-def pools(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def pools(whom: "Reach", output: Output) -> None:
     """Show how full the pools of internal addresses are."""
-    from node.cli import admin
     from node.cli.pools import listed
 
-    listed(admin.reach(config, address, ca, cert, key), output)
+    listed(whom, output)
 
 
 @revoke_app.command("session")
+@asking
 def revoke_session(
+    whom: "Reach",
+    output: Output,
     chain: Annotated[
         str, typer.Argument(metavar="CHAIN", help="The chain, as sessions show tells it.")
     ],
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Revoke a session.
 
     Its SA ends wherever it is, and no ticket of it works any more.
     """
-    from node.cli import admin, revoke
+    from node.cli import revoke
 
-    revoke.session(admin.reach(config, address, ca, cert, key), chain, output)
+    revoke.session(whom, chain, output)
 
 
 @revoke_app.command("identity")
+@asking
 def revoke_identity(
+    whom: "Reach",
+    output: Output,
     identity: Annotated[
         str, typer.Argument(metavar="ID", help="kind:text, as the list of sessions shows it.")
     ],
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Revoke all sessions of an identity.
 
     Those authenticated until now. To keep it out, take its pre-shared key away too.
     """
-    from node.cli import admin, revoke
+    from node.cli import revoke
 
-    revoke.identity(admin.reach(config, address, ca, cert, key), identity, output)
+    revoke.identity(whom, identity, output)
 
 
 @revoke_app.command("issued-before")
+@asking
 def revoke_issued_before(
+    whom: "Reach",
+    output: Output,
     time: Annotated[str, typer.Argument(metavar="TIME", help="Like 2026-01-31T12:00:00Z.")],
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Revoke all tickets issued before TIME.
 
     Running sessions go on; whose ticket is older does a full handshake next time.
     """
-    from node.cli import admin, revoke
+    from node.cli import revoke
 
-    revoke.issued_before(admin.reach(config, address, ca, cert, key), time, output)
+    revoke.issued_before(whom, time, output)
 
 
 @revocations_app.command("list")
-def revocations_list(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def revocations_list(whom: "Reach", output: Output) -> None:
     """List the revocations in force.
 
     An identity is shown as its keyed hash: whose it is isn't kept anywhere.
     """
-    from node.cli import admin, revoke
+    from node.cli import revoke
 
-    revoke.listed(admin.reach(config, address, ca, cert, key), output)
+    revoke.listed(whom, output)
 
 
 @member_app.command("write-off")
+@asking
 def member_write_off(
+    whom: "Reach",
+    output: Output,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The gateway's member.name.")],
     yes: Annotated[bool, typer.Option("--yes", help="It doesn't run any more, surely.")] = False,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Say that a gateway which died while etcd was away won't come back.
 
@@ -364,20 +307,17 @@ def member_write_off(
     """
     from node.cli import admin
 
-    admin.member_write_off(admin.reach(config, address, ca, cert, key), name, output, yes=yes)
+    admin.member_write_off(whom, name, output, yes=yes)
 
 
 @store_app.command("accept-restore")
+@asking
 def store_accept_restore(
+    whom: "Reach",
+    output: Output,
     yes: Annotated[
         bool, typer.Option("--yes", help="Every session ends, and that is wanted.")
     ] = False,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a store that was put back to an older state the one that counts.
 
@@ -386,7 +326,7 @@ def store_accept_restore(
     """
     from node.cli import admin
 
-    admin.store_accept_restore(admin.reach(config, address, ca, cert, key), output, yes=yes)
+    admin.store_accept_restore(whom, output, yes=yes)
 
 
 @drill_app.command("run")

@@ -3,52 +3,39 @@
 # ruff: noqa: PLC0415
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.options import (
-    AddressOption,
-    CaOption,
-    CertOption,
-    KeyOption,
-    OutputOption,
-    ReachOption,
-)
+from node.cli.options import asking
 from node.cli.output import Output
+
+if TYPE_CHECKING:
+    from node.cli.admin import Reach
 
 keys_app = typer.Typer(no_args_is_help=True, help="The key ring of the cluster.")
 
 
 @keys_app.command("list")
-def keys_list(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def keys_list(whom: "Reach", output: Output) -> None:
     """List the keys of the ring.
 
     What for, where in their life, until when. Never the keys themselves.
     """
     from node.cli import admin
 
-    admin.keys_list(admin.reach(config, address, ca, cert, key), output)
+    admin.keys_list(whom, output)
 
 
 @keys_app.command("rotate")
+@asking
 def keys_rotate(
+    whom: "Reach",
+    output: Output,
     force: Annotated[
         bool, typer.Option("--force", help="Don't wait for members that lag; they are named.")
     ] = False,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Replace the ticket key.
 
@@ -56,41 +43,32 @@ def keys_rotate(
     """
     from node.cli import admin
 
-    admin.keys_rotate(admin.reach(config, address, ca, cert, key), output, force=force)
+    admin.keys_rotate(whom, output, force=force)
 
 
 @keys_app.command("cancel")
-def keys_cancel(
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
+@asking
+def keys_cancel(whom: "Reach", output: Output) -> None:
     """Take a rotation back.
 
     Only before the new key seals: what was announced goes, all else stays as it was.
     """
     from node.cli import admin
 
-    admin.keys_cancel(admin.reach(config, address, ca, cert, key), output)
+    admin.keys_cancel(whom, output)
 
 
 @keys_app.command("revoke")
+@asking
 def keys_revoke(
+    whom: "Reach",
+    output: Output,
     ticket_key: Annotated[
         str, typer.Argument(metavar="KEY", help="The ticket key, as the list of keys shows it.")
     ],
     yes: Annotated[
         bool, typer.Option("--yes", help="Its tickets become useless, and that is wanted.")
     ] = False,
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a ticket key useless at once, everywhere.
 
@@ -99,22 +77,18 @@ def keys_revoke(
     """
     from node.cli import admin
 
-    whom = admin.reach(config, address, ca, cert, key)
     admin.keys_revoke(whom, ticket_key, output, yes=yes)
 
 
 @keys_app.command("rewrap")
+@asking
 def keys_rewrap(
+    whom: "Reach",
+    output: Output,
     new_kek: Annotated[
         Path,
         typer.Option("--new-kek", help="A file with the new key: it is read here, and not sent."),
     ],
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Change the key-encryption key.
 
@@ -122,4 +96,4 @@ def keys_rewrap(
     """
     from node.cli import admin
 
-    admin.keys_rewrap(admin.reach(config, address, ca, cert, key), new_kek, output)
+    admin.keys_rewrap(whom, new_kek, output)
