@@ -122,11 +122,13 @@ class Gateway(Shell):
         self.rearm()
 
     def _dropped(self, reason: str, data: bytes, path: Path) -> None:
-        if reason == "unknown_spi" and not path.via and self._forward(data, path):
-            reason = "forwarded"
-        elif reason == "unknown_spi" and len(data) >= HEADER_OCTETS:
+        if reason == "unknown_spi" and len(data) >= HEADER_OCTETS:
+            # a gateway is the original initiator of what it has rekeyed itself
             from_initiator = data[FLAGS_OFFSET] & FLAG_INITIATOR
-            if self._is_nobodys(self._codec.shard_of(data[SPI_R if from_initiator else SPI_I])):
+            shard = self._codec.shard_of(data[SPI_R if from_initiator else SPI_I])
+            if not path.via and self._forward(shard, data, path):
+                reason = "forwarded"
+            elif self._is_nobodys(shard):
                 self.lane.carry_out(self.endpoint.unknown(data, path, self.now()))
         self._metrics.dropped.add(reason)
 
@@ -144,14 +146,9 @@ class Gateway(Shell):
         ours = self._ownership.owner_of(shard) == self._me if shard < self._codec.shards else False
         return ours and not self._unread(shard) and not self._closed()
 
-    def _forward(self, data: bytes, path: Path) -> bool:
-        """To the owner of the SPI's shard, once; False: there is none but us, or no way to it."""
-        if self._link is None or not HEADER_OCTETS <= len(data) <= FORWARD_OCTETS_MAX:
-            return False
-        # a gateway is the original initiator of what it has rekeyed itself
-        from_initiator = data[FLAGS_OFFSET] & FLAG_INITIATOR
-        shard = self._codec.shard_of(data[SPI_R if from_initiator else SPI_I])
-        if shard >= self._codec.shards:
+    def _forward(self, shard: int, data: bytes, path: Path) -> bool:
+        """To the owner of `shard`, once; False: there is none but us, or no way to it."""
+        if self._link is None or len(data) > FORWARD_OCTETS_MAX or shard >= self._codec.shards:
             return False
         owner = self._ownership.owner_of(shard)
         if owner is None or owner == self._me:
