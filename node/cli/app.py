@@ -169,28 +169,23 @@ def sessions_terminate(
 
 
 @sessions_app.command("redirect")
+@asking
 def sessions_redirect(
+    whom: "Reach",
+    output: Output,
     to: Annotated[str, typer.Option("--to", metavar="GATEWAY", help="Its address, or its name.")],
     identity: Annotated[
         str, typer.Option(metavar="PATTERN", help="Whose: kind:text, with * for any text.")
     ] = "",
     everybody: Annotated[bool, typer.Option("--all", help="Every client.")] = False,
     member: Annotated[str, typer.Option(metavar="NAME", help="Only sessions at this one.")] = "",
-    config: ReachOption = None,
-    address: AddressOption = "",
-    ca: CaOption = "",
-    cert: CertOption = "",
-    key: KeyOption = "",
-    output: OutputOption = Output.TABLE,
 ) -> None:
     """Send clients to another gateway, with their sessions.
 
     Those that follow a redirect (RFC 5685). A client with a ticket resumes its session there.
     """
-    from node.cli import admin
     from node.cli.redirect import redirect
 
-    whom = admin.reach(config, address, ca, cert, key)
     redirect(whom, to, "*" if everybody else identity, member, output)
 
 
