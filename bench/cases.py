@@ -8,12 +8,14 @@ import asyncio
 import os
 import secrets
 import signal
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from bench import handlers, ring, takeover
+from bench import handlers, papers, ring, takeover
 from bench.cluster import Cluster, running_cluster
 from bench.figures import Figures
 from bench.load import Order, Report, Setup
@@ -52,15 +54,26 @@ def run_handlers(size: Size) -> Figures:
 
 async def run_udp(size: Size) -> Figures:
     """Production sockets, shell and lane in a process of its own, whose writes settle at once."""
-    psk_hex = secrets.token_hex(32)
-    async with running("bench.udp_gateway") as gateway, running("bench.load") as load:
-        listening = await gateway.ask(Start(psk_hex), Listening)
-        load.tell(Setup(listening.address, psk_hex, gateway.pid))
-        await _do(load, Order("handshake", IN_FLIGHT))
-        probed = await _runs(load, Order("probe", size.operations), size)
-        await _do(load, Order("resume", size.warm_up))
-        resumed = await _runs(load, Order("resume", size.operations), size)
-        made = await _runs(load, Order("handshake", size.operations), size)
+    psk_hex, count = secrets.token_hex(32), min(size.operations, size.alone)
+    with tempfile.TemporaryDirectory(prefix="standfast-bench-") as folder:
+        papers.make(Path(folder), time.time())
+        async with running("bench.udp_gateway") as gateway, running("bench.load") as load:
+            listening = await gateway.ask(Start(psk_hex, folder), Listening)
+            load.tell(Setup(listening.address, psk_hex, gateway.pid, folder))
+            figures = await _over_udp(load, size)
+            for way in papers.PROVEN:
+                made = await _runs(load, Order("handshake", count, way=way), size)
+                figures[f"handshake_{way}_udp_cpu_us"] = _cpu_us(made)
+    return figures
+
+
+async def _over_udp(load: Piped, size: Size) -> Figures:
+    """With a pre-shared key."""
+    await _do(load, Order("handshake", IN_FLIGHT))
+    probed = await _runs(load, Order("probe", size.operations), size)
+    await _do(load, Order("resume", size.warm_up))
+    resumed = await _runs(load, Order("resume", size.operations), size)
+    made = await _runs(load, Order("handshake", size.operations), size)
     return {
         "handshake_udp_cpu_us": _cpu_us(made),
         "resume_udp_cpu_us": _cpu_us(resumed),

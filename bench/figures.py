@@ -12,6 +12,9 @@ Figures = dict[str, float]
 WANTED = (
     "handshake_handlers_cpu_us",
     "handshake_udp_cpu_us",
+    "handshake_ecdsa_p256_udp_cpu_us",
+    "handshake_rsa_2048_udp_cpu_us",
+    "handshake_eap_mschapv2_udp_cpu_us",
     "handshake_durable_cpu_us",
     "handshake_durable_per_s",
     "resume_handlers_cpu_us",

@@ -23,8 +23,8 @@ from proto.ike.enums import (
     NotifyType,
     PayloadType,
 )
-from proto.ike.exchanges.child import offer_child
-from proto.ike.payloads import AuthPayload, NoncePayload, NotifyPayload, encode_chain
+from proto.ike.negotiation import child_proposal
+from proto.ike.payloads import AuthPayload, NoncePayload, NotifyPayload, TsPayload, encode_chain
 from proto.ike.seams import Rng
 from proto.ike.ticket import ClientTicket
 
@@ -73,7 +73,9 @@ class LeanSession:
                 peer.remote_id,
                 AuthPayload(AuthMethod.SHARED_KEY_MIC, _NO_AUTH),
                 NotifyPayload(NotifyType.TICKET_REQUEST),
-                *offer_child(peer, rng.bytes(4)),
+                child_proposal(peer.child_suites, rng.bytes(4)),
+                TsPayload(PayloadType.TSi, peer.local_ts),
+                TsPayload(PayloadType.TSr, peer.remote_ts),
             )
         )
         head, _, tail = plain.partition(_NO_AUTH)

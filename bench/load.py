@@ -12,15 +12,17 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path as Folder
 from time import perf_counter
 from typing import Literal
 
 import msgspec
 
 from bench.lean import LeanSession, Refused
+from bench.papers import Way
 from bench.procfs import cpu_s
+from bench.proofs import LoadProofs, proving
 from node.client import NoCookies, NoKeys
-from node.credentials import PskTable
 from node.seams import OsClock, OsRng
 from node.spis import ClientSpis
 from proto.ike.core import Peer, RetransmitPolicy, Settings
@@ -59,6 +61,8 @@ class Setup(msgspec.Struct, frozen=True):
     gateway: tuple[str, int]
     psk_hex: str
     pid: int
+    papers: str = ""
+    """The folder with what other ways than a pre-shared key take (`bench.papers`)."""
 
 
 Kind = Literal["handshake", "resume", "probe"]
@@ -75,6 +79,8 @@ class Order(msgspec.Struct, frozen=True):
     in_flight: int = 64
     gateway: tuple[str, int] | None = None
     """Where from now on everything goes: whoever has adopted the sessions. None: as before."""
+    way: Way = "psk"
+    """How new sessions are proven."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -126,8 +132,9 @@ class Load:
             peer.local_id, b"", peer.suites, peer.child_suites, peer.local_ts, peer.remote_ts,
             liveness_interval_s=0.0,
         )  # fmt: skip
+        self._proofs = LoadProofs(Folder(setup.papers) if setup.papers else None)
         self._endpoint = Endpoint(
-            settings, self._rng, PskTable(()), ClientSpis(self._rng), NoKeys(), NoCookies()
+            settings, self._rng, self._proofs, ClientSpis(self._rng), NoKeys(), NoCookies()
         )
         self._slots: deque[Slot] = deque()
         """Sessions that wait for nothing, the one left alone longest first."""
@@ -139,6 +146,7 @@ class Load:
         self._failed = 0
         self._repeated = 0
         self._made = 0
+        self._way: Way = "psk"
         self._kinds: dict[Kind, Callable[[], None]] = {
             "handshake": self._handshake,
             "resume": self._resume,
@@ -148,7 +156,7 @@ class Load:
     def carry_out(self, order: Order) -> Report:
         """Do it all, then tell."""
         start = self._kinds[order.kind]
-        self._gateway = order.gateway or self._gateway
+        self._gateway, self._way = order.gateway or self._gateway, order.way
         self._taken_s, self._failed, self._repeated = [], 0, 0
         cpu_before_s, begin_s = cpu_s(self._pid), perf_counter()
         started = 0
@@ -173,7 +181,7 @@ class Load:
 
     def _handshake(self) -> None:
         self._made += 1
-        slot = Slot(self._peer(self._made))
+        slot = Slot(proving(self._peer(self._made), self._way))
         self._begin(slot, self._endpoint.connect(slot.peer, self._path, self._now()))
 
     def _resume(self) -> None:
@@ -255,6 +263,12 @@ class Load:
                 self._sock.sendto(slot.lean.sent, self._path.remote)
 
     def _take(self, outcome: Outcome) -> None:
+        while outcome.errand is not None:
+            result = self._proofs.carry_out(outcome.errand)
+            following = self._endpoint.done(outcome.spi, result, self._now())
+            if following is None:
+                return
+            outcome = following
         self._send(outcome)
         for event in outcome.events:
             self._observe(event)

@@ -8,12 +8,14 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path as Folder
 
 import msgspec
 import structlog
 
 from bench.handlers import BenchSpis
 from bench.load import CHILD, REMOTE_ID, SUITE
+from bench.proofs import GatewayProofs
 from cluster.keyring import RingPolicy, new_ring
 from node.collector import settle_collector
 from node.credentials import PskTable
@@ -40,6 +42,9 @@ class Start(msgspec.Struct, frozen=True):
     """What it is told."""
 
     psk_hex: str
+    papers: str = ""
+    """The folder with what certificates and EAP take (`bench.papers`); empty: a key alone will do.
+    """
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -63,16 +68,22 @@ class UdpGateway:
         clock, rng = OsClock(), OsRng()
         ring = new_ring(rng, time.time(), RingPolicy())
         anywhere = (parse_selector("0.0.0.0/0"),)
+        psks = (("rfc822:*@example.com", Secret(bytes.fromhex(start.psk_hex))),)
+        proofs = GatewayProofs(Folder(start.papers), psks) if start.papers else None
+        psk_id = IdPayload(PayloadType.IDr, *parse_identity(REMOTE_ID))
         settings = Settings(
-            IdPayload(PayloadType.IDr, *parse_identity(REMOTE_ID)), b"bench",
-            (parse_suite(SUITE),), (parse_child(CHILD),), anywhere, anywhere,
+            psk_id, b"bench", (parse_suite(SUITE),), (parse_child(CHILD),), anywhere, anywhere,
+            connections=() if proofs is None else proofs.connections(psk_id, anywhere),
         )  # fmt: skip
-        psks = PskTable((("rfc822:*@example.com", Secret(bytes.fromhex(start.psk_hex))),))
-        endpoint = Endpoint(settings, rng, psks, BenchSpis(), ring, ring.cookies)
+        credentials = PskTable(psks) if proofs is None else proofs.credentials
+        endpoint = Endpoint(settings, rng, credentials, BenchSpis(), ring, ring.cookies)
         self.sockets = UdpSockets(Listen((("127.0.0.1", 0),)), self._receive)
         log = SparseLog(structlog.get_logger("bench"), clock)
         reporter = Reporter(Metrics(), EventLog("", "bench", clock), log, _replaced)
-        lane = Lane(endpoint, SettledAtOnce(), NullKernel(), self.sockets, clock, reporter)
+        lane = Lane(
+            endpoint, SettledAtOnce(), NullKernel(), self.sockets, clock, reporter,
+            errands=None if proofs is None else proofs.errands,
+        )  # fmt: skip
         self._shell = Shell(endpoint, lane, clock)
 
     def _receive(self, data: bytes, path: Path) -> None:

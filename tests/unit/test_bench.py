@@ -5,10 +5,13 @@ What needs an etcd is run by `make bench` itself.
 
 import io
 import os
+import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from bench import papers
 from bench.cases import Size, run_handlers, run_udp
 from bench.figures import AT_MOST, WANTED, compared, shown
 from bench.load import Order, Report, Setup
@@ -60,6 +63,17 @@ async def test_every_order_to_the_load_is_carried_out_whole():
         ]
     assert [(report.done, report.failed) for report in reports] == [(5, 0), (7, 0), (12, 0)]
     assert all(0 < report.p50_ms <= report.p99_ms for report in reports)
+
+
+async def test_peers_are_taken_whatever_they_prove_themselves_with(tmp_path: Path):
+    papers.make(tmp_path, time.time())
+    psk_hex = "5a" * 32
+    async with running("bench.udp_gateway") as gateway, running("bench.load") as load:
+        listening = await gateway.ask(Start(psk_hex, str(tmp_path)), Listening)
+        load.tell(Setup(listening.address, psk_hex, gateway.pid, str(tmp_path)))
+        for way in ("psk", *papers.PROVEN):
+            report = await load.ask(Order("handshake", 3, 2, way=way), Report)
+            assert (way, report.done, report.failed) == (way, 3, 0)
 
 
 async def test_a_refused_session_is_told_as_failed():
