@@ -120,6 +120,8 @@ class Flush:
         """Look for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
+            if self._nothing_to_do():
+                continue
             try:
                 async with asyncio.timeout(AT_ONCE_S):
                     await self._look()
@@ -127,6 +129,13 @@ class Flush:
                 self._buckets.forget()
             except (ClusterError, TimeoutError):
                 continue  # the store is away again, or somebody else was quicker
+
+    def _nothing_to_do(self) -> bool:
+        """As it is nearly always: all is normal, and was."""
+        parts = self._parts
+        state, pledges = parts.state.state, parts.outage.pledges
+        quiet = state.mode == NORMAL and not state.lost and not self._marked
+        return quiet and parts.gate.begun_ledger is None and pledges.at_rest
 
     @property
     def unwritten(self) -> int:

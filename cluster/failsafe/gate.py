@@ -103,6 +103,7 @@ class Gate:
         """Not decided as the gate closed; the flush ends them."""
         self._owed: dict[str, dict[bytes, Hold]] = {}
         self._number = 0
+        self._wake = asyncio.Event()
         self.bound: Callable[[str], bool] = lambda _name: False
         """Whether that member may rely on me: it has my pledge."""
         self.on_first: Callable[[], None] = lambda: None
@@ -122,6 +123,9 @@ class Gate:
         """Repeat what isn't answered, for ever."""
         while True:
             await asyncio.sleep(REPEAT_S)
+            if not self._works and not self._owed:
+                self._wake.clear()
+                await self._wake.wait()
             for work in list(self._works.values()):
                 self._push(work)
             self._pay()
@@ -191,6 +195,7 @@ class Gate:
         self._roster = tuple(roster)
         self.open = True
         self._works.update(self._closing)
+        self._wake.set()
         self._closing.clear()
 
     def stop(self) -> None:
@@ -247,6 +252,7 @@ class Gate:
         # a chain that is made now is nobody else's: there is nothing to serialise
         work = _Work(pending, claim, end, granted=not moves or op.kind is OpKind.CREATE)
         self._works[claim.op_id] = work
+        self._wake.set()
         self._push(work)
 
     def committed(self, op_generation: int, pending: Pending) -> bool:

@@ -169,11 +169,13 @@ class Outage:
 
     def look(self) -> None:
         """Time has passed."""
-        self._send(self.pledges.look(self._view()))
-        if not self.store_answers():
-            self._silent_boot_s = self._clock.boot_s()
-        else:
+        answers = self.store_answers()
+        if not (answers and self.pledges.at_rest):
+            self._send(self.pledges.look(self._view()))
+        if answers:
             self._ask_the_others()
+        else:
+            self._silent_boot_s = self._clock.boot_s()
         self._tell()
 
     def over(self) -> None:
@@ -219,7 +221,11 @@ class Outage:
 
     def _ask_the_others(self) -> None:
         """Whom do those rely on that hold no pledge of mine?"""
-        self._needless = {name: None for name in self.in_failsafe() if name in self._needless}
+        found = self.in_failsafe()
+        if not found and not self._needless:
+            self._rosters.clear()
+            return
+        self._needless = {name: None for name in found if name in self._needless}
         others = self._unpledged()
         self._rosters = {name: self._rosters.get(name, {}) for name in others}
         for name, incarnation in others.items():

@@ -88,6 +88,11 @@ class Pledges:
             return ()
         return tuple(sorted(set(self.refused) - set(self._received)))
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing was asked for or promised: while the store answers there is nothing to do."""
+        return self.phase is Phase.IDLE and not self.given and not self.needed_by
+
     def look(self, view: View) -> list[Addressed]:
         """Time has passed: what is to be sent now. May enter failsafe."""
         out: list[Addressed] = []

@@ -1,6 +1,6 @@
 """An asyncio event loop on virtual time: a day of waiting takes no time, a seed decides everything.
 
-Rules: the selector never waits, it only moves the clock to the next timer. No threads, no sockets:
+Rules: nothing is waited for, the clock moves to the next timer. No threads, no sockets:
 both are refused. What runs in the context of a `Process` stands still while that is paused, and
 happens in the same order afterwards: SIGSTOP and SIGCONT. Tasks and futures hash by a serial
 number, because asyncio keeps them in sets (`TaskGroup`, `asyncio.wait`) whose order would otherwise
@@ -23,6 +23,9 @@ TURNS_AT_ONE_INSTANT_MAX = 200_000
 """Turns of the loop without the clock moving: beyond it something is spinning."""
 
 CLOCK_RESOLUTION_S = 1e-9
+
+CANCELLED_MAX = 100
+"""Cancelled timers that are kept however few others there are."""
 
 
 class Stuck(Exception):
@@ -72,59 +75,19 @@ class Process:
 _RUNNING: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 
 
-def _parks(handle: asyncio.Handle, context: contextvars.Context) -> bool:
-    process = context.get(_RUNNING)
-    if process is None or not process.paused:
-        return False
-    process.parked.append(handle)
-    return True
-
-
-class _Handle(asyncio.Handle):
-    __slots__ = ()
-
-    def _run(self) -> None:
-        if not _parks(self, self._context):
-            super()._run()
-
-
-class _TimerHandle(asyncio.TimerHandle):
-    __slots__ = ()
-
-    def _run(self) -> None:
-        if not _parks(self, self._context):
-            super()._run()
-
-
-class _Selector:
-    """What stands where `select.epoll` would: it moves a counter instead of waiting."""
-
-    def __init__(self, start_s: float) -> None:
-        self.now_s = start_s
-        self._turns = 0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise Stuck("nothing is ready and no timer is set")
-        if timeout > 0:
-            self.now_s += timeout
-            self._turns = 0
-        else:
-            self._turns += 1
-            if self._turns > TURNS_AT_ONE_INSTANT_MAX:
-                raise Stuck(f"the clock stands at {self.now_s} s: something is spinning")
-        return []
+class _NoSelector:
+    """What stands where `select.epoll` would: nothing is ever waited for."""
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class _SerialFuture(asyncio.Future):  # type: ignore[type-arg]
-    def __init__(self, serial: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._serial = serial
-        super().__init__(loop=loop)
+    _serial = 0
 
     def __hash__(self) -> int:
+        if not self._serial:  # few are ever kept in a set
+            self._serial = next(self.get_loop()._serials)
         return self._serial
 
 
@@ -137,13 +100,23 @@ class _SerialTask(asyncio.Task):  # type: ignore[type-arg]
         return self._serial
 
 
+Timer = tuple[float, int, asyncio.TimerHandle]
+"""With its time first, and a serial number: compared in C, in the order in which they were set."""
+
+
 class SimLoop(asyncio.BaseEventLoop):
-    """See the module. `failures` holds what no task caught, in order."""
+    """See the module. `failures` holds what no task caught, in order.
+
+    The loop does what asyncio's own does, and nothing for debugging, threads or descriptors: most
+    of a run's time is spent in it.
+    """
 
     def __init__(self, start_s: float = 1000.0) -> None:
         super().__init__()
-        self._selector = _Selector(start_s)
-        self._clock_resolution = CLOCK_RESOLUTION_S
+        self._selector = _NoSelector()
+        self.now_s = start_s
+        self._turns = 0
+        self._timers: list[Timer] = []
         self._serials = itertools.count(1)
         self.failures: list[BaseException | str] = []
         self.set_task_factory(self._make_task)
@@ -151,10 +124,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         """Virtual seconds; starts at `start_s`."""
-        return self._selector.now_s
+        return self.now_s
 
     def create_future(self) -> asyncio.Future[Any]:
-        return _SerialFuture(next(self._serials), self)
+        return _SerialFuture(loop=self)
 
     def _make_task(self, loop: Any, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
         return _SerialTask(next(self._serials), coro, loop=loop, **kwargs)
@@ -162,30 +135,79 @@ class SimLoop(asyncio.BaseEventLoop):
     def _note_failure(self, _loop: Any, context: dict[str, Any]) -> None:
         self.failures.append(context.get("exception") or str(context["message"]))
 
-    def _call_soon(self, callback: Any, args: Any, context: Any) -> asyncio.Handle:
-        handle = _Handle(callback, args, self, context)
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        return self.call_at(self.now_s + delay, callback, *args, context=context)
+
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
-        """As asyncio's, with a handle that can be parked."""
-        timer = _TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._serials), timer))
         timer._scheduled = True
         return timer
 
+    def _run_once(self) -> None:
+        """What is ready now, after what has become due; without either, time goes on."""
+        timers = self._timers
+        if self._timer_cancelled_count > max(CANCELLED_MAX, len(timers) // 2):
+            self._timers = timers = [timer for timer in timers if not timer[2]._cancelled]
+            heapq.heapify(timers)
+            self._timer_cancelled_count = 0
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+            self._timer_cancelled_count -= 1
+        ready = self._ready
+        self._turn(timers, bool(ready) or self._stopping)
+        due_s = self.now_s + CLOCK_RESOLUTION_S
+        while timers and timers[0][0] < due_s:
+            timer = heapq.heappop(timers)[2]
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                self._run(handle)
+
+    def _turn(self, timers: list[Timer], busy: bool) -> None:
+        """The clock moves to the first timer, unless something is ready."""
+        if not busy:
+            if not timers:
+                raise Stuck("nothing is ready and no timer is set")
+            if timers[0][0] > self.now_s:
+                self.now_s, self._turns = timers[0][0], 0
+                return
+        self._turns += 1
+        if self._turns > TURNS_AT_ONE_INSTANT_MAX:
+            raise Stuck(f"the clock stands at {self.now_s} s: something is spinning")
+
+    def _run(self, handle: asyncio.Handle) -> None:
+        context = handle._context
+        process = context.get(_RUNNING)
+        if process is not None and process.paused:
+            process.parked.append(handle)
+            return
+        try:
+            context.run(handle._callback, *handle._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.call_exception_handler({"message": "a callback failed", "exception": error})
+
     def take_timers(self, process: Process) -> list[asyncio.TimerHandle]:
         """Stop every timer of `process`."""
-        mine = [t for t in self._scheduled if t._context.get(_RUNNING) is process]
-        self._scheduled = [t for t in self._scheduled if t._context.get(_RUNNING) is not process]
-        heapq.heapify(self._scheduled)
+        mine = [t for _, _, t in self._timers if t._context.get(_RUNNING) is process]
+        self._timers = [t for t in self._timers if t[2]._context.get(_RUNNING) is not process]
+        heapq.heapify(self._timers)
         return mine
 
     def put_timers(self, timers: list[asyncio.TimerHandle], later_s: float) -> None:
         """Let them run on, `later_s` later than they were set to."""
         for timer in timers:
             timer._when += later_s
-            heapq.heappush(self._scheduled, timer)
+            heapq.heappush(self._timers, (timer._when, next(self._serials), timer))
 
     def run_parked(self, handles: list[asyncio.Handle]) -> None:
         """Run what a paused process should have run, in its order."""
@@ -202,9 +224,6 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _refuse(self, what: str) -> NoReturn:
         raise RuntimeError(f"{what}: the simulation has one thread and no sockets")
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        """No events come from outside."""
 
     def _write_to_self(self) -> None:
         """Nobody has to be woken."""

@@ -33,7 +33,7 @@ class SimClock:
         self._loop = loop
         self.boot_offset_s = boot_offset_s
         self.wall_offset_s = wall_offset_s
-        self.drift = drift
+        self._rate = 1 + drift
 
     def true_s(self) -> float:
         """Virtual seconds, which no node knows."""
@@ -41,11 +41,11 @@ class SimClock:
 
     def boot_s(self) -> float:
         """Seconds since this node's boot; never steps."""
-        return self._loop.time() * (1 + self.drift) + self.boot_offset_s
+        return self._loop.now_s * self._rate + self.boot_offset_s
 
     def wall_s(self) -> float:
         """Seconds since 1970 as this node believes; steps when a test changes the offset."""
-        return WALL_START_S + self._loop.time() + self.wall_offset_s
+        return WALL_START_S + self._loop.now_s + self.wall_offset_s
 
     def now(self) -> Now:
         """Both, as the core takes them."""

@@ -88,14 +88,14 @@ class Goer:
     def live(self) -> dict[bytes, Live]:
         return {}
 
-    watermark = 0
+    watermark = obeyed = 0
 
     async def obey(self, watermark: Entry | None) -> None:
-        self.told.append("obeyed")
+        self.obeyed += 1
         self.watermark = 0 if watermark is None else watermark.mod_revision
 
     def revoked(self, row: Row) -> bool:
-        return "obeyed" in self.told and row.claim.chain == self.banned
+        return self.obeyed > 0 and row.claim.chain == self.banned
 
     def used_twice(self, row: Row) -> None:
         self.told.append("twice")
@@ -293,7 +293,7 @@ async def test_a_record_is_not_written_under_a_fence_that_came_after_it(cluster:
     assert b.state.state.mode == NORMAL
     assert await version(cluster) == 1
     assert await cluster.store.get(KEYS.record(3, spi(2))) is None
-    assert b.told == ["obeyed", "void"]
+    assert b.told == ["void"]
 
 
 @simulated
@@ -338,7 +338,7 @@ async def test_what_was_revoked_meanwhile_is_written_as_ended(cluster: Cluster) 
     b.way.away = False
     with pytest.raises(Conflict):
         await b.flush._round([(row, False) for row in b.gate.rows()])
-    assert b.told == ["obeyed"]
+    assert b.obeyed == 1
     assert await version(cluster) == 0
     for goer in (a, b, c):
         goer.way.away = False
