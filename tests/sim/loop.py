@@ -184,17 +184,11 @@ class SimLoop(asyncio.BaseEventLoop):
             raise Stuck(f"the clock stands at {self.now_s} s: something is spinning")
 
     def _run(self, handle: asyncio.Handle) -> None:
-        context = handle._context
-        process = context.get(_RUNNING)
+        process = handle._context.get(_RUNNING)
         if process is not None and process.paused:
             process.parked.append(handle)
-            return
-        try:
-            context.run(handle._callback, *handle._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.call_exception_handler({"message": "a callback failed", "exception": error})
+        else:
+            handle._run()
 
     def take_timers(self, process: Process) -> list[asyncio.TimerHandle]:
         """Stop every timer of `process`."""
