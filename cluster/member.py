@@ -24,6 +24,7 @@ from cluster.roster import Roster, decode_member
 from cluster.seams import Clock, Rng, Spawn
 from cluster.standing import Standing
 from cluster.store import Compare, Entry, Lease, Put, Store, Target, Txn
+from cluster.wake import woken
 
 INCARNATION_OCTETS = 16
 ENTER_CALLS = 5
@@ -178,12 +179,7 @@ class Membership:
         pause_s = self.me.keep_alive_s if self._lease is not None else RETRY_S
         if 0 < until_deadline_s < pause_s:
             pause_s = until_deadline_s  # so that its passing is told in time
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
+        await woken(self._wake, pause_s)
 
     async def _try(
         self, step: Callable[[], Coroutine[object, object, bool]], calls: int = 1

@@ -45,6 +45,7 @@ from cluster.layout import Keys, ShardRecord
 from cluster.member import Membership
 from cluster.seams import Clock, Rng, Spawn
 from cluster.store import Compare, Entry, Store, Target, TxnResult
+from cluster.wake import woken
 
 _decode = msgspec.json.Decoder(ShardRecord).decode
 
@@ -132,6 +133,11 @@ class Ownership:
         self._preference = Preference(())
         self._preferred_at = (-1, -1)
         self._open: tuple[int, ...] | None = None
+        self._vacant = True
+        """Whether the last plan found a shard that nobody has."""
+        self._misplaced = False
+        """Whether it found one of mine that should be another's."""
+        self._rests_at = (-1, -1, -1)
         self._stopping = self._deposed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -275,16 +281,22 @@ class Ownership:
 
     async def _run(self) -> None:
         while not self._deposed:
-            if self._membership.may_claim and not self._stopping:
+            if self._membership.may_claim and not (self._stopping or self._at_rest()):
                 await self._carry_out([give_up(s, self._held[s]) for s in self._surrendered])
+                self._rests_at = self._seen_at()
                 await self._carry_out(self._plan_claims())
                 await self._carry_out(self._plan_handing_over())
-            try:
-                async with asyncio.timeout(self._settings.round_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-            self._wake.clear()
+            await woken(self._wake, self._settings.round_s)
+
+    def _seen_at(self) -> tuple[int, int, int]:
+        """What a plan is made from, by its versions."""
+        return self._changes, self._roster.version, self._heartbeats.version
+
+    def _at_rest(self) -> bool:
+        """Whether the last plan found nobody's shard and none that should be another's, and would
+        find the same: then time alone changes nothing, and there may be thousands of shards."""
+        busy = self._vacant or self._misplaced or self._surrendered or self.wanted
+        return not busy and self._rests_at == self._seen_at()
 
     def _prefer(self) -> Preference:
         """Who should own what, among the live and unsuspected: none is asked to hand over to, or
@@ -309,9 +321,11 @@ class Ownership:
     def _plan_claims(self) -> list[Step]:
         members = self._roster.members
         steps = []
+        self._vacant = False
         for shard in range(self.shards):
             held = self._held[shard]
             vacant, owner_key = vacancy(self._keys, held, members, self._roster.revision_of)
+            self._vacant = self._vacant or vacant
             if not vacant or self._first(shard) != self._me:
                 continue
             if held.record.owner and not self.may_claim_from(held.record.owner):
@@ -352,6 +366,7 @@ class Ownership:
         now_s = self._clock.boot_s()
         closed = [shard for shard in sorted(self._owned) if self.should_leave(shard)]
         self._closed = {shard: self._closed.get(shard, now_s) for shard in closed}
+        self._misplaced = bool(closed)
         steps: list[Step] = []
         for shard, since_s in self._closed.items():
             if len(steps) >= self._settings.handed_over_per_round:

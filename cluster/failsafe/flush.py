@@ -39,6 +39,7 @@ from cluster.state import StateKeeper
 from cluster.store import Compare, Entry, Get, Store, Target, Txn, TxnResult
 
 LOOK_S = 0.1
+"""Between two looks, as long as there is something to do."""
 AT_ONCE_S = 5.0
 """The longest that one go may take; what is written by then is, the rest follows. A call that never
 ends is given up by it: every step may be repeated."""
@@ -112,6 +113,8 @@ class Flush:
         self._changed_boot_s = float("-inf")
         """When the cluster's state changed last, as far as this life knows."""
         parts.state.on_changed.append(self._changed)
+        self._wake = asyncio.Event()
+        parts.outage.on_look.append(self._looked)
         self._written_of_lost: dict[tuple[bytes, bytes], None] = {}
         self.written = 0
         """Rows written, in this life."""
@@ -119,9 +122,11 @@ class Flush:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            await asyncio.sleep(LOOK_S)
             if self._nothing_to_do():
-                continue
+                self._wake.clear()
+                await self._wake.wait()
+            else:
+                await asyncio.sleep(LOOK_S)
             try:
                 async with asyncio.timeout(AT_ONCE_S):
                     await self._look()
@@ -130,12 +135,18 @@ class Flush:
             except (ClusterError, TimeoutError):
                 continue  # the store is away again, or somebody else was quicker
 
+    def _looked(self) -> None:
+        """The outage looks as often as is needed here."""
+        if not self._nothing_to_do():
+            self._wake.set()
+
     def _nothing_to_do(self) -> bool:
         """As it is nearly always: all is normal, and was."""
         parts = self._parts
         state, pledges = parts.state.state, parts.outage.pledges
         quiet = state.mode == NORMAL and not state.lost and not self._marked
-        return quiet and parts.gate.begun_ledger is None and pledges.at_rest
+        rest = pledges.at_rest and not parts.outage.lives
+        return quiet and rest and parts.gate.begun_ledger is None
 
     @property
     def unwritten(self) -> int:

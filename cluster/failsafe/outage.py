@@ -110,6 +110,8 @@ class Outage:
         """When the store was last found not to answer."""
         self.on_failsafe: list[Callable[[bool], None]] = []
         """Told as failsafe begins and ends."""
+        self.on_look: list[Callable[[], None]] = []
+        """Called at each look."""
 
     @property
     def failsafe(self) -> bool:
@@ -177,6 +179,8 @@ class Outage:
         else:
             self._silent_boot_s = self._clock.boot_s()
         self._tell()
+        for listener in self.on_look:
+            listener()
 
     def over(self) -> None:
         """The store has all: failsafe ends, and who pledged is released."""

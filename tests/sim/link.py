@@ -1,7 +1,8 @@
 """Frames between simulated members, through the same encoding as between real ones.
 
 Rules: `PeerLink`'s contract: `send` never waits, frames of a pair arrive in order or not at all,
-nothing is promised. Every frame is encoded and decoded: what can't be encoded fails here too.
+nothing is promised. Every frame is encoded and decoded: what can't be encoded fails here too. What
+is under way arrives whatever becomes of its sender.
 """
 
 import contextvars
@@ -39,6 +40,9 @@ class LinkNet:
         self._cut: dict[tuple[str, str], None] = {}
         self._in_flight: dict[tuple[str, str], int] = {}
         self._last_arrival_s: dict[tuple[str, str], float] = {}
+        self._context = contextvars.copy_context()
+        self._encoded: tuple[Frame | None, bytes] = None, b""
+        """The last frame, as it is on the wire: many go to all."""
 
     def join(self, member: str) -> "SimLink":
         """The link of `member`, in the process that calls this; a link that it had before (in an
@@ -69,18 +73,20 @@ class LinkNet:
         if receiver not in self._members or self._in_flight.get(pair, 0) >= IN_FLIGHT_MAX:
             self.trace.event("frame dropped", sender, receiver)
             return False
-        data = encode_frame(frame)
+        if self._encoded[0] is not frame:
+            self._encoded = frame, encode_frame(frame)
+        data = self._encoded[1]
         self.trace.event("frame", sender, receiver, data)
         for observer in self.observers:
             observer(sender, frame)
         if pair in self._cut or self._random.random() < self.loss:
             return True  # a sender doesn't learn of it
         due_s = max(
-            self.loop.time() + self.latency_s, self._last_arrival_s.get(pair, 0.0) + SPACING_S
+            self.loop.now_s + self.latency_s, self._last_arrival_s.get(pair, 0.0) + SPACING_S
         )
         self._last_arrival_s[pair] = due_s
         self._in_flight[pair] = self._in_flight.get(pair, 0) + 1
-        self.loop.call_at(due_s, self._arrive, pair, data)
+        self.loop.call_at(due_s, self._arrive, pair, data, context=self._context)
         return True
 
     def _arrive(self, pair: tuple[str, str], data: bytes) -> None:
@@ -92,7 +98,7 @@ class LinkNet:
         for octets in (data,) if dialect is None else dialect(data):
             frame = decode_frame(octets)
             if frame is not None:
-                self.loop.call_soon(receiver.hear, pair[0], frame, context=receiver.context)
+                self.loop.run_in(receiver.context, receiver.hear, pair[0], frame)
             else:
                 assert dialect is not None, "a frame that its sender's own release can't read"
 

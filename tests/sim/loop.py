@@ -100,6 +100,35 @@ class _SerialTask(asyncio.Task):  # type: ignore[type-arg]
         return self._serial
 
 
+class _Handle(asyncio.Handle):
+    """As asyncio's, without what is for debugging."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Any, args: Any, loop: Any, context: Any) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    """Likewise."""
+
+    __slots__ = ()
+
+    def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Any) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+        self._when, self._scheduled = when, True
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = self._args = None
+            self._loop._timer_cancelled_count += self._scheduled
+
+
 Timer = tuple[float, int, asyncio.TimerHandle]
 """With its time first, and a serial number: compared in C, in the order in which they were set."""
 
@@ -136,17 +165,19 @@ class SimLoop(asyncio.BaseEventLoop):
         self.failures.append(context.get("exception") or str(context["message"]))
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
-        return self.call_at(self.now_s + delay, callback, *args, context=context)
+        when = self.now_s + delay
+        timer = _TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._serials), timer))
+        return timer
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._serials), timer))
-        timer._scheduled = True
         return timer
 
     def _run_once(self) -> None:
@@ -168,8 +199,13 @@ class SimLoop(asyncio.BaseEventLoop):
             ready.append(timer)
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:
-                self._run(handle)
+            if handle._cancelled:
+                continue
+            process = handle._context.get(_RUNNING)
+            if process is not None and process.paused:
+                process.parked.append(handle)
+            else:
+                handle._run()
 
     def _turn(self, timers: list[Timer], busy: bool) -> None:
         """The clock moves to the first timer, unless something is ready."""
@@ -183,12 +219,13 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._turns > TURNS_AT_ONE_INSTANT_MAX:
             raise Stuck(f"the clock stands at {self.now_s} s: something is spinning")
 
-    def _run(self, handle: asyncio.Handle) -> None:
-        process = handle._context.get(_RUNNING)
+    def run_in(self, context: contextvars.Context, callback: Any, *args: Any) -> None:
+        """Call it in `context`, which nobody is in: at once, or when its process goes on."""
+        process = context.get(_RUNNING)
         if process is not None and process.paused:
-            process.parked.append(handle)
+            process.parked.append(_Handle(callback, args, self, context))
         else:
-            handle._run()
+            context.run(callback, *args)
 
     def take_timers(self, process: Process) -> list[asyncio.TimerHandle]:
         """Stop every timer of `process`."""

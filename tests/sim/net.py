@@ -1,7 +1,8 @@
 """UDP between simulated hosts: late, lost, twice, out of order, cut; all from the seed.
 
 Rules: datagrams are octets and addresses, nothing else crosses. A datagram for an address where
-nobody listens vanishes, as on the internet. Faults are set per direction between two hosts.
+nobody listens vanishes, as on the internet; one under way arrives whatever becomes of its sender.
+Faults are set per direction between two hosts.
 """
 
 import contextvars
@@ -44,6 +45,7 @@ class PacketNet:
         self._behind: dict[str, Nat] = {}
         self._outer: dict[str, Nat] = {}
         self._bound: dict[Address, tuple[Callable[[bytes, Path], None], contextvars.Context]] = {}
+        self._context = contextvars.copy_context()
         self.observers: list[Callable[[bytes, Path], None]] = []
         """Told of every datagram that is sent, lost ones included."""
 
@@ -115,7 +117,7 @@ class PacketNet:
         delay_s = weather.latency_s + self._random.random() * weather.jitter_s
         if self._random.random() < weather.reorder:
             delay_s += weather.reorder_s
-        self._loop.call_later(delay_s, self._deliver, data, path)
+        self._loop.call_later(delay_s, self._deliver, data, path, context=self._context)
 
     def _deliver(self, data: bytes, path: Path) -> None:
         nat = self._outer.get(path.remote[0])
@@ -126,7 +128,7 @@ class PacketNet:
             return
         path = Path(path.local, inner)
         self._trace.event("arrived", *path.local, *path.remote, len(data))
-        self._loop.call_soon(self._hand_over, data, path, bound[0], context=bound[1])
+        self._loop.run_in(bound[1], self._hand_over, data, path, bound[0])
 
     def _hand_over(
         self, data: bytes, path: Path, on_datagram: Callable[[bytes, Path], None]

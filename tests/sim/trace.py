@@ -33,7 +33,7 @@ class Trace:
     def event(self, kind: str, *values: Value) -> None:
         """Note one event."""
         self.count += 1
-        self._sha256.update(self._encode((self._loop.time(), kind, values)))
+        self._sha256.update(self._encode((self._loop.now_s, kind, values)))
         if self.lines is not None:
             shown = " ".join(_shown(kind, value) for value in values)
             self.lines.append(f"{self._loop.time() - START_S:11.6f} {kind:12} {shown}")
