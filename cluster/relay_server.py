@@ -127,7 +127,7 @@ class RelayServer:
 
     async def _check_floor(self, floor: int) -> None:
         """Raises Unavailable where the store here is behind what the asker has seen."""
-        if not self._direct.answers:
+        if self._direct.fails:
             raise Unavailable("the store doesn't answer here either")
         if floor <= self._direct.floor:
             return

@@ -213,6 +213,15 @@ async def test_a_relay_makes_no_chain(b: Bench) -> None:
 
 
 @bench
+async def test_who_relays_and_is_in_doubt_asks_instead_of_refusing(b: Bench) -> None:
+    await b.cut()
+    b.pair.theirs.doubt()  # as at each change of the cluster's state
+    assert not b.pair.theirs.answers
+    assert (await b.store.commit(put())).succeeded
+    assert b.store.via == "gw2"
+
+
+@bench
 async def test_other_clusters_keys_are_not_touched(b: Bench) -> None:
     await b.cut()
     for call in (
