@@ -103,13 +103,7 @@ class Guard:
     @property
     def answers(self) -> bool:
         """Whether the store answers this member itself, and is believed."""
-        return self._verified and not self.fails
-
-    @property
-    def fails(self) -> bool:
-        """Whether the store didn't answer when it was asked last, or isn't believed. One that is in
-        doubt, because the cluster's state has changed, may answer: the next call asks."""
-        return bool(self.failures or self.rewound)
+        return self._verified and not self.failures and not self.rewound
 
     @property
     def memory(self) -> Memory | None:

@@ -88,6 +88,10 @@ class Owned(msgspec.Struct, frozen=True, gc=False):
 class Ownership:
     """Follows `shard/`, claims, hands over, releases. `start()` after the member has joined."""
 
+    _rests_at: tuple[int, int, int] | None = None
+    """What the last plan was made from, by its versions, if it found nobody's shard and none of
+    mine that should be another's: it would find the same, and there may be thousands of shards."""
+
     def __init__(
         self,
         store: Store,
@@ -133,11 +137,6 @@ class Ownership:
         self._preference = Preference(())
         self._preferred_at = (-1, -1)
         self._open: tuple[int, ...] | None = None
-        self._vacant = True
-        """Whether the last plan found a shard that nobody has."""
-        self._misplaced = False
-        """Whether it found one of mine that should be another's."""
-        self._rests_at = (-1, -1, -1)
         self._stopping = self._deposed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -289,14 +288,12 @@ class Ownership:
             await woken(self._wake, self._settings.round_s)
 
     def _seen_at(self) -> tuple[int, int, int]:
-        """What a plan is made from, by its versions."""
+        """The versions of what a plan is made from."""
         return self._changes, self._roster.version, self._heartbeats.version
 
     def _at_rest(self) -> bool:
-        """Whether the last plan found nobody's shard and none that should be another's, and would
-        find the same: then time alone changes nothing, and there may be thousands of shards."""
-        busy = self._vacant or self._misplaced or self._surrendered or self.wanted
-        return not busy and self._rests_at == self._seen_at()
+        """Whether time alone changes nothing."""
+        return self._rests_at == self._seen_at() and not (self._surrendered or self.wanted)
 
     def _prefer(self) -> Preference:
         """Who should own what, among the live and unsuspected: none is asked to hand over to, or
@@ -321,11 +318,11 @@ class Ownership:
     def _plan_claims(self) -> list[Step]:
         members = self._roster.members
         steps = []
-        self._vacant = False
         for shard in range(self.shards):
             held = self._held[shard]
             vacant, owner_key = vacancy(self._keys, held, members, self._roster.revision_of)
-            self._vacant = self._vacant or vacant
+            if vacant:
+                self._rests_at = None
             if not vacant or self._first(shard) != self._me:
                 continue
             if held.record.owner and not self.may_claim_from(held.record.owner):
@@ -366,7 +363,8 @@ class Ownership:
         now_s = self._clock.boot_s()
         closed = [shard for shard in sorted(self._owned) if self.should_leave(shard)]
         self._closed = {shard: self._closed.get(shard, now_s) for shard in closed}
-        self._misplaced = bool(closed)
+        if closed:
+            self._rests_at = None
         steps: list[Step] = []
         for shard, since_s in self._closed.items():
             if len(steps) >= self._settings.handed_over_per_round:

@@ -127,7 +127,7 @@ class RelayServer:
 
     async def _check_floor(self, floor: int) -> None:
         """Raises Unavailable where the store here is behind what the asker has seen."""
-        if self._direct.fails:
+        if self._direct.failures or self._direct.rewound:  # one that is in doubt may answer
             raise Unavailable("the store doesn't answer here either")
         if floor <= self._direct.floor:
             return
