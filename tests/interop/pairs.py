@@ -5,7 +5,7 @@ that a Delete and its answer show that both are still in step.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from tests.interop import ours, stage
 from tests.interop.ours import Client, Gateway, Ours, Tables
@@ -19,6 +19,12 @@ IKE, ESP = "aes256gcm16-prfsha256-x25519", "aes256gcm16"
 FAST = "retransmit_timeout = 0.7\nretransmit_base = 1.3"
 """strongSwan's usual 4 s before it says something again are too long for a case."""
 Settings = Mapping[str, Value]
+Sides = TypedDict(
+    "Sides",
+    {"local": Settings, "remote": Settings, "local-2": Settings, "remote-2": Settings},
+    total=False,
+)
+"""What each side of charon's connection proves, first and second."""
 
 
 def client_connection(

@@ -14,7 +14,7 @@ from tests import pki
 from tests.interop import ours, stage
 from tests.interop.libreswan import P12_PASSWORD
 from tests.interop.ours import Tables
-from tests.interop.pairs import CLIENT_ID, FAST, GATEWAY_ID, Pair
+from tests.interop.pairs import CLIENT_ID, FAST, GATEWAY_ID, Pair, Sides
 from tests.interop.play import (
     CHARON_CLIENT,
     CHARON_GATEWAY,
@@ -28,7 +28,6 @@ from tests.interop.play import (
 from tests.interop.plays.libreswan_psk import NAME, connection
 from tests.interop.roots import TRIXIE
 from tests.interop.strongswan import Charon
-from tests.interop.vici import Value
 from tests.interop.world import CaseFailed, expect, until
 
 KINDS = {
@@ -93,7 +92,7 @@ class Pki(NamedTuple):
         charon.certificate(mine.pem)
         charon.key(mine.key_pem)
 
-    def connection(self, charon_is_client: bool) -> dict[str, Value]:
+    def connection(self, charon_is_client: bool) -> Sides:
         """What charon's connection says of proofs."""
         mine, ours_ = (self.client, GATEWAY_ID) if charon_is_client else (self.gateway, CLIENT_ID)
         return {
@@ -212,8 +211,8 @@ def with_ocsp(trial: Trial) -> None:
     with trial.row(STAPLED):
         one.known(pair.charon, one.client)
         proofs = one.connection(charon_is_client=True)
-        remote = {**_section(proofs["remote"]), "revocation": "ifuri"}
-        pair.connection("c", ocsp="request", **{**proofs, "remote": remote})
+        remote = {**proofs["remote"], "revocation": "ifuri"}
+        pair.connection("c", ocsp="request", local=proofs["local"], remote=remote)
         pair.up()
         pair.charon.says("received OCSP response")
         pair.charon.says("certificate status is good")
@@ -221,8 +220,8 @@ def with_ocsp(trial: Trial) -> None:
     with trial.row(REVOKED):
         pair.charon.forget()
         one.known(pair.charon, again)
-        mine = {**_section(proofs["local"]), "certs": [again.der]}
-        pair.connection("c", **{**proofs, "local": mine})
+        mine = {**proofs["local"], "certs": [again.der]}
+        pair.connection("c", local=mine, remote=proofs["remote"])
         try:
             pair.charon.initiate("c-net")
         except CaseFailed as error:
@@ -230,11 +229,6 @@ def with_ocsp(trial: Trial) -> None:
             until(lambda: ": revoked" in pair.ours.running.output, "our gateway's reason")
         else:
             raise CaseFailed("a revoked certificate was taken")
-
-
-def _section(value: Value) -> dict[str, Value]:
-    expect(isinstance(value, dict), "a section")
-    return dict(value)  # type: ignore[arg-type]
 
 
 def _index(folder: Path, **by_state: tuple[pki.Issued, ...]) -> None:
@@ -256,7 +250,7 @@ def nss(one: Pki, mine: pki.Issued) -> bytes:
         mine.key,
         mine.parsed,
         above,
-        BestAvailableEncryption(P12_PASSWORD.encode()),  # type: ignore[arg-type]
+        BestAvailableEncryption(P12_PASSWORD.encode()),
     )
 
 

@@ -15,7 +15,7 @@ from tests.e2e.aaa import programs
 from tests.e2e.aaa.programs import PASSWORD, USER
 from tests.interop import ours
 from tests.interop.ours import Tables
-from tests.interop.pairs import CLIENT_ID, GATEWAY_ID, Pair
+from tests.interop.pairs import CLIENT_ID, GATEWAY_ID, Pair, Sides
 from tests.interop.play import CHARON_CLIENT, CHARON_GATEWAY, CHARONS, Trial, play
 from tests.interop.vici import Value
 from tests.interop.world import CaseFailed, expect, until
@@ -94,7 +94,7 @@ def served(papers: Papers, *radius: dict[str, str], **eap: object) -> Tables:
     }
 
 
-def client_of(method: str, papers: Papers, **more: Value) -> dict[str, Value]:
+def client_of(method: str, papers: Papers, **more: Value) -> Sides:
     """charon's two sides of a connection that proves itself by EAP."""
     local: dict[str, Value] = {"id": CLIENT_ID, **more, "auth": method}
     if method == "eap-tls":
@@ -138,7 +138,8 @@ def as_client(trial: Trial) -> None:
         first = {"auth": "pubkey", "id": CLIENT_ID, "certs": shown(papers.client), "round": "1"}
         then = {"auth": "eap-mschapv2", "id": USER, "eap_id": USER, "round": "2"}
         remote = {"auth": "pubkey", "id": GATEWAY_ID}
-        pair.connection("both", local=first, **{"local-2": then}, remote=remote)
+        both: Sides = {"local": first, "local-2": then, "remote": remote}
+        pair.connection("both", **both)
         pair.up()
         pair.down()
     with trial.row(WRONG):
@@ -210,7 +211,7 @@ def proving(papers: Papers, **more: object) -> Tables:
     return {**papers.ours(papers.client, "client"), "client": {**client, **more}}
 
 
-def server_of(method: str, papers: Papers, **more: Value) -> dict[str, Value]:
+def server_of(method: str, papers: Papers, **more: Value) -> Sides:
     """charon's two sides of a connection whose client proves itself by EAP."""
     local = {"auth": "pubkey", "id": GATEWAY_ID, "certs": shown(papers.gateway)}
     return {"local": local, "remote": {"auth": method, "id": CLIENT_ID, **more}}
@@ -233,14 +234,15 @@ def as_gateway(trial: Trial) -> None:
         expect(pair.charon.one_sa().get("remote-eap-id") == USER, "charon knows another user")
         pair.down()
     with trial.row(ALONE):
-        local = {"auth": "eap-tls", "id": GATEWAY_ID, "certs": shown(papers.gateway)}
-        pair.connection(**{**server_of("eap-tls", papers, eap_id="%any"), "local": local})
+        sides = server_of("eap-tls", papers, eap_id="%any")
+        sides["local"] = {**sides["local"], "auth": "eap-tls"}
+        pair.connection(**sides)
         pair.up(**proving(papers, eap_methods=["tls"], remote_auth="eap"))
         pair.down()
     with trial.row(BOTH):
         sides = server_of("pubkey", papers, round="1")
-        then = {"auth": "eap-mschapv2", "eap_id": "%any", "round": "2"}
-        pair.connection(**sides, **{"remote-2": then})
+        sides["remote-2"] = {"auth": "eap-mschapv2", "eap_id": "%any", "round": "2"}
+        pair.connection(**sides)
         pair.up(**proving(papers, auth=["certificate", "eap"], eap_methods=["mschapv2"]))
         pair.down()
     with trial.row(WRONG):

@@ -16,11 +16,12 @@ SIGNED = {"authby": "rsasig", "leftrsasigkey": "%cert", "rightrsasigkey": "%cert
 
 def papers() -> tuple[Authority, Issued, Issued]:
     """An authority, the gateway's certificate and the client's."""
-    times = {"begins": time.time() - 3600, "ends": time.time() + DAY_S}
-    root = Authority.root("interop root", "rsa", **times)
+    begins, ends = time.time() - 3600, time.time() + DAY_S
+    root = Authority.root("interop root", "rsa", begins=begins, ends=ends)
     names = (ours.GATEWAY_NAME, ours.CLIENT_NAME)
     gateway, client = (
-        root.issue(f"CN={name}", "rsa", names=[f"fqdn:{name}"], **times) for name in names
+        root.issue(f"CN={name}", "rsa", names=[f"fqdn:{name}"], begins=begins, ends=ends)
+        for name in names
     )
     return root, gateway, client
 

@@ -6,6 +6,7 @@ PPK_ID_FIXED, and so does libreswan.
 """
 
 from pathlib import Path
+from typing import TypedDict
 
 from tests.e2e.aaa.programs import USER
 from tests.interop.libreswan import Pluto
@@ -24,7 +25,6 @@ from tests.interop.play import (
 from tests.interop.plays.eap import Papers, client_of, established, served, shown
 from tests.interop.plays.libreswan_psk import NAME, connection, restart, suspend_and_resume
 from tests.interop.stage import SECRETS
-from tests.interop.vici import Value
 from tests.interop.world import CaseFailed, expect
 
 PPK_ID, PPK = "ppk-of-the-office", "PPK of the office, 0123456789 ABCDEFGHIJ"
@@ -36,8 +36,17 @@ CERTIFICATE, BY_EAP = "PPK with certificates", "PPK with EAP-MSCHAPv2"
 HYBRID = "PPK after an additional key exchange (RFC 9370)"
 HYBRID_IKE = "aes256gcm16-prfsha256-x25519-ke1_ecp384"
 RESUMED = "PPK required, suspended, and resumed"
-ASKED: dict[str, Value] = {"ppk_id": PPK_ID, "ppk_required": "yes"}
-OFFERED: dict[str, Value] = {"ppk_id": PPK_ID, "ppk_required": "no"}
+
+
+class Wanted(TypedDict):
+    """What charon's connection says of a PPK."""
+
+    ppk_id: str
+    ppk_required: str
+
+
+ASKED: Wanted = {"ppk_id": PPK_ID, "ppk_required": "yes"}
+OFFERED: Wanted = {"ppk_id": PPK_ID, "ppk_required": "no"}
 
 
 def ppk_file(folder: Path, ppk_id: str = PPK_ID) -> str:
@@ -82,7 +91,7 @@ def as_client(trial: Trial) -> None:
         pair.another_ike(first)
         pair.down()
     with trial.row(UNKNOWN):
-        pair.connection("unknown", **{**OFFERED, "ppk_id": "another"})
+        pair.connection("unknown", ppk_id="another", ppk_required="no")
         pair.up()
         used(pair, expected=False)
         said = pair.ours.running.output
