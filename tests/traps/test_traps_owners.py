@@ -110,6 +110,12 @@ def test_trap_07_an_old_sa_at_a_member_that_lives_is_dropped_there_without_a_wor
     assert findings(parted, Size(clients=3)) == ()
 
 
+def test_trap_22_what_a_peer_has_lost_ends_at_every_member() -> None:
+    """The peer begins anew elsewhere and says so; with the member that had it alive, or dead."""
+    assert run_seed("initial-contact", 3).findings == ()
+    assert run_seed("initial-contact-adopted", 3).findings == ()
+
+
 def test_trap_25_nothing_leaves_a_gateway_that_dies_in_its_commit() -> None:
     """It dies with its write undone: no answer was out, and the client begins anew elsewhere."""
 

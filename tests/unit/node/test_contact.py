@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cluster.link import Alone
-from node.contact import Contacts
+from node.contact import HEARD_MAX, Contacts
 from node.whose import Whose, pair_of
 from proto.ike.core import SaCore, replace
 from proto.ike.events import InitialContact
@@ -78,6 +78,16 @@ def test_b11_what_is_adopted_later_is_older_than_the_newest_word() -> None:
     for core in (old, new):
         member.contacts.adopted(core.spi)
     assert [core.spi for core in pair.gateway.live()] == [new.spi]
+
+
+def test_the_memory_of_what_was_said_is_bounded_and_forgets_the_oldest() -> None:
+    member = Member(Pair())
+    for number in range(HEARD_MAX + 2):
+        member.hear(Alone(f"fqdn:{number}", b"", OTHER, 1.0))
+    member.hear(Alone("fqdn:2", b"", OTHER, 2.0))  # said again: newer than all others now
+    heard = list(member.contacts._heard)
+    assert len(heard) == HEARD_MAX
+    assert (heard[0][0], heard[-1][0]) == ("fqdn:3", "fqdn:2")
 
 
 @pytest.mark.parametrize("obey", [True, False])
