@@ -22,17 +22,20 @@ from tests.interop.play import (
     Trial,
     play,
 )
-from tests.interop.plays.eap import Papers, client_of, established, served, shown
+from tests.interop.plays.eap import ALONE_ID, Papers, Sides, client_of, established, served, shown
 from tests.interop.plays.libreswan_psk import NAME, connection, restart, suspend_and_resume
 from tests.interop.stage import SECRETS
-from tests.interop.world import CaseFailed, expect
+from tests.interop.world import CaseFailed, expect, until
 
 PPK_ID, PPK = "ppk-of-the-office", "PPK of the office, 0123456789 ABCDEFGHIJ"
 REQUIRED, OPTIONAL = "PPK, required by both", "PPK, optional for both, and there"
 UNKNOWN = "PPK, optional, and the gateway lacks it: without"
+TWICE_ID = ALONE_ID
+"""A name of charon's, for another connection."""
 REFUSED = "PPK, required by the gateway, and the client has none: refused"
 REKEYED = "PPK, and both SAs rekeyed"
 CERTIFICATE, BY_EAP = "PPK with certificates", "PPK with EAP-MSCHAPv2"
+TWICE = "PPK with two authentications: certificate, then EAP-MSCHAPv2"
 HYBRID = "PPK after an additional key exchange (RFC 9370)"
 HYBRID_IKE = "aes256gcm16-prfsha256-x25519-ke1_ecp384"
 RESUMED = "PPK required, suspended, and resumed"
@@ -70,6 +73,11 @@ def used(pair: Pair, expected: bool) -> None:
     expect(said == expected, f"charon says {pair.charon.one_sa()}")
 
 
+def says(pair: Pair, what: str) -> None:
+    """It is in our side's log."""
+    until(lambda: what in pair.ours.running.output, f"{what!r} in our log")
+
+
 @play(CHARON_CLIENT, "PPK", CHARONS, OPTIONAL, REQUIRED, REKEYED, UNKNOWN)
 def as_client(trial: Trial) -> None:
     """charon brings one to our gateway, which is content without."""
@@ -94,19 +102,24 @@ def as_client(trial: Trial) -> None:
         pair.connection("unknown", ppk_id="another", ppk_required="no")
         pair.up()
         used(pair, expected=False)
-        said = pair.ours.running.output
-        expect("session without a PPK" in said, "our gateway doesn't say that it had one")
+        says(pair, "session without a PPK")
         pair.down()
 
 
-@play(CHARON_CLIENT, "PPK required", CHARONS, REFUSED, CERTIFICATE, BY_EAP)
+@play(CHARON_CLIENT, "PPK required", CHARONS, REFUSED, CERTIFICATE, BY_EAP, TWICE)
 def of_certain_clients(trial: Trial) -> None:
     """Our gateway takes nobody without, whatever is proven."""
     papers = Papers(trial.stage.world.folder / "papers")
     tables = served(papers)
-    people = {"name": "machines", "identity": [f"fqdn:{CLIENT_ID}"], "local_auth": "certificate"}
-    machines = {**people, "remote_auth": ["certificate"]}
-    tables["connection"] = [machines, tables["connection"][-1]]
+    machines: Tables = {
+        "name": "machines",
+        "identity": [f"fqdn:{CLIENT_ID}"],
+        "local_auth": "certificate",
+        "remote_auth": ["certificate"],
+    }
+    several, people = tables["connection"][0], tables["connection"][-1]
+    several = {**several, "identity": [f"fqdn:{TWICE_ID}"], "name": "both"}
+    tables["connection"] = [several, machines, people]
     tables |= with_ppk(trial, "ike", required=True)
     pair = Pair(trial, CHARON_CLIENT, tables=tables)
     papers.theirs(pair, papers.client)
@@ -116,8 +129,7 @@ def of_certain_clients(trial: Trial) -> None:
         try:
             pair.up()
         except CaseFailed:
-            said = pair.ours.running.output
-            expect("requires one" in said, "our gateway doesn't say why")
+            says(pair, "requires one")
         else:
             raise CaseFailed("charon was let in without a PPK")
     with trial.row(CERTIFICATE):
@@ -132,6 +144,15 @@ def of_certain_clients(trial: Trial) -> None:
         pair.connection("eap", **sides, **ASKED)
         pair.up()
         established(pair, "MSCHAPV2", USER)
+        used(pair, expected=True)
+        pair.down()
+    with trial.row(TWICE):
+        first = {"auth": "pubkey", "id": TWICE_ID, "certs": shown(papers.client), "round": "1"}
+        then = {"auth": "eap-mschapv2", "id": USER, "eap_id": USER, "round": "2"}
+        remote = {"auth": "pubkey", "id": GATEWAY_ID}
+        both: Sides = {"local": first, "local-2": then, "remote": remote}
+        pair.connection("twice", **both, **ASKED)
+        pair.up()
         used(pair, expected=True)
         pair.down()
 
@@ -176,7 +197,7 @@ def as_gateway(trial: Trial) -> None:
         pair.connection("unknown", ppk_required="no")
         pair.up(**with_ppk(trial, "client", required=False, ppk_id="nobody-knows"))
         used(pair, expected=False)
-        expect(bool(pair.ours.events("without_ppk")), "our client doesn't say that it had one")
+        pair.ours.records("without_ppk")
         pair.down()
 
 
