@@ -11,7 +11,7 @@ from typing import TypedDict
 from tests.e2e.aaa.programs import USER
 from tests.interop.libreswan import Pluto
 from tests.interop.ours import Tables
-from tests.interop.pairs import CLIENT_ID, GATEWAY_ID, Pair
+from tests.interop.pairs import CLIENT_ID, GATEWAY_ID, Pair, Sides
 from tests.interop.play import (
     CHARON_CLIENT,
     CHARON_GATEWAY,
@@ -22,7 +22,7 @@ from tests.interop.play import (
     Trial,
     play,
 )
-from tests.interop.plays.eap import ALONE_ID, Papers, Sides, client_of, established, served, shown
+from tests.interop.plays.eap import ALONE_ID, Papers, client_of, established, served, shown
 from tests.interop.plays.libreswan_psk import NAME, connection, restart, suspend_and_resume
 from tests.interop.stage import SECRETS
 from tests.interop.world import CaseFailed, expect, until
