@@ -246,18 +246,18 @@ class Journal:
         """Send `batch` until the store has decided on each of its operations."""
         pause_s = PAUSE_FIRST_S
         lane.batches += 1
-        while batch := self._still_owned(batch):
+        while batch:  # each of it was looked at just now
             attempt = await self._attempt(lane, batch)
-            if attempt is _Attempt.AGAIN:
-                continue
-            self._say(_STATES[attempt])
-            if attempt is _Attempt.DECIDED:
-                return
-            held = attempt is _Attempt.HELD  # the store isn't asked: no need to go easy on it
-            await asyncio.sleep(PAUSE_FIRST_S if held else pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
-            self._sift()
-            batch = self._wanted(batch)
+            if attempt is not _Attempt.AGAIN:
+                self._say(_STATES[attempt])
+                if attempt is _Attempt.DECIDED:
+                    return
+                held = attempt is _Attempt.HELD  # the store isn't asked: no need to go easy on it
+                await asyncio.sleep(PAUSE_FIRST_S if held else pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                self._sift()
+                batch = self._wanted(batch)
+            batch = self._still_owned(batch)
         if not self._ready:
             self._say(JournalState.OK)  # nothing waits for the store
 
