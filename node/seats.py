@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 ANSWER_S = 0.5
 """How long an answer of another member is waited for."""
 COUNTS_MAX = 1024
-"""Counts under way; beyond it no session of a limited connection begins."""
+"""Counts under way; beyond it no session of a limited connection begins. As many for oldest ones
+that are to end: beyond that they stay until the next session of their peer begins."""
 BEGINS_S = 5.0
 """How long what is about to begin is remembered: more than its write takes."""
 BEGINS_MAX = 8192
@@ -59,6 +60,7 @@ class Seats:
         self._contacts = contacts
         self._log = log
         self._calls = 0
+        self._making_room = 0
         self._out: dict[int, _Count] = {}
         self._begins: dict[Pair, dict[bytes, tuple[float, bool]]] = {}
         """SPIs: since when (boot seconds) each is about to begin, and whether here."""
@@ -90,13 +92,17 @@ class Seats:
     def begun(self, event: Limited) -> None:
         """A session has begun."""
         self._forget((event.identity, event.local_id), event.spi)
-        if event.oldest_ends:
+        if event.oldest_ends and self._making_room < COUNTS_MAX:
+            self._making_room += 1
             self._node.seams.spawn(self._make_room(event), "session-limit")
 
     # -- ending the oldest one ------------------------------------------------------------------
 
     async def _make_room(self, event: Limited) -> None:
-        found = await self._ask((event.identity, event.local_id), event.spi)
+        try:
+            found = await self._ask((event.identity, event.local_id), event.spi)
+        finally:
+            self._making_room -= 1
         by_age = sorted(
             found.seats.values(), key=lambda at: (at[1].established_wall_s, at[1].chain)
         )

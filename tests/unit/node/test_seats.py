@@ -40,6 +40,7 @@ class Member:
         self.clock, self.receivers = Clock(), {}
         self.asked: list[SeatsAsk] = []
         self.told: list[SeatsTold] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.theirs: tuple[tuple[Seat, ...], tuple[bytes, ...]] | None = ((), ())
         self.errands = Errands(Supervisor().contain, AtOnce())
         log: Any = SimpleNamespace(info=lambda *_args, **_fields: None)
@@ -51,6 +52,7 @@ class Member:
             metrics=Metrics(),
             seams=SimpleNamespace(
                 errands=self.errands,
+                spawn=lambda coroutine, _name: self.tasks.append(asyncio.create_task(coroutine)),
                 clock=self.clock,
                 link=SimpleNamespace(send=self._send),
             ),
@@ -142,6 +144,17 @@ async def test_counts_under_way_are_bounded() -> None:
         member.errands.begin(asked, came.append)
     (refused,) = came
     assert "under way already" in str(refused)
+
+
+async def test_oldest_ones_that_are_to_end_are_asked_for_so_many_at_a_time() -> None:
+    member = Member()
+    for number in range(COUNTS_MAX + 5):
+        member.seats.begun(Limited(number.to_bytes(8, "big"), ALICE, OURS, 2, True))
+    await asyncio.wait(member.tasks)
+    assert len(member.asked) == COUNTS_MAX
+    member.seats.begun(Limited(b"spi-gw1m", ALICE, OURS, 2, True))
+    await asyncio.wait(member.tasks)
+    assert len(member.asked) == COUNTS_MAX + 1
 
 
 def sa(number: int, lives_s: float) -> SaCore:
