@@ -30,20 +30,25 @@ class SaAsking(SaSuccession):
         super().__init__(core, path, ctx, half_open_key)
         self._told_s = -NEVER
 
+    @property
+    def _window(self) -> int:
+        """How many requests of ours may be under way. With additional key exchanges a change takes
+        several, one after the other: nothing goes beside them, so that they never wait for room.
+        """
+        suite = self.core.suite
+        return 1 if suite is not None and suite.addkes else self.core.window
+
     def _may_ask(self) -> bool:
         established = self.core.state is State.ESTABLISHED
         if not established or self.contested or self.pending is not None:
             return False
-        asking, suite = self.core.asking, self.core.suite
-        # an additional key exchange may follow what is under way, and is to have room then
-        kept_free = asking is not None and suite is not None and bool(suite.addkes)
-        return self.requests.has_room(self.core.window - kept_free)
+        return self.requests.has_room(self._window)
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:
         """Start an INFORMATIONAL that changes nothing; None while the peer's window is full."""
         if not self._may_ask():
             return None
-        beside = self.core.window > 1
+        beside = self._window > 1
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx, beside=beside)
 
     def _ahead(self, header: Header, ctx: Context) -> Outcome:
@@ -70,7 +75,7 @@ class SaAsking(SaSuccession):
 
     def _delete_last(self, ctx: Context) -> Outcome | None:
         """A rekeyed SA's Delete, if that is ours to send, and the time for it; None: it is over."""
-        if self._deletes and self.requests.is_free(self.core.window):
+        if self._deletes and self.requests.is_free(self._window):
             self._deletes = False
             return self._delete(Step(replace(self.core, state=State.DEAD)), ctx)
         if not self.requests.under_way():

@@ -207,7 +207,7 @@ class IkeSa(SaAsking):
         record and chain go first, for a peer that keeps silent must not keep its tickets.
         """
         revoke = revoke and self.core.generation > 0
-        asking = not self.requests.is_free(self.core.window) and not revoke
+        asking = not self.requests.is_free(self._window) and not revoke
         busy = self.waiting is not None or self.pending is not None or self.contested or asking
         if busy or self.core.state is not _ESTABLISHED:
             revoke = revoke or self._revoking
@@ -262,7 +262,7 @@ class IkeSa(SaAsking):
             return deletes
         if self.core.state is not _ESTABLISHED:
             return self._half_open_ended()
-        is_free = self.requests.is_free(self.core.window)
+        is_free = self.requests.is_free(self._window)
         if self.wants_end is not None and (is_free or self._revoking):
             revoke, why = self.wants_end
             self.wants_end = None
@@ -280,7 +280,7 @@ class IkeSa(SaAsking):
 
     def _next(self, ctx: Context) -> Outcome | None:
         """The next request that is due, unless one is outstanding."""
-        while self.requests.is_free(self.core.window) and self.core.state is _ESTABLISHED:
+        while self.requests.is_free(self._window) and self.core.state is _ESTABLISHED:
             want = None if self._holds_back else self.agenda.take(ctx.now.boot_s)
             if want is None:
                 return None

@@ -125,6 +125,15 @@ def test_b9_what_changes_nothing_does_not_wait_for_a_rekey_nor_that_for_it() -> 
     assert pair.client.core(spi).children[0].spi_in == child.spi_out
 
 
+def test_b9_nothing_goes_beside_a_change_that_takes_several_requests() -> None:
+    pair, spi = pair_of(5)
+    sa = pair.gateway.endpoint._sas[pair.other_end(spi)]
+    assert sa.core.suite is not None
+    sa.core = replace(sa.core, suite=replace(sa.core.suite, addkes=(36,)))
+    pair.deliver = lambda side, d: LOST
+    assert [redirect(pair, spi) is not None for _ in range(2)] == [True, False]
+
+
 def test_b9_a_delete_waits_for_room() -> None:
     pair, spi = pair_of(2)
     core = pair.gateway.core(pair.other_end(spi))
