@@ -171,7 +171,10 @@ class Invariants:
                 )
             if core.state is State.ESTABLISHED:
                 before = self._holders.setdefault((core.chain, core.generation), spi)
-                if before != spi and core.chain not in self._ledger.loose:
+                if before != spi and self._ledger.forgotten.holds(before, self._lives()):
+                    self._ledger.forgotten.replaced[before] = None
+                    self._holders[core.chain, core.generation] = spi
+                elif before != spi and core.chain not in self._ledger.loose:
                     self.findings.broken(
                         "I6",
                         f"generation {core.generation} of chain {core.chain.hex()} went to "
@@ -265,8 +268,10 @@ class Invariants:
         keepers = self._ledger.keepers.get((chain, generation))
         if not keepers or self._ledger.stored.get(chain, 0) >= generation:
             return False
-        lives = {(each.name, each.incarnation) for each in self._gateways if each.alive}
-        return lives.isdisjoint(keepers)
+        return self._lives().isdisjoint(keepers)
+
+    def _lives(self) -> set[tuple[str, str]]:
+        return {(each.name, each.incarnation) for each in self._gateways if each.alive}
 
     def _never_recorded(self, gateway: SimGateway, spi: bytes, chain: bytes) -> bool:
         """Whether an SA is of a time without the store and ended before that was over: nobody has

@@ -33,6 +33,7 @@ from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
 from proto.ike.fragment import apart
 from tests.sim.findings import Findings
+from tests.sim.forgotten import Forgotten
 from tests.sim.last_words import LastWords
 from tests.sim.seams import SeededRng
 
@@ -104,8 +105,8 @@ class Ledger:
         self.revoked_identities: dict[str, float] = {}
         """Identity → authentications until then; told by who revoked it, the store has a hash."""
         self.loose: dict[bytes, None] = {}
-        """Chains that a member moved on without the store while another member was lost: by policy
-        their tickets may be used twice, which is found afterwards."""
+        """Chains moved on without the store, with a member lost: tickets may be used twice."""
+        self.forgotten = Forgotten()
         self.values: list[bytes] = []
         """Everything that was ever written, once."""
         self.commits = 0
@@ -226,6 +227,8 @@ class Ledger:
         self.sessions[chain] = None
         entry = await self._inner.get(self._keys.session(chain))
         version = 0 if entry is None else entry.version
+        if entry is not None:
+            self.forgotten.named[entry.value[:8]] = None
         self.stored[chain] = max(self.stored.get(chain, 0), version)
 
     async def _claim(self, shard: int, record: ShardRecord, writer: str) -> None:

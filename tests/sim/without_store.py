@@ -33,9 +33,12 @@ class WithoutStore:
                 self._ledger.loose[frame.claim.chain] = None
         elif isinstance(frame, Held) and frame.kept:
             claim = self._claims[frame.op_id]
-            kept = self._ledger.keepers.setdefault((claim.chain, claim.generation), {})
-            kept[claim.owner, claim.incarnation] = None
-            kept[sender, self._gateways[sender].incarnation] = None
+            for kept in (
+                self._ledger.keepers.setdefault((claim.chain, claim.generation), {}),
+                self._ledger.forgotten.knowers.setdefault(claim.spi, {}),
+            ):
+                kept[claim.owner, claim.incarnation] = None
+                kept[sender, self._gateways[sender].incarnation] = None
             if self._host(sender) != self._host(claim.owner):
                 self._note(claim)
 

@@ -332,11 +332,14 @@ class World:
                     if event.revision <= revision:
                         self.findings.broken("I5", f"{gateway.name} installed an older ring")
                     revision = event.revision
-                chain = event.chain
-                if event.kind == "sa_established" and bytes.fromhex(chain) not in self.ledger.loose:
+                if event.kind != "sa_established":
+                    continue
+                spi = bytes.fromhex(event.spi)
+                loose = bytes.fromhex(event.chain) in self.ledger.loose
+                if not loose and spi not in self.ledger.forgotten.replaced:
                     tickets.established(
                         gateway.name, bytes.fromhex(event.chain), event.generation,
-                        bytes.fromhex(event.spi),
+                        spi,
                     )  # fmt: skip
             gateway.note_crash()
             self.findings += gateway.crashes
