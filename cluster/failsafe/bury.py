@@ -1,9 +1,9 @@
 """What a former life of this member left in the store, if that life went on without the store.
 
 Rules: the records that it left are of before: what was done since was kept by others, who may have
-ended too, and nobody here can tell. So these SAs are declared dead and never adopted
-stale: their records go, and the shards are given up with the last of them, so that nothing of that
-life comes after. Chains stay, for tickets. Any step may be repeated.
+ended too, and nobody here can tell. So these SAs are declared dead and never adopted stale: their
+records go, and the shards are given up with the last of them, so that nothing of that life comes
+after. Chains stay, for tickets. Any step may be repeated.
 """
 
 from collections.abc import Collection
