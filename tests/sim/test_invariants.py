@@ -100,6 +100,25 @@ def test_i2_an_answer_that_no_record_holds_is_found():
     assert "before it was durable" in finding
 
 
+def test_i2_an_sa_without_its_record_is_found():
+    async def lose(world: World) -> None:
+        records = (await world.store.scan(Keys(CLUSTER).records)).entries
+        await world.ledger.commit(Txn(success=tuple(Delete(entry.key) for entry in records)))
+        await world.check_records()
+
+    assert _play(lose)[-1].endswith(": no record of its SA")
+
+
+def test_i6_a_record_that_no_chain_names_is_found():
+    async def stray(world: World) -> None:
+        (entry,) = (await world.store.scan(Keys(CLUSTER).records)).entries
+        key = entry.key.rpartition(b"/")[0] + b"/" + b"ee" * 8
+        await world.ledger.commit(Txn(success=(Put(key, entry.value),)))
+        await world.check_records()
+
+    assert f"I6, promise 3: record {'ee' * 8} is no chain's" in _play(stray)
+
+
 def test_i5_a_ticket_under_a_key_that_does_not_seal_is_found():
     async def save(world: World) -> None:
         stray = b"\x01" + b"\xee" * 8 + bytes(60)

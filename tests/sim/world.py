@@ -38,6 +38,8 @@ from tests.sim.without_store import WithoutStore
 
 PSK_HEX = "5ec7e7" * 10 + "5ec7"
 POLL_S = 0.05
+REKEY_TAKES_S = 2.0
+"""From when the store has a rekey to when its client knows, at most."""
 MANY_SHARDS = 16
 BOOT_OFFSET_S_MAX = 100_000.0
 WALL_OFFSET_S_MAX = 1.0
@@ -307,18 +309,27 @@ class World:
 
     async def check_records(self) -> None:
         """Durability: the store has the record of each SA that a client relies on (promise 6), and
-        none that its chain doesn't name.
+        none that its chain doesn't name. What is wrong while a rekey is under way is looked at
+        again when that is over.
         """
+        no_chains, without = await self._look_at_records()
+        if no_chains or without:
+            await asyncio.sleep(REKEY_TAKES_S)
+            later_no_chains, later_without = await self._look_at_records()
+            no_chains, without = no_chains & later_no_chains, without & later_without
+        for spi in sorted(no_chains):
+            self.findings.broken("I6", f"record {spi} is no chain's")
+        for name in sorted(without):
+            self.findings.broken("I2", f"{name}: no record of its SA")
+
+    async def _look_at_records(self) -> tuple[set[str], set[str]]:
+        """SPIs of records that no chain names, and clients whose SA has no record."""
         keys = Keys(CLUSTER)
         records = (await self.store.scan(keys.records)).entries
         named = {e.value[:8].hex() for e in (await self.store.scan(keys.sessions)).entries}
-        stored = {entry.key.rpartition(b"/")[2].decode(): None for entry in records}
-        for spi in stored:
-            if spi not in named:
-                self.findings.broken("I6", f"record {spi} is no chain's")
-        for client in self.clients:
-            if client.spi_r.hex() not in stored:
-                self.findings.broken("I2", f"{client.name}: no record of {client.spi_r.hex()}")
+        stored = {entry.key.rpartition(b"/")[2].decode() for entry in records}
+        without = {c.name for c in self.clients if c.spi_r.hex() not in stored}
+        return stored - named, without
 
     def check_end(self) -> None:
         """What is looked at when a run is over: wire, tickets, tasks."""
