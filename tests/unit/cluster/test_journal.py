@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from cluster.batch import BATCH_OPS_MAX, RECORD_OCTETS_MAX
@@ -348,9 +349,13 @@ def test_what_the_store_refused_is_never_mirrored_and_what_is_not_known_is_told(
         await member.do(create(1))
         await member.do(redeem(1, 1, 2, 1))
         member.mirrored.clear()
-        assert await member.do(redeem(1, 1, 3, 1)) is Outcome.SUPERSEDED
+        by_ticket = msgspec.structs.replace(redeem(1, 1, 3, 1), issued_wall_s=1.0)
+        assert await member.do(by_ticket) is Outcome.SUPERSEDED
         assert (member.mirrored, member.doubted) == ([], [])  # nothing was written, for certain
         assert await member.do(other(OpKind.WRITE, 1, 1, b"late")) is Outcome.SUPERSEDED
         assert (member.mirrored, member.doubted) == ([], [SHARD])
+        rekey = redeem(1, 1, 3, 1)
+        assert await member.do(rekey) is Outcome.SUPERSEDED
+        assert (member.mirrored, member.doubted) == ([], [SHARD, SHARD])
 
     play(story)
