@@ -231,6 +231,12 @@ class Standby:
         core = self._node.gateway.endpoint.find(row.claim.spi)
         return core is not None and refusals.ends(core)
 
+    def answers(self, row: Row) -> bool:
+        """See `Rules.answers`."""
+        if self.gate.undecided(row) is not None:
+            return True
+        return self._node.gateway.endpoint.find(row.claim.spi) is not None
+
     # -- what happens
 
     def _apart(self) -> list[str]:

@@ -83,6 +83,10 @@ class Rules(Protocol):
         """Whether a rule is about the session of that row, of this member's."""
         ...
 
+    def answers(self, row: Row) -> bool:
+        """Whether the SA of that row, of this member's, is here, or about to be."""
+        ...
+
 
 class FlushParts(msgspec.Struct, frozen=True):
     """What the flush works on."""
@@ -316,7 +320,7 @@ class Flush:
             row,
             session,
             lease_id=lease_id,
-            shard_revision=None if lost else self._owned(row),
+            shard_revision=None if lost or not parts.rules.answers(row) else self._owned(row),
             shard_of=parts.shard_of,
         )
 

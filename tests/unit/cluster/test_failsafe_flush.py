@@ -31,6 +31,7 @@ class Goer:
         self.link = cluster.net.join(name)
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[str] = []
+        self.ended: list[bytes] = []
         self.banned = b""
         """A chain that is revoked, as the rules say that `obey` reads."""
         self.owned: int | None = None
@@ -96,6 +97,9 @@ class Goer:
 
     def revoked(self, row: Row) -> bool:
         return self.obeyed > 0 and row.claim.chain == self.banned
+
+    def answers(self, row: Row) -> bool:
+        return row.claim.spi not in self.ended
 
     def used_twice(self, row: Row) -> None:
         self.told.append("twice")
@@ -347,3 +351,20 @@ async def test_what_was_revoked_meanwhile_is_written_as_ended(cluster: Cluster) 
     assert await version(cluster) == 0
     assert await cluster.store.get(KEYS.record(3, spi(2))) is None
     assert b.gate.begun_ledger is None
+
+
+@simulated
+async def test_of_an_sa_that_has_gone_since_the_chain_is_written_and_no_record(
+    cluster: Cluster,
+) -> None:
+    a, b, c = await in_failsafe(cluster)
+    done = await cluster.store.commit(Txn((), (Put(KEYS.shard(3), b"1"),)))
+    b.owned = done.revision
+    b.answer(2, 2, shard_revision=done.revision)
+    b.ended.append(spi(2))
+    for goer in (a, b, c):
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert b.state.state.mode == NORMAL
+    assert await version(cluster) == 2
+    assert await cluster.store.get(KEYS.record(3, spi(2))) is None
