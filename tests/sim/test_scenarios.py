@@ -21,17 +21,29 @@ from tests.sim.scenarios import SCENARIOS, Result, Scenario, run_scenario, run_s
 from tests.sim.story import story
 from tests.sim.world import Size, World
 
-
-def seeds() -> list[tuple[str, int]]:
-    """The kept ones."""
-    lines = (Path(__file__).parent / "seeds.txt").read_text().splitlines()
-    rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
-    return [(scenario, int(seed)) for scenario, seed, *_ in rows]
+KNOWN = "KNOWN FAULT:"
+"""Begins the reason of a seed whose fault isn't mended: it must fail as long as that is so."""
 
 
-@pytest.mark.parametrize(("scenario", "seed"), seeds())
+def seeds(known: bool) -> list[tuple[str, int]]:
+    """Of the kept seeds those whose fault is known and not mended, or the others."""
+    found: list[tuple[str, int]] = []
+    for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            scenario, seed, *why = line.split(maxsplit=2)
+            if known == (bool(why) and why[0].startswith(KNOWN)):
+                found.append((scenario, int(seed)))
+    return found
+
+
+@pytest.mark.parametrize(("scenario", "seed"), seeds(known=False))
 def test_a_kept_seed_passes(scenario: str, seed: int):
     assert run_seed(scenario, seed).findings == ()
+
+
+@pytest.mark.parametrize(("scenario", "seed"), seeds(known=True))
+def test_a_known_fault_is_there_yet(scenario: str, seed: int):
+    assert run_seed(scenario, seed).findings, "mended: take KNOWN FAULT out of its line"
 
 
 def _digest_in_a_process(scenario: str, seed: int, hash_seed: str) -> str:
