@@ -165,6 +165,8 @@ def test_the_command_stops_when_asked_to_at_the_first_failure_or_when_time_is_up
     asked = ["--seeds", "1-9", "--scenario", "storm"]
     assert command([*asked, "--first"], play, keep, ThreadPoolExecutor(1)) == 1
     assert capsys.readouterr().out.endswith("1 passed, 1 failed\n")
+    assert command([*asked, "--tolerate", "1"], play, keep, ThreadPoolExecutor(1)) == 0
+    assert capsys.readouterr().out.endswith("8 passed, 1 failed\n")
     assert command([*asked, "--minutes", "1e-9"], play, keep, ThreadPoolExecutor(1)) == 0
     assert capsys.readouterr().out.endswith("0 passed, 0 failed\n")
 
