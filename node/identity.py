@@ -11,15 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from node.toml_strict import (
-    ConfigError,
-    Problems,
-    convert,
-    file_problem,
-    read_file,
-    read_toml,
-    show,
-)
+from node.secret_tables import must_be_private, secret_tables
+from node.toml_strict import ConfigError, Problems, read_file, show
 from proto.ike.connection import is_like
 from proto.ike.identity import ID_TYPES, RIGHT_IDENTITY, format_identity, parse_identity
 from proto.secret import Secret
@@ -60,25 +53,10 @@ class _Psk(msgspec.Struct, frozen=True):
 
 def load_psks(path: str) -> PskTable:
     """The pre-shared keys of a file `[[psk]] identity, secret | secret_hex`. Raises ConfigError."""
-    file = Path(path)
-    _must_be_private(file)
-    tables = read_toml(file)
-    problems = Problems(file)
-    listed = tables.get("psk")
-    for key in tables:
-        if key != "psk":
-            problems.add(key, "unknown key", "[[psk]] tables only")
-    if not isinstance(listed, list) or not 0 < len(listed) <= PSKS_MAX:
-        problems.add("psk", "missing", f"1 to {PSKS_MAX} [[psk]] tables with identity and secret")
-        listed = []
+    problems = Problems(Path(path))
     found: list[tuple[str, Secret]] = []
-    for number, table in enumerate(listed, 1):
-        where = f"psk {number}"
-        # a wrong type would be shown, and it may be half a key: only identities are
-        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-            problems.add(where, "not a table of texts", "identity and secret, both texts")
-        elif (entry := convert(_Psk, table, problems, where + ".")) is not None:
-            _one_psk(entry, where, problems, found)
+    for where, entry in secret_tables(problems, "psk", _Psk, PSKS_MAX, "identity and secret"):
+        _one_psk(entry, where, problems, found)
     problems.settle()
     return tuple(found)
 
@@ -130,7 +108,7 @@ def find_psk(psks: PskTable, identity: str) -> Secret | None:
 def load_kek(path: str) -> Secret:
     """The key-encryption key: a file with 32 octets as hex, mode 0600. Raises ConfigError."""
     file = Path(path)
-    _must_be_private(file)
+    must_be_private(file)
     return parse_kek(read_file(file), str(file))
 
 
@@ -147,9 +125,3 @@ def parse_kek(text: bytes, where: str) -> Secret:
             [f"{where}: not a key → {KEK_OCTETS} octets as {2 * KEK_OCTETS} hex digits"]
         )
     return Secret(octets)
-
-
-def _must_be_private(file: Path) -> None:
-    wrong = file_problem(str(file), secret=True)
-    if wrong is not None:
-        raise ConfigError([f"{wrong[0]} → {wrong[1]}"])

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from node.identity import normal_pattern
-from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
+from node.secret_tables import secret_tables
+from node.toml_strict import ConfigError, Problems, show
 from proto.ike.connection import is_like
 from proto.ike.enums import PpkIdType
 from proto.ike.identity import RIGHT_IDENTITY
@@ -63,26 +64,10 @@ class _Entry(msgspec.Struct, frozen=True):
 
 def load_ppks(path: str) -> Ppks:
     """The PPKs of a file `[[ppk]] id, type, identity, secret | secret_hex`. Raises ConfigError."""
-    wrong = file_problem(path, secret=True)
-    if wrong is not None:
-        raise ConfigError([f"{wrong[0]} → {wrong[1]}"])
-    file = Path(path)
-    tables, problems = read_toml(file), Problems(file)
-    listed = tables.get("ppk")
-    for key in tables:
-        if key != "ppk":
-            problems.add(key, "unknown key", "[[ppk]] tables only")
-    if not isinstance(listed, list) or not 0 < len(listed) <= PPKS_MAX:
-        problems.add("ppk", "missing", f"1 to {PPKS_MAX} [[ppk]] tables with id and secret")
-        listed = []
+    problems = Problems(Path(path))
     found: dict[bytes, tuple[str, Ppk]] = {}
-    for number, table in enumerate(listed, 1):
-        where = f"ppk {number}"
-        # a wrong type would be shown, and it may be half a key
-        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-            problems.add(where, "not a table of texts", "id and secret, both texts")
-        elif (entry := convert(_Entry, table, problems, where + ".")) is not None:
-            _one(entry, where, problems, found)
+    for where, entry in secret_tables(problems, "ppk", _Entry, PPKS_MAX, "id and secret"):
+        _one(entry, where, problems, found)
     problems.settle()
     return Ppks(tuple(found.values()))
 

@@ -12,7 +12,8 @@ import msgspec
 
 from node.eap.mschapv2.crypto import NT_HASH_OCTETS, PASSWORD_CHARACTERS_MAX, nt_password_hash
 from node.eap.packet import IDENTITY_OCTETS_MAX
-from node.toml_strict import ConfigError, Problems, convert, file_problem, read_toml, show
+from node.secret_tables import secret_tables
+from node.toml_strict import Problems, show
 from proto.secret import Secret
 
 USERS_MAX = 10_000
@@ -56,28 +57,11 @@ class _User(msgspec.Struct, frozen=True):
 
 def load_users(path: str) -> Users:
     """The users of a file `[[eap_user]] identity, password | nt_hash`. Raises ConfigError."""
-    wrong = file_problem(path, secret=True)
-    if wrong is not None:
-        raise ConfigError([f"{wrong[0]} → {wrong[1]}"])
-    file = Path(path)
-    tables = read_toml(file)
-    problems = Problems(file)
-    listed = tables.get("eap_user")
-    for key in tables:
-        if key != "eap_user":
-            problems.add(key, "unknown key", "[[eap_user]] tables only")
-    if not isinstance(listed, list) or not 0 < len(listed) <= USERS_MAX:
-        right = f"1 to {USERS_MAX} [[eap_user]] tables with identity and password"
-        problems.add("eap_user", "missing", right)
-        listed = []
+    problems = Problems(Path(path))
     found: dict[str, User] = {}
-    for number, table in enumerate(listed, 1):
-        where = f"eap_user {number}"
-        # a wrong type would be shown, and it may be half a password: only names are
-        if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-            problems.add(where, "not a table of texts", "identity and password, both texts")
-        elif (entry := convert(_User, table, problems, where + ".")) is not None:
-            _one_user(entry, where, problems, found)
+    texts = "identity and password"
+    for where, entry in secret_tables(problems, "eap_user", _User, USERS_MAX, texts):
+        _one_user(entry, where, problems, found)
     problems.settle()
     return Users(tuple(found.values()))
 
