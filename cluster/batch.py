@@ -118,6 +118,11 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     takes: bool = False
     """Are they new to the session? (CREATE, REDEEM)"""
 
+    @property
+    def is_rekey(self) -> bool:
+        """Is the SA that it `replaces` rekeyed into this one, by no ticket?"""
+        return self.kind is OpKind.REDEEM and self.issued_wall_s is None
+
 
 class Pending:
     """An operation on its way."""

@@ -331,7 +331,9 @@ class Journal:
                 self._mirror(pending, committed_at(pending, told))
                 if watches and self._overtaken(pending):
                     outcome = Outcome.SUPERSEDED
-            elif outcome is Outcome.SUPERSEDED and _has_record(pending.op):
+            elif outcome is Outcome.SUPERSEDED and (
+                pending.op.kind not in BEGINS or pending.op.is_rekey
+            ):
                 self._doubt(pending)  # whoever moved the chain on has deleted the record
             self._end(pending, outcome)
 
@@ -447,10 +449,3 @@ _STATES = {
     _Attempt.HELD: JournalState.HELD,
 }
 _PUTS_NOTHING = (OpKind.END, OpKind.REVOKE)
-
-
-def _has_record(op: Op) -> bool:
-    """Is it of a session that has a record in this shard: also of one that is rekeyed, to which no
-    ticket leads?
-    """
-    return op.kind not in BEGINS or (op.kind is OpKind.REDEEM and op.issued_wall_s is None)

@@ -118,8 +118,8 @@ class JournalCommits:
 
 def asked_s(endpoint: Endpoint, op: Op) -> float | None:
     """See `cluster.patience.Asked`. A rekey is asked for at the SA that it replaces."""
-    rekey = op.kind is OpKind.REDEEM and op.issued_wall_s is None
-    return endpoint.asked_s(op.replaces[1] if rekey and op.replaces is not None else op.spi)
+    replaces = op.replaces if op.is_rekey else None
+    return endpoint.asked_s(op.spi if replaces is None else replaces[1])
 
 
 class NoCommits:
