@@ -24,6 +24,7 @@ from node.pools import check_pools
 from node.ppk import check_ppks
 from node.sections import (
     SHARDS_MAX,
+    TRANSPORT,
     ClientConfig,
     ClientSection,
     ClusterConfig,
@@ -94,6 +95,9 @@ def load_client(path: str | Path) -> ClientConfig:
         problems.add("client.gateways_nat", show(client.gateways_nat), right)
     _check_proposals("client", client, problems)
     _check_traffic("client", client, problems)
+    if client.mode == TRANSPORT and client.request_addresses:
+        right = '"tunnel" where there are request_addresses: it is for the addresses of the tunnel'
+        problems.add("client.mode", show(TRANSPORT), right)
     check_client_proofs(config, problems)
     check_trust(config, problems)
     check_client_eap(config, problems)

@@ -47,9 +47,6 @@ def check_client_proofs(config: ClientConfig, problems: Problems) -> None:
         problems.add("client.auth", show(EAP), right)
     if client.remote_auth == CERTIFICATE and not config.trust.ca_file:
         problems.add("client.remote_auth", show(CERTIFICATE), "needs trust.ca_file")
-    if client.mode == TRANSPORT and client.request_addresses:
-        right = '"tunnel" where there are request_addresses: it is for the addresses of the tunnel'
-        problems.add("client.mode", show(TRANSPORT), right)
     if client.remote_auth == EAP and client.auth[0] != EAP:
         problems.add("client.remote_auth", show(EAP), 'needs "eap" first in client.auth')
 

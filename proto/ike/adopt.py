@@ -13,11 +13,12 @@ from functools import lru_cache
 from proto.ike import aead
 from proto.ike.channel import Channel
 from proto.ike.core import Child, Context, SaCore, State, replace
-from proto.ike.effects import InstallChild, Now, Outcome, Path, Progress, ignored
+from proto.ike.effects import Now, Outcome, Path, Progress, ignored
 from proto.ike.enums import PayloadType
 from proto.ike.errors import Misuse, WireError
 from proto.ike.events import Adopted
 from proto.ike.exchanges import informational
+from proto.ike.exchanges.child import install
 from proto.ike.kdf import SaKeys
 from proto.ike.message import Header
 from proto.ike.payloads import IdPayload, Payload, TrafficSelector
@@ -77,13 +78,9 @@ def rekeyed_before(record: Record, fence: int, ctx: Context) -> tuple["AdoptedSa
 def taken_over(core: SaCore, path: Path) -> Outcome:
     """What goes with an adoption: its Child SAs inbound, and the news."""
     kernel = tuple(
-        InstallChild(
-            child.spi_in, child.spi_out, child.suite, child.keymat, child.initiator,
-            child.local_ts, child.remote_ts, path, core.encapsulated,
-            child.transport, inbound_only=True,
-        )
+        replace(install(child, path, core.encapsulated), inbound_only=True)
         for child in core.children
-    )  # fmt: skip
+    )
     event = Adopted(core.spi, core.chain, core.generation)
     return Outcome(core.spi, kernel=kernel, events=(event,))
 
