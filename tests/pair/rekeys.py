@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -18,7 +20,7 @@ from proto.ike.payloads import (
     Payload,
     TsPayload,
 )
-from tests.pair.pair import Pair, Side
+from tests.pair.pair import LOST, ONCE, Fate, Pair, Side
 from tests.pair.parts import ANY, SETTINGS
 from tests.pair.states import QUIET
 
@@ -55,6 +57,41 @@ class Up(NamedTuple):
         spi_in = (child or self.own.children[-1]).spi_in
         outcome = self.side.endpoint.rekey_child(self.own.spi, spi_in, self.pair.now)
         self.pair.carry_out(self.side, outcome)
+
+
+def both_rekey_ike(at: Up) -> None:
+    """At the same instant."""
+    at.rekey_ike()
+    Up(at.pair, at.other, at.side).rekey_ike()
+
+
+def both_rekey_child(at: Up) -> None:
+    """At the same instant, the same one."""
+    at.rekey_child()
+    Up(at.pair, at.other, at.side).rekey_child()
+
+
+Rekeys = Callable[[Up], None]
+AT_ONCE = pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
+DELAYS = list(itertools.product((0.0, 0.3, 0.9), repeat=4))
+"""Of the first four datagrams: in every order, and beside their repeats."""
+
+
+def late(delays: Sequence[float]) -> Callable[[Side, object], Fate]:
+    """The first datagrams come so much later."""
+    numbers = itertools.count()
+
+    def deliver(side: Side, datagram: object) -> Fate:
+        number = next(numbers)
+        return (delays[number],) if number < len(delays) else ONCE
+
+    return deliver
+
+
+def losing(lost: Collection[int]) -> Callable[[Side, object], Fate]:
+    """Datagrams of these numbers don't come."""
+    numbers = itertools.count()
+    return lambda side, datagram: LOST if next(numbers) in lost else ONCE
 
 
 def up(by_client: bool = True, settings: Settings = QUIET, resumed: bool = False) -> Up:

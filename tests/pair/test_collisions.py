@@ -11,23 +11,27 @@ from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.events import Ended, Rekeyed
 from proto.ike.payloads import DeletePayload, NoncePayload, NotifyPayload
 from tests.pair.craft import opened, sealed
-from tests.pair.pair import LOST, ONCE, Fate, Pair, Side, exchange
-from tests.pair.rekeys import BOTH, Up, agree, child_request, ike_request, in_kernel, up, works
+from tests.pair.pair import LOST, ONCE, Pair, Side, exchange
+from tests.pair.rekeys import (
+    AT_ONCE,
+    BOTH,
+    DELAYS,
+    Rekeys,
+    Up,
+    agree,
+    both_rekey_child,
+    both_rekey_ike,
+    child_request,
+    ike_request,
+    in_kernel,
+    late,
+    losing,
+    up,
+    works,
+)
 from tests.pair.states import QUIET
 
 BUSY = (NotifyPayload(NotifyType.TEMPORARY_FAILURE),)
-
-
-def both_rekey_ike(at: Up) -> None:
-    """At the same instant."""
-    at.rekey_ike()
-    Up(at.pair, at.other, at.side).rekey_ike()
-
-
-def both_rekey_child(at: Up) -> None:
-    """At the same instant, the same one."""
-    at.rekey_child()
-    Up(at.pair, at.other, at.side).rekey_child()
 
 
 def nonces(at: Up, core_i: bytes) -> dict[str, bytes]:
@@ -97,26 +101,17 @@ def test_b28_of_two_child_rekeys_at_once_the_one_with_the_lowest_nonce_loses(
     works(at)
 
 
-DELAYS = list(itertools.product((0.0, 0.3, 0.9), repeat=4))
-
-
 @pytest.mark.parametrize("delays", DELAYS, ids=str)
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
+@AT_ONCE
 def test_b28_b30_b31_two_rekeys_at_once_end_well_in_every_order(
-    what: object, delays: tuple[float, ...]
+    what: Rekeys, delays: tuple[float, ...]
 ) -> None:
     """The two requests and the two answers are each late by as much as they like, and so come
     before or after each other and their repeats.
     """
     at = up()
-    numbers = itertools.count()
-
-    def deliver(side: Side, datagram: object) -> Fate:
-        number = next(numbers)
-        return (delays[number],) if number < len(delays) else ONCE
-
-    at.pair.deliver = deliver
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    at.pair.deliver = late(delays)
+    what(at)
     at.pair.run(150)
     agree(at)
     assert len(at.own.children) == 1
@@ -125,25 +120,24 @@ def test_b28_b30_b31_two_rekeys_at_once_end_well_in_every_order(
 
 
 @pytest.mark.parametrize("lost", list(itertools.combinations(range(7), 2)), ids=str)
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
+@AT_ONCE
 def test_b28_b30_two_rekeys_at_once_end_well_through_loss(
-    what: object, lost: tuple[int, ...]
+    what: Rekeys, lost: tuple[int, ...]
 ) -> None:
     at = up()
-    numbers = itertools.count()
-    at.pair.deliver = lambda side, d: LOST if next(numbers) in lost else ONCE
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    at.pair.deliver = losing(lost)
+    what(at)
     at.pair.run(150)
     agree(at)
     works(at)
 
 
 @pytest.mark.parametrize("late_s", [0.2, 0.7, 2.0])
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
-def test_b30_two_rekeys_at_once_with_a_slow_store(what: object, late_s: float) -> None:
+@AT_ONCE
+def test_b30_two_rekeys_at_once_with_a_slow_store(what: Rekeys, late_s: float) -> None:
     at = up()
     at.pair.hold_writes = True
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    what(at)
     for _ in range(12):
         at.pair.run(late_s)
         held, at.pair.held = at.pair.held[:1], at.pair.held[1:]

@@ -13,22 +13,32 @@ from proto.ike.exchanges.series import WAIT_S
 from proto.ike.names import parse_suites
 from proto.ike.payloads import NoncePayload, NotifyPayload
 from tests.pair.craft import opened, sealed
-from tests.pair.pair import LOST, ONCE, Fate, Side, exchange, is_response
-from tests.pair.rekeys import BOTH, agree, child_request, ike_request, works
-from tests.pair.test_collisions import both_rekey_child, both_rekey_ike
+from tests.pair.pair import LOST, ONCE, exchange, is_response
+from tests.pair.rekeys import (
+    AT_ONCE,
+    BOTH,
+    DELAYS,
+    Rekeys,
+    agree,
+    child_request,
+    ike_request,
+    late,
+    losing,
+    works,
+)
 from tests.pair.test_followup import CREATE, FOLLOWUP, NEXT, ONE, PLAIN, TWO, begun, rekey, said, up
 
 
 @BOTH
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
+@AT_ONCE
 def test_of_two_rekeys_at_once_the_loser_is_not_gone_on_with(
-    what: object, seed: int, by_client: bool
+    what: Rekeys, seed: int, by_client: bool
 ) -> None:
     at = up(ONE, by_client)
     at.side.rng.bytes(seed)  # other nonces
     core, theirs = at.own, at.theirs
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    what(at)
     at.pair.run(60)
     agree(at)
     messages = said(at, core, theirs)
@@ -46,23 +56,14 @@ def test_of_two_rekeys_at_once_the_loser_is_not_gone_on_with(
     works(at)
 
 
-DELAYS = list(itertools.product((0.0, 0.3, 0.9), repeat=4))
-
-
 @pytest.mark.parametrize("delays", DELAYS, ids=str)
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
+@AT_ONCE
 def test_two_rekeys_at_once_end_well_in_every_order(
-    what: object, delays: tuple[float, ...]
+    what: Rekeys, delays: tuple[float, ...]
 ) -> None:
     at = up()
-    numbers = itertools.count()
-
-    def deliver(side: Side, datagram: object) -> Fate:
-        number = next(numbers)
-        return (delays[number],) if number < len(delays) else ONCE
-
-    at.pair.deliver = deliver
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    at.pair.deliver = late(delays)
+    what(at)
     at.pair.run(150)
     agree(at)
     assert len(at.own.children) == 1
@@ -70,12 +71,11 @@ def test_two_rekeys_at_once_end_well_in_every_order(
 
 
 @pytest.mark.parametrize("lost", list(itertools.combinations(range(8), 2)), ids=str)
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
-def test_two_rekeys_at_once_end_well_through_loss(what: object, lost: tuple[int, ...]) -> None:
+@AT_ONCE
+def test_two_rekeys_at_once_end_well_through_loss(what: Rekeys, lost: tuple[int, ...]) -> None:
     at = up()
-    numbers = itertools.count()
-    at.pair.deliver = lambda side, d: LOST if next(numbers) in lost else ONCE
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    at.pair.deliver = losing(lost)
+    what(at)
     at.pair.run(150)
     agree(at)
     works(at)
@@ -83,9 +83,9 @@ def test_two_rekeys_at_once_end_well_through_loss(what: object, lost: tuple[int,
 
 @BOTH
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("what", [both_rekey_ike, both_rekey_child])
+@AT_ONCE
 def test_one_with_and_one_without_more_exchanges_end_well(
-    what: object, seed: int, by_client: bool
+    what: Rekeys, seed: int, by_client: bool
 ) -> None:
     # each side's rekey is answered by the other side's taste
     at = up(ONE, by_client)
@@ -94,7 +94,7 @@ def test_one_with_and_one_without_more_exchanges_end_well(
     at.side.endpoint.settings = replace(at.side.endpoint.settings, suites=suites)
     suites = (parse_suites(f"{ONE}-ke1_none"),)
     at.other.endpoint.settings = replace(at.other.endpoint.settings, suites=suites)
-    (both_rekey_ike if what is both_rekey_ike else both_rekey_child)(at)
+    what(at)
     at.pair.run(150)
     agree(at)
     assert len(at.own.children) == 1
