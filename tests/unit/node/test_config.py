@@ -272,13 +272,6 @@ def test_the_samples_files_load_with_absolute_paths(made: Path) -> None:
     assert len(load_operator(made / "operator.toml").addresses) == 3
 
 
-def test_transport_mode_needs_no_internal_addresses(made: Path) -> None:
-    both = '[client]\nmode = "transport"\nrequest_addresses = [4]\n'
-    (line,) = problems(made, "[client]\n", both, "client.toml")
-    right = '"tunnel" where there are request_addresses: it is for the addresses of the tunnel'
-    assert line == f'changed.toml: client.mode: "transport" → {right}'
-
-
 def test_paths_are_relative_to_the_file_and_not_to_where_one_stands(made: Path) -> None:
     nested = made / "nested"
     nested.mkdir()

@@ -45,6 +45,13 @@ def test_a_mistake_is_one_line(made: Path, tables: str, line: str) -> None:
     assert any(one.startswith(f"changed.toml: {line}") for one in found), found
 
 
+def test_transport_mode_needs_no_internal_addresses(made: Path) -> None:
+    both = '[client]\nmode = "transport"\nrequest_addresses = [4]\n'
+    (line,) = problems(made, "[client]\n", both, "client.toml")
+    right = '"tunnel" where there are request_addresses: it is for the addresses of the tunnel'
+    assert line == f'changed.toml: client.mode: "transport" → {right}'
+
+
 def test_the_parts_have_the_same_pools(made: Path) -> None:
     text = (made / "gw1.toml").read_text()
     tables = pool("10.9.0.0/24", 'dns = ["10.0.0.53"]\nsubnets = ["10.0.0.0/8"]')
