@@ -6,7 +6,7 @@ import re
 
 from tests.interop.pairs import Pair
 from tests.interop.play import CHARON_CLIENT, CHARON_GATEWAY, CHARONS, Trial, play
-from tests.interop.plays.rekeys import QUIET, SECTION, SOON_S, crossed
+from tests.interop.plays.rekeys import BY_US, SECTION, SOON_S, child_crosses, ike_crosses
 from tests.interop.world import expect
 
 SINCE_6 = CHARONS[1:]
@@ -54,8 +54,9 @@ ROUNDS = 2
 
 def by_hybrid(trial: Trial, part: str, **tables: object) -> Pair:
     """Both have these algorithms, and no others."""
-    section = SECTION[part]
-    return Pair(trial, part, tables={section: {"proposals": [HYBRID], **tables}})
+    pair = Pair(trial, part, tables={SECTION[part]: {"proposals": [HYBRID], **tables}})
+    pair.connection(ike=HYBRID, esp=HYBRID_ESP)
+    return pair
 
 
 def followed(pair: Pair, more_than: int = 0) -> int:
@@ -70,7 +71,6 @@ def followed(pair: Pair, more_than: int = 0) -> int:
 def rekeyed_by_peer(trial: Trial, part: str) -> None:
     """charon begins."""
     pair = by_hybrid(trial, part)
-    pair.connection(ike=HYBRID, esp=HYBRID_ESP)
     ike = pair.up()
     spi = pair.spi()
     with trial.row(CHILD_BY_PEER):
@@ -86,8 +86,7 @@ def rekeyed_by_peer(trial: Trial, part: str) -> None:
 
 def rekeyed_by_us(trial: Trial, part: str) -> None:
     """Our side begins: the Child SA first, then the IKE SA."""
-    pair = by_hybrid(trial, part, child_rekey_s=SOON_S, ike_rekey_s=2.2 * SOON_S)
-    pair.connection(ike=HYBRID, esp=HYBRID_ESP)
+    pair = by_hybrid(trial, part, **BY_US)
     ike = pair.up()
     spi = pair.spi()
     with trial.row(CHILD_BY_US):
@@ -101,25 +100,12 @@ def rekeyed_by_us(trial: Trial, part: str) -> None:
 
 def child_at_once(trial: Trial, part: str) -> None:
     """Both rekey the Child SA."""
-    pair = by_hybrid(trial, part, child_rekey_s=SOON_S)
-    pair.connection(ike=HYBRID, esp=HYBRID_ESP)
-    pair.up(**QUIET)
-    spi = pair.spi()
-    with trial.row(CHILD_AT_ONCE):
-        crossed(pair, child="c-net")
-        pair.another_child(spi)
-        pair.down()
+    child_crosses(trial, by_hybrid(trial, part, child_rekey_s=SOON_S), CHILD_AT_ONCE)
 
 
 def ike_at_once(trial: Trial, part: str) -> None:
     """Both rekey the IKE SA."""
-    pair = by_hybrid(trial, part, ike_rekey_s=SOON_S)
-    pair.connection(ike=HYBRID, esp=HYBRID_ESP)
-    ike = pair.up(**QUIET)
-    with trial.row(IKE_AT_ONCE):
-        crossed(pair, ike="c")
-        pair.another_ike(ike)
-        pair.down()
+    ike_crosses(trial, by_hybrid(trial, part, ike_rekey_s=SOON_S), IKE_AT_ONCE)
 
 
 @play(CHARON_CLIENT, "followup by strongSwan", SINCE_6, CHILD_BY_PEER, IKE_BY_PEER)

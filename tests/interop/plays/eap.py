@@ -102,6 +102,21 @@ def client_of(method: str, papers: Papers, **more: Value) -> Sides:
     return {"local": local, "remote": {"auth": "pubkey", "id": GATEWAY_ID}}
 
 
+def in_two_rounds(papers: Papers, identity: str) -> Sides:
+    """charon's sides of a connection that proves a certificate's identity, and then the user's."""
+    first = {"auth": "pubkey", "id": identity, "certs": shown(papers.client), "round": "1"}
+    then = {"auth": "eap-mschapv2", "id": USER, "eap_id": USER, "round": "2"}
+    remote = {"auth": "pubkey", "id": GATEWAY_ID}
+    return {"local": first, "local-2": then, "remote": remote}
+
+
+def let_in(pair: Pair, method: str, identity: str) -> None:
+    """charon connects as that identity by this method, and disconnects."""
+    pair.up()
+    established(pair, method, identity)
+    pair.down()
+
+
 def established(pair: Pair, method: str, identity: str) -> None:
     """Our gateway says that by this method that identity was authenticated."""
     said = [line for line in pair.ours.running.output.splitlines() if "eap: success" in line]
@@ -119,27 +134,17 @@ def as_client(trial: Trial) -> None:
     with trial.row(MSCHAPV2):
         # charon's name in EAP is its IDi where nobody asks for another
         pair.connection("password", **client_of("eap-mschapv2", papers, id=USER))
-        pair.up()
-        established(pair, "MSCHAPV2", USER)
-        pair.down()
+        let_in(pair, "MSCHAPV2", USER)
     with trial.row(TLS):
         pair.connection("tls", **client_of("eap-tls", papers))
-        pair.up()
-        established(pair, "TLS", CLIENT_ID)
-        pair.down()
+        let_in(pair, "TLS", CLIENT_ID)
     with trial.row(ALONE):
         sides = client_of("eap-tls", papers, id=ALONE_ID)
         sides["remote"] = {"auth": "eap-tls", "id": GATEWAY_ID}
         pair.connection("alone", **sides)
-        pair.up()
-        established(pair, "TLS", ALONE_ID)
-        pair.down()
+        let_in(pair, "TLS", ALONE_ID)
     with trial.row(BOTH):
-        first = {"auth": "pubkey", "id": CLIENT_ID, "certs": shown(papers.client), "round": "1"}
-        then = {"auth": "eap-mschapv2", "id": USER, "eap_id": USER, "round": "2"}
-        remote = {"auth": "pubkey", "id": GATEWAY_ID}
-        both: Sides = {"local": first, "local-2": then, "remote": remote}
-        pair.connection("both", **both)
+        pair.connection("both", **in_two_rounds(papers, CLIENT_ID))
         pair.up()
         pair.down()
     with trial.row(WRONG):
@@ -177,19 +182,13 @@ def through_radius(trial: Trial) -> None:
     papers.theirs(pair, papers.client)
     with trial.row(BY_RADIUS):
         pair.connection("password", **client_of("eap-mschapv2", papers, eap_id=USER))
-        pair.up()
-        established(pair, "MSCHAPV2", USER)
-        pair.down()
+        let_in(pair, "MSCHAPV2", USER)
     with trial.row(ASKED):
         pair.connection("any", **client_of("eap", papers, eap_id=USER))
-        pair.up()
-        established(pair, "MSCHAPV2", USER)
-        pair.down()
+        let_in(pair, "MSCHAPV2", USER)
     with trial.row(TLS_BY_RADIUS):
         pair.connection("tls", **client_of("eap-tls", papers))
-        pair.up()
-        established(pair, "TLS", CLIENT_ID)
-        pair.down()
+        let_in(pair, "TLS", CLIENT_ID)
     with trial.row(RADIUS_AWAY):
         server.kill()
         try:

@@ -11,7 +11,7 @@ from typing import TypedDict
 from tests.e2e.aaa.programs import USER
 from tests.interop.libreswan import Pluto
 from tests.interop.ours import Tables
-from tests.interop.pairs import CLIENT_ID, GATEWAY_ID, Pair, Sides
+from tests.interop.pairs import CLIENT_ID, GATEWAY_ID, Pair
 from tests.interop.play import (
     CHARON_CLIENT,
     CHARON_GATEWAY,
@@ -22,7 +22,15 @@ from tests.interop.play import (
     Trial,
     play,
 )
-from tests.interop.plays.eap import ALONE_ID, Papers, client_of, established, served, shown
+from tests.interop.plays.eap import (
+    ALONE_ID,
+    Papers,
+    client_of,
+    established,
+    in_two_rounds,
+    served,
+    shown,
+)
 from tests.interop.plays.libreswan_psk import NAME, connection, restart, suspend_and_resume
 from tests.interop.stage import SECRETS
 from tests.interop.world import CaseFailed, expect, until
@@ -147,11 +155,7 @@ def of_certain_clients(trial: Trial) -> None:
         used(pair, expected=True)
         pair.down()
     with trial.row(TWICE):
-        first = {"auth": "pubkey", "id": TWICE_ID, "certs": shown(papers.client), "round": "1"}
-        then = {"auth": "eap-mschapv2", "id": USER, "eap_id": USER, "round": "2"}
-        remote = {"auth": "pubkey", "id": GATEWAY_ID}
-        both: Sides = {"local": first, "local-2": then, "remote": remote}
-        pair.connection("twice", **both, **ASKED)
+        pair.connection("twice", **in_two_rounds(papers, TWICE_ID), **ASKED)
         pair.up()
         used(pair, expected=True)
         pair.down()

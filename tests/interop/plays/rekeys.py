@@ -17,6 +17,8 @@ IKE_BY_PEER = "IKE SA rekeyed by strongSwan"
 SECOND = "another Child SA by strongSwan, and its Delete"
 CHILD_BY_US, IKE_BY_US = "Child SA rekeyed by us, with PFS", "IKE SA rekeyed by us"
 CHILD_AT_ONCE, IKE_AT_ONCE = "Child SA rekeyed by both at once", "IKE SA rekeyed by both at once"
+BY_US = {"child_rekey_s": SOON_S, "ike_rekey_s": 2.2 * SOON_S}
+"""Our side begins, first with the Child SA."""
 SECTION = {CHARON_CLIENT: "ike", CHARON_GATEWAY: "client"}
 QUIET = {"client": {"liveness_interval_s": 60.0}}
 """No sign of life in between: what is lost is the rekey."""
@@ -57,8 +59,7 @@ def by_peer(trial: Trial, part: str) -> None:
 
 def by_us(trial: Trial, part: str) -> None:
     """Our side begins: the Child SA first, then the IKE SA, and again."""
-    ages = {"child_rekey_s": SOON_S, "ike_rekey_s": 2.2 * SOON_S}
-    pair = Pair(trial, part, tables={SECTION[part]: ages})
+    pair = Pair(trial, part, tables={SECTION[part]: BY_US})
     pair.connection(esp="aes256gcm16-x25519")
     ike = pair.up()
     spi = pair.spi()
@@ -81,27 +82,37 @@ def crossed(pair: Pair, **rekey: str) -> None:
     there.mend()
 
 
-def child_at_once(trial: Trial, part: str) -> None:
-    """Both rekey the Child SA."""
-    pair = Pair(trial, part, tables={SECTION[part]: {"child_rekey_s": SOON_S, "child_pfs": False}})
-    pair.connection()
+def child_crosses(trial: Trial, pair: Pair, row: str) -> None:
+    """Both rekey the Child SA. Our side's must be due `SOON_S` after it is made."""
     pair.up(**QUIET)
     spi = pair.spi()
-    with trial.row(CHILD_AT_ONCE):
+    with trial.row(row):
         crossed(pair, child="c-net")
         pair.another_child(spi)
         pair.down()
 
 
-def ike_at_once(trial: Trial, part: str) -> None:
-    """Both rekey the IKE SA."""
-    pair = Pair(trial, part, tables={SECTION[part]: {"ike_rekey_s": SOON_S}})
-    pair.connection()
+def ike_crosses(trial: Trial, pair: Pair, row: str) -> None:
+    """Both rekey the IKE SA, likewise."""
     ike = pair.up(**QUIET)
-    with trial.row(IKE_AT_ONCE):
+    with trial.row(row):
         crossed(pair, ike="c")
         pair.another_ike(ike)
         pair.down()
+
+
+def child_at_once(trial: Trial, part: str) -> None:
+    """Without a key exchange."""
+    pair = Pair(trial, part, tables={SECTION[part]: {"child_rekey_s": SOON_S, "child_pfs": False}})
+    pair.connection()
+    child_crosses(trial, pair, CHILD_AT_ONCE)
+
+
+def ike_at_once(trial: Trial, part: str) -> None:
+    """With one."""
+    pair = Pair(trial, part, tables={SECTION[part]: {"ike_rekey_s": SOON_S}})
+    pair.connection()
+    ike_crosses(trial, pair, IKE_AT_ONCE)
 
 
 @play(
