@@ -447,7 +447,7 @@ def _check(name: str, keys: KeySet) -> None:
 def _enc_hook(value: object) -> bytes:
     if isinstance(value, Secret):
         return value.octets
-    raise NotImplementedError(type(value).__name__)
+    raise NotImplementedError(type(value).__name__)  # as msgspec wants it of its hooks
 
 
 def _dec_hook(kind: type, value: object) -> object:

@@ -54,7 +54,7 @@ def _do(work: Work) -> Done:
 
 
 class _Exchange(Computation, frozen=True):
-    """Base of the three kinds."""
+    """Base of the three kinds, each of which has the first two (a struct can't be abstract)."""
 
     def work(self) -> Work:
         """What is to be computed."""

@@ -33,7 +33,8 @@ class Undone(Result, frozen=True):
 
 class Computation(Errand, frozen=True):
     """One that needs nothing but time, too much of it for the event loop: another process does it.
-    (Not a thread: it would hold the interpreter's lock all the while.)
+    (Not a thread: it would hold the interpreter's lock all the while.) A struct can't be abstract,
+    so each kind has to have these three.
     """
 
     def run(self) -> Result:

@@ -40,6 +40,7 @@ class SaSuccession(SaOpening):
 
     def _make(self, core: SaCore, ctx: Context) -> "IkeSa":
         """An SA beside this one, on the same path."""
+        # of the class that is made of all these parts, which no part can name
         raise NotImplementedError
 
     def _bear(self, core: SaCore, answered: bool, ctx: Context) -> None:

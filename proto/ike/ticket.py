@@ -225,6 +225,7 @@ def open_ticket(
 def _from_secret(value: object) -> str:
     if isinstance(value, Secret):
         return value.octets.hex()
+    # as msgspec wants it of its hooks
     raise NotImplementedError(f"{type(value).__name__} has no place in a ticket file")
 
 

@@ -147,7 +147,7 @@ class Fault:
         self.child = child
 
     async def __call__(self, load: Load) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own
 
 
 class KillLeader(Fault):
