@@ -111,6 +111,9 @@ class LeanSession:
 
     def _prove(self, data: bytes) -> bytes:
         spi_r, nonce_r = data[8:16], data[32 : 32 + _NONCE_LEN]
+        if data[16] == _N:
+            kind = _NOTIFY.unpack_from(data, _HEADER_LEN + _GENERIC.size)[2]
+            raise Refused(f"notify {kind} in the answer to IKE_SESSION_RESUME")
         if data[16] != _NONCE:
             raise Refused("no nonce in the answer to IKE_SESSION_RESUME")
         nonces = self._nonce + nonce_r
@@ -136,14 +139,17 @@ class LeanSession:
         except InvalidTag:
             raise Refused("an answer that doesn't open") from None
         kind, offset = data[_HEADER_LEN], 0
+        notifies: list[int] = []
         while kind:
             following, _, length = _GENERIC.unpack_from(plain, offset)
-            if kind == _N and _NOTIFY.unpack_from(plain, offset + 4)[2] == _TICKET:
-                self._ticket = plain[offset + 12 : offset + length]  # 4 + 4 + lifetime 4
-                return
+            if kind == _N:
+                notifies.append(_NOTIFY.unpack_from(plain, offset + 4)[2])
+                if notifies[-1] == _TICKET:
+                    self._ticket = plain[offset + 12 : offset + length]  # 4 + 4 + lifetime 4
+                    return
             offset += length
             kind = following
-        raise Refused("no ticket in the answer to IKE_AUTH")
+        raise Refused(f"no ticket but notifies {notifies} in the answer to IKE_AUTH")
 
 
 def _header(spi_i: bytes, spi_r: bytes, first: int, exchange: int, number: int, rest: int) -> bytes:

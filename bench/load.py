@@ -144,6 +144,8 @@ class Load:
         self._look_s = 0.0
         self._taken_s: list[float] = []
         self._failed = 0
+        self._lost = ""
+        """Why a resumption was refused, the last time."""
         self._repeated = 0
         self._made = 0
         self._way: Way = "psk"
@@ -185,6 +187,8 @@ class Load:
         self._begin(slot, self._endpoint.connect(slot.peer, self._path, self._now()))
 
     def _resume(self) -> None:
+        if not self._slots:
+            raise SystemExit(f"no session is left to resume, the last was lost so: {self._lost}")
         slot = self._slots.popleft()
         if slot.lean is None:
             if slot.ticket is None:
@@ -239,9 +243,9 @@ class Load:
             return
         try:
             following = slot.lean.answer(data)
-        except Refused:
+        except Refused as why:
             del self._lean[slot.spi]
-            self._failed += 1
+            self._failed, self._lost = self._failed + 1, str(why)
             return
         if following is None:
             self._taken_s.append(perf_counter() - slot.since_s)
