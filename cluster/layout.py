@@ -65,8 +65,10 @@ class ClusterState(msgspec.Struct, frozen=True):
     created_wall_s: float
     roster: dict[str, str] = {}
     """While flushing: the members that may have something to write, and their incarnations."""
-    flushed: tuple[str, ...] = ()
-    """Those of the roster that have written all, and carry nothing more out without the store."""
+    through: dict[str, int] = {}
+    """Those of the roster that have written all, and carry nothing more out without the store: name
+    → the round of pledges up to which that is so. A later round may have begun without the store.
+    """
     lost: dict[str, str] = {}
     """Those that won't: restarted since, or written off by an operator; what they had answered for
     is void but for their chains. A name that comes here makes all others look again."""

@@ -120,8 +120,7 @@ class Standby:
             fix = "bring etcd back; sessions go on meanwhile"
             found.append(StoreConditionInfo("failsafe", detail, fix, since_s))
         if state.mode == FLUSHING:
-            through = {*state.flushed, *state.lost}
-            waiting = ", ".join(name for name in state.roster if name not in through)
+            waiting = ", ".join(self.flush.waited_for(state))
             fix = "start the gateways that don't run; one that won't come back: member write-off"
             found.append(StoreConditionInfo("flushing", f"waits for {waiting}", fix, since_s))
         elif given and node.outage.store_answers():

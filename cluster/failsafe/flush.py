@@ -8,13 +8,18 @@ Rules:
 - The cluster's state is `flushing` before anything else is committed: every batch of a journal
   compares it. So a chain that went on without the store can't be claimed by a way around it.
 - A member goes on carrying operations out without the store until all others of the roster are back
-  too; then it stops, writes the rest, and says so in the state (`flushed`). If one of them is lost
+  too; then it stops, writes the rest, and says so in the state (`through`). If one of them is lost
   before it is through, it takes that back and goes on.
+- Its word is about what it did until then. Who loses the store once more, and goes into failsafe by
+  new pledges, may have answered since: these pledges are of a later round than its word, which
+  counts no more, neither for itself nor for who has pledged.
 - Who restarted says so (`lost`), and an operator says it of who won't come back. Then everybody
   writes the chains that he knows the lost one to have answered for, and says anew that he has.
 - Who pledged begins no new way back for `SETTLE_S` after the state has changed: the pledgee must
   see that all is normal, and say that it needs the pledge no more. Else it would begin for ever.
 - A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped.
+- What was answered without the store is let go of once the store has it, and not before: by who
+  answered, and by those that keep it for him. The rest begins a way back of its own.
 - Nothing is written past a revocation that isn't obeyed here; a session that it forbids is written
   as ended.
 """
@@ -113,10 +118,13 @@ class Flush:
         self._incarnation = parts.membership.incarnation
         self._buckets = ExpiryBuckets(parts.store, parts.keys.root, parts.clock)
         self._marked = False
-        """This member has said that it is through, and not taken it back."""
+        """This member has said that it is through, perhaps unheard, and nothing ended that."""
+        self._way_back: ClusterState | None = None
+        """The last state of the latest way back, as far as it was seen here."""
         self._changed_boot_s = float("-inf")
         """When the cluster's state changed last, as far as this life knows."""
         parts.state.on_changed.append(self._changed)
+        parts.outage.on_failsafe.append(self._failsafe)
         self._wake = asyncio.Event()
         parts.outage.on_look.append(self._looked)
         self._written_of_lost: dict[tuple[bytes, bytes], None] = {}
@@ -159,6 +167,12 @@ class Flush:
 
     def _changed(self, state: ClusterState) -> None:
         self._changed_boot_s = self._parts.clock.boot_s()
+        if state.mode == FLUSHING:
+            self._way_back = state
+
+    def _failsafe(self, begins: bool) -> None:
+        if begins:
+            self._marked = False
 
     async def _look(self) -> None:
         parts = self._parts
@@ -174,8 +188,9 @@ class Flush:
         elif self._marked:
             self._marked = False
             self._written_of_lost.clear()
-            parts.gate.over()
+            parts.gate.over(self._covered())
             parts.outage.over()
+            parts.outage.set_alone(parts.gate.begun_ledger is not None)
         elif parts.outage.store_answers() and self._settled():
             await self._perhaps_begin(state)
 
@@ -192,10 +207,11 @@ class Flush:
                 parts.outage.set_alone(False)
                 return
             given = parts.outage.given.items()  # they are silent, and may be gone
-            roster = {self._me: self._incarnation, **{n: g.incarnation for n, g in given}}
+            given_to = {name: pledge.incarnation for name, pledge in given}
+            roster = {self._me: self._incarnation, **given_to, **ledger.owners()}
         if not roster:
             return
-        new = msgspec.structs.replace(state, mode=FLUSHING, roster=roster, flushed=(), lost={})
+        new = msgspec.structs.replace(state, mode=FLUSHING, roster=roster, through={}, lost={})
         await parts.state.change(state, new)
 
     async def _flush(self, state: ClusterState) -> None:
@@ -208,23 +224,65 @@ class Flush:
         elif self._me in state.lost:  # written off while it lives: others may have its shards
             self._parts.gate.over()
             self._parts.outage.over()
-        elif self._me not in state.flushed:
-            await self._write_all(state)
-            if self._all_there(state):
-                self._parts.gate.stop()
-                await self._write_all(state)
-                self._marked = True
-                marks = tuple(sorted({*state.flushed, self._me}))
-                await self._parts.state.change(state, msgspec.structs.replace(state, flushed=marks))
-                self._parts.outage.set_alone(False)
-            elif not self._parts.gate.open:
-                self._go_on()
         elif not self._all_there(state):
-            marks = tuple(name for name in state.flushed if name != self._me)
-            await self._parts.state.change(state, msgspec.structs.replace(state, flushed=marks))
-            self._go_on()
-            return
+            if self._marked or self._me in state.through:
+                await self._mark(state, None)  # and one that is still under way comes too late
+                self._go_on()
+                return
+            await self._write_all(state)
+            if not self._parts.gate.open:
+                self._go_on()
+        elif self._me in self.waited_for(state):
+            await self._write_all(state)
+            await self._stop_and_mark(state)
         await self._perhaps_end()
+
+    async def _stop_and_mark(self, state: ClusterState) -> None:
+        parts = self._parts
+        parts.gate.stop()
+        until = parts.outage.pledges.round_over
+        await self._write_all(state)
+        if not parts.gate.open:  # else failsafe has begun once more
+            self._marked = True
+            await self._mark(state, until)
+            parts.outage.set_alone(False)
+
+    async def _mark(self, state: ClusterState, until: int | None) -> None:
+        """Say up to which round this member is through; None: not at all."""
+        marks = {name: number for name, number in state.through.items() if name != self._me}
+        if until is not None:
+            marks[self._me] = until
+        through = dict(sorted(marks.items()))
+        await self._parts.state.change(state, msgspec.structs.replace(state, through=through))
+
+    def waited_for(self, state: ClusterState) -> list[str]:
+        """Who has something to write, or may have."""
+        return [
+            name
+            for name in state.roster
+            if name not in state.lost
+            and (name not in state.through or self._overtaken_mark(state, name))
+        ]
+
+    def _overtaken_mark(self, state: ClusterState, name: str) -> bool:
+        """Whether `name` may have answered something since it said that it is through."""
+        until, pledges = state.through[name], self._parts.outage.pledges
+        if name == self._me:
+            return not self._marked or until != pledges.round
+        pledge = pledges.given.get(name)
+        about = pledge is not None and pledge.incarnation == state.roster.get(name)
+        return pledge is not None and about and pledge.round > until
+
+    def _covered(self) -> dict[str, str]:
+        """The processes whose answers the store has, now that the way back is over; this one is
+        through."""
+        found = {self._me: self._incarnation}
+        state = self._way_back
+        if state is not None:
+            others = {name: life for name, life in state.roster.items() if name != self._me}
+            doubtful = [name for name in state.through if self._overtaken_mark(state, name)]
+            found.update({n: life for n, life in others.items() if n not in doubtful})
+        return found
 
     def _go_on(self) -> None:
         """Somebody was lost before he was through: carry operations out again meanwhile."""
@@ -234,20 +292,18 @@ class Flush:
 
     async def _perhaps_end(self) -> None:
         state = self._parts.state.state
-        if state.mode == FLUSHING and {*state.flushed, *state.lost} >= state.roster.keys():
-            normal = msgspec.structs.replace(state, mode=NORMAL, roster={}, flushed=(), lost={})
+        if state.mode == FLUSHING and not self.waited_for(state):
+            normal = msgspec.structs.replace(state, mode=NORMAL, roster={}, through={}, lost={})
             await self._parts.state.change(state, normal)
 
     async def _lose(self, before: ClusterState, state: ClusterState, name: str) -> None:
         lost = {**state.lost, name: state.roster[name]}
-        changed = msgspec.structs.replace(state, lost=lost, flushed=())
+        changed = msgspec.structs.replace(state, lost=lost, through={})
         await self._parts.state.change(before, changed)
 
     def _all_there(self, state: ClusterState) -> bool:
         """Whether everybody who is to write something can."""
-        wanted = [name for name in state.roster if name not in state.lost]
-        wanted = [name for name in wanted if name not in state.flushed]
-        return all(name in self._parts.membership.members for name in wanted)
+        return all(name in self._parts.membership.members for name in self.waited_for(state))
 
     async def write_off(self, name: str) -> None:
         """An operator says that `name` won't come back. Raises ClusterError."""

@@ -211,15 +211,21 @@ class Gate:
             else:
                 work.end(work.pending, Outcome.SUPERSEDED)
 
-    def over(self) -> None:
-        """The store has all of it, or nobody waits for what it doesn't have."""
+    def over(self, through: Mapping[str, str] | None = None) -> None:
+        """The store has all that these processes (member → incarnation) had answered for, this one
+        among them; what others had is kept on. None: nobody waits for what the store doesn't have.
+        """
         self.stop()
         works, self._closing = self._closing, {}
         for work in works.values():
             work.end(work.pending, None)
         self._roster = ()
-        self._ledger = None
         self._owed.clear()
+        if self._ledger is not None and through is not None:
+            self._ledger.forget(through)
+            if self._ledger.rows:
+                return
+        self._ledger = None
 
     # -- the journal's side
 

@@ -35,6 +35,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     gone: tuple[tuple[int, bytes], ...]
 
 
+def _is_of(row: Row, processes: Mapping[str, str]) -> bool:
+    return processes.get(row.claim.owner) == row.claim.incarnation
+
+
 class Ledger:
     """See the module."""
 
@@ -119,9 +123,16 @@ class Ledger:
 
     def of_lost(self, lost: Mapping[str, str]) -> list[Row]:
         """What processes that are lost (member → incarnation) had answered for, or may have."""
-        return [
-            row for row in self.rows.values() if lost.get(row.claim.owner) == row.claim.incarnation
-        ]
+        return [row for row in self.rows.values() if _is_of(row, lost)]
+
+    def forget(self, through: Mapping[str, str]) -> None:
+        """The store has all that these processes (member → incarnation) had answered for."""
+        self.rows = {c: r for c, r in self.rows.items() if not _is_of(r, through)}
+        self.unwritten = {chain: None for chain in self.unwritten if chain in self.rows}
+
+    def owners(self) -> dict[str, str]:
+        """Whose answers are kept here: member → incarnation."""
+        return {row.claim.owner: row.claim.incarnation for row in self.rows.values()}
 
     def _behind(self, chain: bytes, generation: int, spi: bytes) -> bool:
         """Whether the chain is known to be further than that SA at that generation."""

@@ -76,7 +76,8 @@ class Pledges:
         """The frozen roster, while in failsafe: name → incarnation, this member included."""
         self.needed_by: dict[str, dict[str, str]] = {}
         """Members in failsafe that hold a pledge of mine, and their rosters, as they said."""
-        self._round = 0
+        self.round = 0
+        """Counts how often pledges were asked for: once in each silence."""
         self._received: dict[str, dict[str, str]] = {}
         self.refused: dict[str, str] = {}
         """Members that didn't pledge in this round, and why."""
@@ -93,12 +94,17 @@ class Pledges:
         """Nothing was asked for or promised: while the store answers there is nothing to do."""
         return self.phase is Phase.IDLE and not self.given and not self.needed_by
 
+    @property
+    def round_over(self) -> int:
+        """The last round that failsafe can't begin in any more, or is in."""
+        return self.round - 1 if self.phase is Phase.ASKING else self.round
+
     def look(self, view: View) -> list[Addressed]:
         """Time has passed: what is to be sent now. May enter failsafe."""
         out: list[Addressed] = []
         if self.phase is Phase.IDLE and not view.store_answers:
             self.phase = Phase.ASKING
-            self._round += 1
+            self.round += 1
             self._received.clear()
             self.refused.clear()
         elif self.phase is Phase.ASKING and view.store_answers:
@@ -110,7 +116,7 @@ class Pledges:
                     self.phase = Phase.FAILSAFE
                     self.roster = dict(sorted({**wanted, self._me: self._incarnation}.items()))
             else:
-                ask = PledgeAsk(self._incarnation, self._round)
+                ask = PledgeAsk(self._incarnation, self.round)
                 out += [(name, ask) for name in wanted if name not in self._received]
         if view.store_answers:
             out += [
@@ -145,7 +151,7 @@ class Pledges:
 
     def answered(self, sender: str, answer: PledgeAnswer) -> None:
         """An answer to my asking."""
-        mine = answer.incarnation == self._incarnation and answer.round == self._round
+        mine = answer.incarnation == self._incarnation and answer.round == self.round
         if self.phase is not Phase.ASKING or not mine:
             return
         if answer.given:
@@ -160,7 +166,7 @@ class Pledges:
         if query.incarnation != self._incarnation:
             return PledgeWord(query.incarnation, ENDED, needed=False)
         needed = self.phase is not Phase.IDLE
-        return PledgeWord(query.incarnation, self._round, needed, self.roster)
+        return PledgeWord(query.incarnation, self.round, needed, self.roster)
 
     def word(self, sender: str, word: PledgeWord) -> bool:
         """The pledgee has spoken; whether `given` has changed."""
@@ -190,5 +196,5 @@ class Pledges:
         self.roster = {}
         self._received.clear()
         self.refused.clear()
-        word = PledgeWord(self._incarnation, self._round, needed=False)
+        word = PledgeWord(self._incarnation, self.round, needed=False)
         return [(name, word) for name in names]

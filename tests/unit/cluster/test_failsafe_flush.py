@@ -1,6 +1,7 @@
 """The way back, between members on virtual time: who marks what when, and who is waited for."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cluster.dispatch import Dispatch
 from cluster.errors import Conflict
 from cluster.failsafe.flush import Flush, FlushParts
+from cluster.failsafe.frames import Claim
 from cluster.failsafe.gate import Gate, Me
 from cluster.failsafe.ledger import Live, Row
 from cluster.failsafe.outage import MemoryBook, Outage
@@ -110,7 +112,7 @@ class Goer:
     def buried(self, records: int) -> None:
         self.told.append(f"buried {records}")
 
-    def answer(self, generation: int, sa: int, **changed: object) -> None:
+    def answer(self, generation: int, sa: int, **changed: object) -> Claim:
         """Have answered for something without the store."""
         mine = claim(
             generation, sa, BIG + generation, owner=self.name, incarnation=self.member.incarnation,
@@ -118,6 +120,7 @@ class Goer:
         )  # fmt: skip
         assert self.gate.ledger.keep(mine)
         self.gate.ledger.answered(mine)
+        return mine
 
 
 async def in_failsafe(cluster: Cluster) -> list[Goer]:
@@ -128,6 +131,15 @@ async def in_failsafe(cluster: Cluster) -> list[Goer]:
     await asyncio.sleep(6)
     assert all(goer.outage.failsafe for goer in goers)
     return goers
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Within ten seconds of virtual time."""
+    for _ in range(100):
+        if done():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("it doesn't come to that")
 
 
 async def version(cluster: Cluster) -> int:
@@ -218,12 +230,12 @@ async def test_one_that_dies_before_it_has_written_lets_the_others_go_on(cluster
     b.kill()
     await asyncio.sleep(6)
     state = a.state.state
-    marks = msgspec.structs.replace(state, flushed=("a", "c"))
+    marks = msgspec.structs.replace(state, through={"a": 1, "c": 1})
     await a.state.change(state, marks)
     a.gate.stop()
     c.gate.stop()
     await asyncio.sleep(3)
-    assert (a.state.state.flushed, a.gate.open, c.gate.open) == ((), True, True)
+    assert (a.state.state.through, a.gate.open, c.gate.open) == ({}, True, True)
 
 
 @simulated
@@ -246,8 +258,8 @@ async def test_a_state_made_from_an_older_one_does_not_undo_what_came_between(
     older = a.state.state
     await a.state.change(older, msgspec.structs.replace(older, lost={"z": "z1"}))
     with pytest.raises(Conflict):
-        await a.state.change(older, msgspec.structs.replace(older, flushed=("a",)))
-    assert (a.state.state.lost, a.state.state.flushed) == ({"z": "z1"}, ())
+        await a.state.change(older, msgspec.structs.replace(older, through={"a": 1}))
+    assert (a.state.state.lost, a.state.state.through) == ({"z": "z1"}, {})
 
 
 @simulated
@@ -368,3 +380,88 @@ async def test_of_an_sa_that_has_gone_since_the_chain_is_written_and_no_record(
     assert b.state.state.mode == NORMAL
     assert await version(cluster) == 2
     assert await cluster.store.get(KEYS.record(3, spi(2))) is None
+
+
+async def one_is_through_and_the_other_in_failsafe(cluster: Cluster) -> tuple[Goer, Goer]:
+    a, b = [await Goer(cluster, name).begin() for name in ("a", "b")]
+    await asyncio.sleep(1)
+    a.way.away = b.way.away = True
+    await until(lambda: bool(a.outage.given))
+    a.way.away = False  # in time: only b goes on without the store
+    await until(lambda: "a" in a.state.state.through)
+    assert (a.outage.failsafe, b.outage.failsafe) == (False, True)
+    return a, b
+
+
+@simulated
+async def test_a_word_from_before_is_not_about_what_was_answered_since(cluster: Cluster) -> None:
+    a, b = await one_is_through_and_the_other_in_failsafe(cluster)
+    a.way.away = True
+    await asyncio.sleep(6)
+    assert a.outage.failsafe
+    mine = a.answer(3, 2)
+    assert b.gate.ledger.keep(mine)
+    b.way.away = False
+    await asyncio.sleep(3)
+    assert b.state.state.mode == FLUSHING
+    assert b.gate.ledger.rows
+    a.way.away = False
+    await asyncio.sleep(5)
+    assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
+    assert await version(cluster) == 3
+    assert (a.gate.begun_ledger, b.gate.begun_ledger) == (None, None)
+
+
+@simulated
+async def test_who_answered_writes_it_though_all_is_said_to_be_normal(cluster: Cluster) -> None:
+    a, b = await one_is_through_and_the_other_in_failsafe(cluster)
+    a.way.away = True
+    await asyncio.sleep(6)
+    a.answer(3, 2)
+    a.way.away = b.way.away = False
+    normal = msgspec.structs.replace(a.state.state, mode=NORMAL, roster={}, through={})
+    await a.state.change(a.state.state, normal)  # by one that knew of no later pledge
+    await asyncio.sleep(6)
+    assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
+    assert await version(cluster) == 3
+
+
+@simulated
+async def test_who_is_through_and_asks_in_vain_says_it_for_that_round_too(cluster: Cluster) -> None:
+    a, b = await one_is_through_and_the_other_in_failsafe(cluster)
+    cluster.net.cut("a", "b")
+    a.outage.pledges.round += 1
+    b.outage.pledges.given["a"] = Given(a.member.incarnation, a.outage.pledges.round)
+    b.way.away = False
+    await asyncio.sleep(5)
+    assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
+
+
+@simulated
+async def test_what_is_kept_for_one_that_the_way_back_is_not_about_is_kept_on(
+    cluster: Cluster,
+) -> None:
+    a, b, c = await in_failsafe(cluster)
+    state = a.state.state
+    own = {goer.name: goer.member.incarnation for goer in (a, c)}
+    kept = b.answer(3, 2)
+    assert a.gate.ledger.keep(kept)
+    b.kill()
+    for goer in (a, c):
+        goer.way.away = False
+    await asyncio.sleep(0.05)
+    await a.state.change(
+        a.state.state, msgspec.structs.replace(state, mode=FLUSHING, roster=own)
+    )  # as others began it, who didn't know b
+    await until(lambda: a.state.state.mode == NORMAL)
+    await asyncio.sleep(1)
+    assert [row.claim for row in a.gate.ledger.rows.values()] == [kept]
+    for goer in (a, c):
+        goer.outage.pledges.write_off("b")  # as its next life says that it needs no pledge
+    await asyncio.sleep(5)
+    assert a.state.state.roster["b"] == b.member.incarnation
+    await a.flush.write_off("b")
+    await asyncio.sleep(3)
+    assert (a.state.state.mode, c.state.state.mode) == (NORMAL, NORMAL)
+    assert await version(cluster) == 3
+    assert (a.gate.begun_ledger, c.gate.begun_ledger) == (None, None)

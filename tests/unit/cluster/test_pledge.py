@@ -212,7 +212,7 @@ class Small:
 
     def key(self) -> str:
         parts = [
-            (m.given, m.phase, m._round, sorted(m._received), sorted(m.refused))
+            (m.given, m.phase, m.round, sorted(m._received), sorted(m.refused))
             for m in self.machines.values()
         ]
         return repr((parts, self.lives, self.answers, sorted(map(repr, self.flight))))
