@@ -54,7 +54,7 @@ class MirrorCounts(msgspec.Struct, frozen=True):
     whole: int = 0
     """Those of them that are known to be right."""
     refused: int = 0
-    """Entries that came and were not kept: an old fence, or no room."""
+    """Entries that came and were not kept: an old fence, no backup, or no room."""
     differences: int = 0
     """Copies believed to be right and found different."""
     repaired: int = 0

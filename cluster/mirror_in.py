@@ -12,8 +12,9 @@ Rules:
   also when the owner is gone, and nobody has to keep octets only to send them again (ADR 0019).
   One shard at a time, with a pause between; what comes over the link meanwhile wins if it is newer.
 - Everything is compared with the store now and then, octet by octet.
-- What is held for a live owner that has better backups now is dropped. What is held of a shard that
-  this member has become the owner of stays until that has been listed.
+- What is held for a live owner that has better backups now is dropped, and nothing is begun for one
+  that hasn't heard of them yet: it will stop comparing as soon as it has, and say no more. What is
+  held of a shard that this member has become the owner of stays until that has been listed.
 """
 
 import asyncio
@@ -174,6 +175,8 @@ class MirrorIn:
             return None
         table = self._tables.get(shard)
         if table is None:
+            if not self._backups.includes_me(shard, sender):
+                return None
             table = self._tables[shard] = Table(self._clock.boot_s())
         return table if table.follow(sender, fence, stream) else None
 

@@ -7,6 +7,7 @@ Rules:
   higher number of its own: what it held is let go, and its backup finds out by comparing
   (`cluster.mirror_in`).
 - The newest entry of an SPI replaces the one that waits.
+- Who is no backup any more has no stream: it doesn't take what would be sent again for ever.
 """
 
 import asyncio
@@ -99,23 +100,25 @@ class MirrorOut:
         fence = self._ownership.fence_of(shard)
         if fence is None:
             return
-        self._forget_gone()
+        self._forget_former()
         for name in self._backups.of(shard):
             key = (name, shard)
             self._queue(key, self._stream(key, fence), entry)
 
     def stream_of(self, backup: str, shard: int, fence: int) -> Stream:
         """The stream to a backup, begun if there was none."""
-        self._forget_gone()
+        self._forget_former()
         return self._stream((backup, shard), fence)
 
-    def _forget_gone(self) -> None:
-        """A backup that went away comes back as a new one: its numbers start anew."""
+    def _forget_former(self) -> None:
+        """A backup that went away, or was replaced, comes back as a new one: its numbers start
+        anew.
+        """
         if self._roster_at != self._roster.version:
             self._roster_at = self._roster.version
-            members = self._roster.members
-            for key in [key for key in self._streams if key[0] not in members]:
-                self.drop(key)
+            for key in list(self._streams):
+                if key[0] not in self._backups.of(key[1]):
+                    self.drop(key)
 
     def _stream(self, key: Key, fence: int) -> Stream:
         stream = self._streams.get(key)
@@ -208,7 +211,7 @@ class MirrorOut:
 
     def lost(self, shard: int) -> None:
         """The shard isn't ours any more."""
-        for name in self._roster.members:  # streams to others end with `_forget_gone`
+        for name in self._roster.members:  # streams to others end with `_forget_former`
             self.drop((name, shard))
 
     def drop(self, key: Key) -> None:

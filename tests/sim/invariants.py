@@ -238,18 +238,19 @@ class Invariants:
             return  # begun without the store, and whoever held it was lost before it came back
         if self._lost_with_its_keepers(body.chain, body.generation):
             return
-        identity, authenticated_s = ledger.people.get(body.chain, ("", 0.0))
-        until_s = ledger.revoked_identities.get(identity, float("-inf"))
-        if authenticated_s <= until_s + 2 * SKEW_S:
-            return  # the rule's own margin, and its maker's idea of the date
         if gateway.node.outage.failsafe:
             return  # by policy, or by a filter that nobody can confirm now
         if isinstance(body, Reference):
             try:
-                resolve(body, ledger.kept.get(body.chain, b""))
+                body = resolve(body, ledger.kept.get(body.chain, b""))
             except TicketRejected:
                 self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
                 return
+        # whose it is says the ticket itself: of a session that was begun without the store, and
+        # flushed for its lost owner, the store has a chain and never a record
+        until_s = ledger.revoked_identities.get(body.identity, float("-inf"))
+        if body.authenticated_wall_s <= until_s + 2 * SKEW_S:
+            return  # the rule's own margin, and its maker's idea of the date
         key_id = shown[1:9]
         if any(key.key_id == key_id for key in ledger.rings[-1].revoked):
             return

@@ -95,8 +95,6 @@ class Ledger:
         """Chains that were deleted: none of their tickets is good."""
         self.sessions: dict[bytes, None] = {}
         """Every chain that the store ever had."""
-        self.people: dict[bytes, tuple[str, float]] = {}
-        """Chain → whose session it is, and when that was authenticated."""
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
         self.addresses: dict[bytes, bytes] = {}  # the internal ones, and their chains
@@ -292,7 +290,6 @@ class Ledger:
         ):
             self.findings.broken("I6", f"record {spi} was written, and its session is revoked")
         self.generations[record.chain] = record.generation
-        self.people[record.chain] = record.identity, record.authenticated_wall_s
 
     def _fence(self, shard: int) -> int:
         return self.fences.get(shard, ShardRecord("", "", 0)).fence

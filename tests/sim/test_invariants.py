@@ -4,18 +4,25 @@ import asyncio
 import hashlib
 
 import msgspec
+import pytest
 
 from cluster.layout import Keys, MemberRecord, ShardRecord
 from cluster.store import Compare, Delete, Put, Target, Txn
 from cluster.store_memory import MemoryStore
-from proto.ike.ticket import ClientTicket
+from proto.ike.effects import Path
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
+from proto.ike.message import encode_clear
+from proto.ike.payloads import NotifyPayload
+from proto.ike.reference import encode_state, seal_reference
+from proto.ike.ticket import ClientTicket, TicketBody, open_ticket, seal
 from proto.secret import Secret
+from tests.sim.invariants import AllKeys
 from tests.sim.ledger import Ledger, applied
 from tests.sim.loop import SimLoop, run
 from tests.sim.machine import CLUSTER, KEK
 from tests.sim.net import Weather
 from tests.sim.scenarios import Scenario, run_scenario
-from tests.sim.seams import SimClock
+from tests.sim.seams import SeededRng, SimClock
 from tests.sim.world import PSK_HEX, Size, World
 
 KEYS = Keys(CLUSTER)
@@ -128,6 +135,55 @@ def test_i5_a_ticket_under_a_key_that_does_not_seal_is_found():
     assert _play(save) == (
         f"I5, promise 4: a ticket was sealed under key {'ee' * 8}, which is gone",
     )
+
+
+def _without_record(world: World) -> TicketBody:
+    """What the ticket holds of a session that was begun without the store and flushed for its lost
+    owner: the store has its chain, and never had a record.
+    """
+    (client,), ledger = world.clients, world.ledger
+    keys = AllKeys(ledger.rings)
+    body = open_ticket(client.tickets.load().ticket, keys, CLUSTER.encode(), 0.0, float("inf"))
+    body = msgspec.structs.replace(body, chain=b"without a record")
+    ledger.sessions[body.chain], ledger.generations[body.chain] = None, body.generation
+    return body
+
+
+def _refuse(world: World, ticket: bytes) -> None:
+    """A client shows that ticket, and its gateway refuses it."""
+    (gateway,), path = world.gateways, Path(("10.1.0.1", 500), ("10.0.0.1", 500))
+    head = b"a client", bytes(8), ExchangeType.IKE_SESSION_RESUME
+    shown = NotifyPayload(NotifyType.TICKET_OPAQUE, ticket)
+    world.invariants.asked(encode_clear(*head, FLAG_INITIATOR, 0, (shown,)), path)
+    nack = NotifyPayload(NotifyType.TICKET_NACK)
+    gateway.spoke(gateway, encode_clear(*head, FLAG_RESPONSE, 0, (nack,)))
+
+
+def _refusal(*, by_reference: bool, revoked: bool) -> tuple[str, ...]:
+    """What is found when a ticket of a session without a record is refused; `revoked`: all sessions
+    of whoever it is were."""
+
+    async def show(world: World) -> None:
+        body, ledger = _without_record(world), world.ledger
+        key = ledger.rings[-1].tickets.current
+        ledger.kept[body.chain] = encode_state(body)
+        sealed = seal_reference if by_reference else seal
+        if revoked:
+            ledger.revoked_identities[body.identity] = body.authenticated_wall_s + 1
+        _refuse(world, sealed(body, key, CLUSTER.encode(), SeededRng(1, "a ticket")))
+
+    return _play(show)
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_i5_a_valid_ticket_refused_is_found(by_reference: bool):
+    (finding,) = _refusal(by_reference=by_reference, revoked=False)
+    assert finding.startswith("I5, promise 4: gw1 refused a valid ticket of chain ")
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_i5_a_ticket_of_somebody_revoked_may_be_refused(by_reference: bool):
+    assert _refusal(by_reference=by_reference, revoked=True) == ()
 
 
 def test_i7_a_secret_in_store_log_or_events_is_found():

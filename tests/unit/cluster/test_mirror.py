@@ -188,16 +188,20 @@ async def test_the_heir_has_the_copy_until_the_shard_is_listed(cluster: Cluster)
     assert two.mirrors.counts().held == 0
 
 
-@simulated
-async def test_a_better_backup_takes_over(cluster: Cluster) -> None:
-    one, two = await pair(cluster)
-    moved = [
+def shard_for_third(one: Mirrored) -> int:
+    """A shard of gw1 that stays its own, and of which gw3 is the better backup than gw2."""
+    return next(
         shard
         for shard in one.owned
         if assign(SHARDS, ("gw1", "gw2", "gw3"))[shard] == "gw1"
         and assign(SHARDS, ("gw2", "gw3"))[shard] == "gw3"
-    ]
-    shard = moved[0]
+    )
+
+
+@simulated
+async def test_a_better_backup_takes_over(cluster: Cluster) -> None:
+    one, two = await pair(cluster)
+    shard = shard_for_third(one)
     await commit(one, shard, 1, b"first")
     await asyncio.sleep(0.1)
     assert list(two.mirrors.held(shard)) == [spi_in(shard, 1)]
@@ -208,6 +212,31 @@ async def test_a_better_backup_takes_over(cluster: Cluster) -> None:
     assert two.mirrors.held(shard) == {}
     assert two.mirrors.counts().held == 0
     assert spi_in(shard, 2) in three.mirrors.held(shard)
+
+
+@simulated
+async def test_an_owner_that_has_not_heard_of_a_better_backup_leaves_no_copy_behind(
+    cluster: Cluster,
+) -> None:
+    one, two = await pair(cluster, compare_s=0.5, settled_s=0.5)
+    shard = shard_for_third(one)
+    await commit(one, shard, 1, b"first")
+    await asyncio.sleep(2)
+    assert two.mirrors.is_whole(shard)
+    one.way.away = True  # and so it doesn't hear who comes
+    three = await Mirrored(cluster, "gw3", compare_s=0.5).begin()
+    await commit(one, shard, 2, b"second")
+    await asyncio.sleep(2)
+    assert shard not in two.mirrors.copies()
+    one.way.away = False
+    await asyncio.sleep(5)
+    assert shard in one.owned
+    await commit(one, shard, 3, b"third")
+    await asyncio.sleep(2)
+    assert shard not in two.mirrors.copies()
+    assert three.mirrors.is_whole(shard)
+    assert copied(three, shard) == await stored(one, shard)
+    assert one.mirrors.lag() == 0  # nothing is sent again to who isn't one
 
 
 @simulated
