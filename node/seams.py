@@ -7,32 +7,27 @@ Rules: built once in the composition root and handed down; nothing else calls `t
 
 import os
 import time
+import weakref
+from collections.abc import Callable
+from functools import partial
 
 POOL_OCTETS = 4096
 """One system call gives this much randomness; an exchange takes less than a hundred octets of it.
 """
 
-_forks = 0
-
-
-def _forked() -> None:
-    global _forks  # noqa: PLW0603  one counter per process, and a fork is an event of the process
-    _forks += 1
-
-
-os.register_at_fork(after_in_child=_forked)
-
 
 class OsClock:
-    """CLOCK_BOOTTIME, which counts suspends, and the wall clock."""
+    """CLOCK_BOOTTIME, which counts suspends, and the wall clock. Read some ten times a datagram:
+    without a call of ours in between.
+    """
 
-    def boot_s(self) -> float:
+    __slots__ = ("boot_s", "wall_s")
+
+    def __init__(self) -> None:
+        self.boot_s: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
         """Seconds since boot, suspends included."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-    def wall_s(self) -> float:
+        self.wall_s: Callable[[], float] = time.time
         """Seconds since 1970 (UTC)."""
-        return time.time()
 
 
 class OsRng:
@@ -46,18 +41,36 @@ class OsRng:
     def __init__(self) -> None:
         self._pool = b""
         self._used = POOL_OCTETS
-        self._forks = _forks
+        _pools.add(self)
+
+    def _refilled(self, n: int) -> bytes:
+        self.throw_away()
+        if n < 0:
+            raise ValueError(f"{n} octets of randomness asked for")
+        if n > POOL_OCTETS:
+            return os.urandom(n)
+        self._pool, self._used = os.urandom(POOL_OCTETS), n
+        return self._pool[:n]
 
     def bytes(self, n: int) -> bytes:
         """`n` fresh octets; ValueError if `n` is negative."""
         begin = self._used
-        end = begin + n
-        if not begin <= end <= POOL_OCTETS or self._forks != _forks:
-            if n < 0:
-                raise ValueError(f"{n} octets of randomness asked for")
-            if n > POOL_OCTETS:
-                return os.urandom(n)
-            self._pool, self._forks = os.urandom(POOL_OCTETS), _forks
-            begin, end = 0, n
-        self._used = end
+        end = self._used = begin + n
+        if end > POOL_OCTETS or n < 0:
+            return self._refilled(n)
         return self._pool[begin:end]
+
+    def throw_away(self) -> None:
+        """What is left in the pool is somebody else's."""
+        self._pool, self._used = b"", POOL_OCTETS
+
+
+_pools: "weakref.WeakSet[OsRng]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for rng in _pools:
+        rng.throw_away()
+
+
+os.register_at_fork(after_in_child=_forked)

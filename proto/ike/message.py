@@ -7,7 +7,8 @@ integrity check. Malformed content that passed the check is the authenticated pe
 
 import struct
 from collections.abc import Sequence
-from typing import TypeVar
+from operator import attrgetter
+from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -45,7 +46,17 @@ _MAJOR_2 = 0x20
 _SK = int(PayloadType.SK)
 _INTERMEDIATE = int(ExchangeType.IKE_INTERMEDIATE)
 
-P = TypeVar("P", bound=msgspec.Struct)
+_NOTIFY = int(PayloadType.NOTIFY)
+_type_of = attrgetter("TYPE")
+
+
+class _OfOneType(Protocol):
+    """A kind of payload that is found by its class alone."""
+
+    TYPE: ClassVar[PayloadType]
+
+
+P = TypeVar("P", bound=_OfOneType)
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -83,40 +94,48 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A header and the payloads that came under it, decrypted where they were sealed."""
+    """A header and the payloads that came under it, decrypted where they were sealed.
+
+    Made by `of`, which looks through the payloads once for all that handlers ask afterwards.
+    """
 
     header: Header
     payloads: tuple[Payload, ...]
+    firsts: dict[int, Payload]
+    """Of each payload type the first one."""
+    notified: dict[int, NotifyPayload]
+    """Of each notify type the first one."""
     covered: bytes = b""
     """Of an IKE_INTERMEDIATE: what IKE_AUTH covers of it (`proto.ike.intermediate`)."""
 
+    @classmethod
+    def of(cls, header: Header, payloads: tuple[Payload, ...]) -> "Message":
+        """The message of these payloads."""
+        backwards = payloads[::-1]  # so that the first one of a type is what remains
+        firsts = dict(zip(map(_type_of, backwards), backwards, strict=True))
+        notified: dict[int, NotifyPayload] = {}
+        if _NOTIFY in firsts:
+            notified = {p.type: p for p in backwards if p.__class__ is NotifyPayload}
+        return cls(header, payloads, firsts, notified)
+
     def find(self, cls: type[P]) -> P | None:
-        """The first payload of class `cls`."""
-        for payload in self.payloads:
-            if type(payload) is cls:
-                return payload
-        return None
+        """The first payload of class `cls`, which has one type."""
+        found = self.firsts.get(cls.TYPE)
+        return found if type(found) is cls else None
 
     def identity(self, kind: PayloadType) -> IdPayload | None:
         """The first ID payload of `kind` (IDi or IDr)."""
-        for payload in self.payloads:
-            if payload.__class__ is IdPayload and payload.kind == kind:
-                return payload
-        return None
+        found = self.firsts.get(kind)
+        return found if found.__class__ is IdPayload else None
 
     def selectors(self, kind: PayloadType) -> TsPayload | None:
         """The first TS payload of `kind` (TSi or TSr)."""
-        for payload in self.payloads:
-            if payload.__class__ is TsPayload and payload.kind == kind:
-                return payload
-        return None
+        found = self.firsts.get(kind)
+        return found if found.__class__ is TsPayload else None
 
     def notify(self, type: int) -> NotifyPayload | None:
         """The first Notify of that type."""
-        for payload in self.payloads:
-            if payload.__class__ is NotifyPayload and payload.type == type:
-                return payload
-        return None
+        return self.notified.get(type)
 
     @property
     def critical(self) -> UnknownPayload | None:
@@ -128,10 +147,7 @@ class Message(msgspec.Struct, frozen=True):
 
     def tells(self, types: tuple[int, ...]) -> bool:
         """Is there a Notify of one of these types?"""
-        for payload in self.payloads:
-            if payload.__class__ is NotifyPayload and payload.type in types:
-                return True
-        return False
+        return not self.notified.keys().isdisjoint(types)
 
     @property
     def notifies(self) -> tuple[NotifyPayload, ...]:
@@ -180,7 +196,7 @@ def decode_clear(data: bytes, header: Header | None = None) -> Message:
         header = peek(data)
     if len(data) > CLEAR_MAX:
         raise WireError(f"clear message of {len(data)} octets")
-    return Message(header, decode_chain(header.next_payload, data[HEADER_LEN:]))
+    return Message.of(header, decode_chain(header.next_payload, data[HEADER_LEN:]))
 
 
 def seal(
@@ -240,7 +256,7 @@ def decode_inner(header: Header, first: int, plaintext: bytes) -> Message:
     Raises PeerError INVALID_SYNTAX when it is malformed (RFC 7296 2.21.2, 2.21.3).
     """
     try:
-        return Message(header, decode_chain(first, plaintext))
+        return Message.of(header, decode_chain(first, plaintext))
     except WireError as error:
         raise PeerError(NotifyType.INVALID_SYNTAX, why=str(error)) from None
 
@@ -285,4 +301,4 @@ def with_covered(
         head.spi_i, head.spi_r, head.exchange, head.flags, head.message_id, first, plaintext,
         reserved, clear,
     )  # fmt: skip
-    return Message(head, message.payloads, octets)
+    return msgspec.structs.replace(message, covered=octets)

@@ -144,7 +144,7 @@ def notifies(data: bytes) -> None:
         kind = NOTIFIES[choices.below(len(NOTIFIES))]
         chain.append(NotifyPayload(kind, choices.block()))
     head = Header(b"initator", b"respondr", 41, 0x20, 37, 8, 2, 28)
-    message = Message(head, tuple(chain))
+    message = Message.of(head, tuple(chain))
     for notify in chain:
         try:
             target, nonce = redirect.decode(notify.data)
@@ -153,7 +153,7 @@ def notifies(data: bytes) -> None:
         assert redirect.decode(target.encode() + nonce) == (target, nonce)
         assert redirect.parse_target(target.text).text == target.text
     told = redirect.in_protected(message)
-    assert told is None or redirect.was_sent_by(Message(head, (_sent_by(told),)), told)
+    assert told is None or redirect.was_sent_by(Message.of(head, (_sent_by(told),)), told)
     found = nat.found(message, Path(GATEWAY, CLIENT), pretend=False)
     assert found & ~(nat.SHOWN | nat.HERE | nat.THERE) == 0
     hosts = mobike.additional(message) or ()

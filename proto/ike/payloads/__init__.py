@@ -79,7 +79,6 @@ _AT_MOST = range(MAX_PAYLOADS)
 _GENERIC = struct.Struct(">BBH")
 _read, _write = _GENERIC.unpack_from, _GENERIC.pack
 _CRITICAL = 0x80
-_PAYLOAD_MAX = 0xFFFF
 
 _DECODERS: dict[int, Callable[[bytes], Payload]] = {
     PayloadType.SA: SaPayload.decode,
@@ -99,6 +98,7 @@ _DECODERS: dict[int, Callable[[bytes], Payload]] = {
     PayloadType.EAP: EapPayload.decode,
 }
 
+_decoder = _DECODERS.get
 _ENCRYPTED = (PayloadType.SK, PayloadType.SKF)
 
 
@@ -119,20 +119,22 @@ def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
     for _ in _AT_MOST:
         if not kind:
             break
-        body = stop + 4
-        if body > end:
-            raise WireError("truncated payload header")
-        following, flags, length = _read(octets, stop)
+        start = stop + 4
+        try:
+            following, flags, length = _read(octets, stop)
+        except struct.error:
+            raise WireError("truncated payload header") from None
         stop += length
-        if stop < body or stop > end:
+        if stop < start or stop > end:
             raise WireError(f"payload length {length} out of bounds")
-        if kind in _DECODERS:
-            payloads.append(_DECODERS[kind](octets[body:stop]))
+        decode = _decoder(kind)
+        if decode is not None:
+            payloads.append(decode(octets[start:stop]))
         elif kind in _ENCRYPTED:
             raise WireError("encrypted payload in a chain of clear ones")
         else:
             critical = flags & _CRITICAL != 0
-            payloads.append(UnknownPayload(kind, critical, octets[body:stop]))
+            payloads.append(UnknownPayload(kind, critical, octets[start:stop]))
         kind = following
     if kind:
         raise WireError(f"more than {MAX_PAYLOADS} payloads")
@@ -147,15 +149,14 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     Raises Misuse for a payload that its 16-bit length can't hold.
     """
     parts: list[bytes] = []
-    following = flags = 0
+    following = 0
     for payload in reversed(payloads):
         body = payload.encode()
-        length = len(body) + 4
-        if length > _PAYLOAD_MAX:
-            raise Misuse(f"payload of {length} octets")
-        if payload.__class__ is UnknownPayload:
-            flags = _CRITICAL if payload.critical else 0
-        parts += (body, _write(following, flags, length))
-        following, flags = payload.TYPE, 0
+        flags = _CRITICAL if payload.__class__ is UnknownPayload and payload.critical else 0
+        try:
+            parts += (body, _write(following, flags, len(body) + 4))
+        except struct.error:
+            raise Misuse(f"payload of {len(body) + 4} octets") from None
+        following = payload.TYPE
     parts.reverse()
     return int(following), b"".join(parts)

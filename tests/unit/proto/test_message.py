@@ -141,7 +141,7 @@ def test_finding_payloads():
     first, second = NotifyPayload(16384, b"1"), NotifyPayload(16384, b"2")
     chain = [idi, idr, tsi, tsr, first, second]
     message = decode_clear(encode_clear(SPI_I, SPI_R, 35, 0, 1, chain))
-    assert message.find(IdPayload) == idi
+    assert message.identity(PayloadType.IDi) == idi
     assert message.find(NoncePayload) is None
     assert message.identity(PayloadType.IDr) == idr
     assert message.selectors(PayloadType.TSr) == tsr
