@@ -29,8 +29,7 @@ _COUNTER_IV_OCTETS = 8
 _BLOCK = 16
 _COUNTER_BITS = 40
 _COUNTER_MAX = (1 << _COUNTER_BITS) - 1
-_FENCE_MAX = 0xFFFF
-_EPOCH_MAX = 0xFF
+_COUNTERS, _FENCES, _EPOCHS = range(_COUNTER_MAX + 1), range(1 << 16), range(1 << 8)
 
 
 class Protection(Protocol):
@@ -59,10 +58,10 @@ class Protection(Protocol):
 
 def _unpad(padded: bytes) -> bytes:
     """Without `padding | pad length`; called on authenticated octets only."""
-    size = len(padded)
-    if not size or padded[-1] >= size:
+    stop = len(padded) - 1 - padded[-1] if padded else -1
+    if stop < 0:
         raise WireError("padding longer than the content")
-    return padded[: size - 1 - padded[-1]]
+    return padded[:stop]
 
 
 class _Combined(Protocol):
@@ -110,6 +109,11 @@ _CIPHERS: dict[int, tuple[Callable[[bytes], _Combined], int]] = {
     int(Encr.ENCR_CHACHA20_POLY1305): (ChaCha20Poly1305, 16),
 }
 """ENCR → cipher of a key, octets of the ICV."""
+_COMBINED = {
+    encr: (cipher, -SALT_OCTETS[encr], _COUNTER_IV_OCTETS + 1 + icv_octets)
+    for encr, (cipher, icv_octets) in _CIPHERS.items()
+}
+"""ENCR → cipher of a key, where the salt is in SK_e, `Protection.overhead`."""
 
 
 class AeadProtection:
@@ -126,9 +130,7 @@ class AeadProtection:
 
     def __init__(self, encr: int, sk_e: Secret) -> None:
         self._sk_e = sk_e
-        self._salt_at = -SALT_OCTETS[encr]
-        self._cipher, icv_octets = _CIPHERS[encr]
-        self.overhead = _COUNTER_IV_OCTETS + 1 + icv_octets
+        self._cipher, self._salt_at, self.overhead = _COMBINED[encr]
 
     def sealed_len(self, plaintext_len: int) -> int:
         """See `Protection`."""
@@ -288,9 +290,9 @@ class IvSpace:
     __slots__ = ("_counter", "_prefix")
 
     def __init__(self, epoch: int, fence: int, counter: int = 0) -> None:
-        if not (0 <= epoch <= _EPOCH_MAX and 0 <= fence <= _FENCE_MAX):
+        if epoch not in _EPOCHS or fence not in _FENCES:
             raise Misuse(f"epoch {epoch} or fence {fence} out of range")
-        if not 0 <= counter <= _COUNTER_MAX:
+        if counter not in _COUNTERS:
             raise Misuse(f"counter {counter} out of range")
         self._prefix = (epoch << 16 | fence) << _COUNTER_BITS
         self._counter = counter

@@ -10,7 +10,7 @@ import enum
 import hmac
 from collections.abc import Collection
 
-from proto.ike.kdf import keyed_prf, prf
+from proto.ike.kdf import prf, running_prf
 from proto.secret import Secret
 
 _KEY_PAD = b"Key Pad for IKEv2"
@@ -57,10 +57,13 @@ def make_resume_auth(
 
     The other parameters are as in `signed_octets`.
     """
-    mac = keyed_prf(prf_id, sk_p)
-    if form is _FIRST_MESSAGE:
-        return mac(message)
-    return mac(message + nonce_other + mac(id_body))
+    mac = running_prf(prf_id, sk_p)
+    of_id = mac.copy()
+    mac.update(message)
+    if form is _RFC:
+        of_id.update(id_body)
+        mac.update(nonce_other + of_id.finalize())
+    return mac.finalize()
 
 
 def match_resume_auth(
@@ -76,9 +79,14 @@ def match_resume_auth(
 
     Both forms are always computed and compared, so that time tells neither the form nor the policy.
     """
-    mac = keyed_prf(prf_id, sk_p)
-    is_rfc = hmac.compare_digest(received, mac(message + nonce_other + mac(id_body)))
-    is_message = hmac.compare_digest(received, mac(message))
+    mac = running_prf(prf_id, sk_p)
+    of_id = mac.copy()
+    of_id.update(id_body)
+    mac.update(message)
+    of_message = mac.copy()
+    mac.update(nonce_other + of_id.finalize())
+    is_rfc = hmac.compare_digest(received, mac.finalize())
+    is_message = hmac.compare_digest(received, of_message.finalize())
     if is_rfc and _RFC in allowed:
         return _RFC
     if is_message and _FIRST_MESSAGE in allowed:

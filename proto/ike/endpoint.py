@@ -28,7 +28,7 @@ from proto.ike.core import (
 )
 from proto.ike.credentials import Credentials
 from proto.ike.effects import Now, Outcome, Path, Progress, Settlement, ignored
-from proto.ike.enums import ExchangeType, NotifyType
+from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Result
 from proto.ike.errors import Misuse, WireError
 from proto.ike.events import Redirected
@@ -114,13 +114,14 @@ class Endpoint:
             return ignored("malformed")
         if header.major != MAJOR_VERSION:
             return self.hints.answer(NotifyType.INVALID_MAJOR_VERSION, header, path, now)
-        ctx, from_initiator = self._context(path, now, data), header.from_initiator
+        ctx, flags = self._context(path, now, data), header.flags
+        from_initiator = flags & FLAG_INITIATOR != 0
         sa = self._sas.get(header.spi_r if from_initiator else header.spi_i)
         if sa is None or sa.core.initiator is from_initiator:
             if from_initiator and header.exchange in FIRST_EXCHANGES:
                 return self._first(header, responder.Looked(ring_is_fresh, used, state), ctx)
             return ignored("unknown_spi")
-        if header.is_response:
+        if flags & FLAG_RESPONSE:
             outcome = sa.on_response(header, ctx)
         elif header.exchange in FIRST_EXCHANGES:
             return ignored("exchange")

@@ -105,12 +105,6 @@ class TicketRefused(Event, frozen=True, gc=False):
     reason: str
 
 
-class TicketIssued(Event, frozen=True, gc=False):
-    """Gateway: a ticket left with the last response."""
-
-    lifetime_s: int
-
-
 class TicketReceived(Event, frozen=True, gc=False):
     """Client: a ticket to be stored safely (RFC 5723 9.7). Holds secrets."""
 

@@ -65,14 +65,14 @@ class HalfOpen:
 
         Returns the SA that has to make way for it, if any: never one whose write is under way.
         """
-        group = self._by_chain.setdefault(chain, {})
+        key, group = sa.half_open_key, self._by_chain.setdefault(chain, {})
         oldest = None
         if chain and len(group) >= RESUMING_MAX:
             oldest = next((other for other in group.values() if other.waiting is None), None)
-        self._chains[sa.half_open_key] = chain
-        group[sa.half_open_key] = sa
+        self._chains[key] = chain
+        group[key] = sa
         if not chain:
-            source = self._sources[sa.half_open_key] = source_of(sa.path.remote[0])
+            source = self._sources[key] = source_of(sa.path.remote[0])
             self._by_source[source] = self._by_source.get(source, 0) + 1
         return oldest
 
@@ -86,8 +86,8 @@ class HalfOpen:
         del group[key]
         if not group:
             del self._by_chain[chain]
-        source = self._sources.pop(key, None)
-        if source is not None:
+        if chain == _HANDSHAKE:
+            source = self._sources.pop(key)
             self._by_source[source] -= 1
             if not self._by_source[source]:
                 del self._by_source[source]

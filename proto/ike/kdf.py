@@ -7,6 +7,7 @@ Rules: pure functions; every key comes and goes as a Secret. RFC 7296 2.13, 2.14
 import struct
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -73,19 +74,47 @@ def prf(prf_id: int, key: Secret, data: bytes) -> bytes:
     return keyed.finalize()
 
 
-def keyed_prf(prf_id: int, key: Secret) -> Callable[[bytes], bytes]:
-    """prf under one key, for several data: keyed once, which is half of what one call costs."""
+class RunningPrf(Protocol):
+    """prf under one key, of data that comes in pieces; `copy` tells data apart that begin alike."""
+
+    def copy(self) -> "RunningPrf":
+        """Another one, of what came so far: half of what keying costs."""
+        ...
+
+    def update(self, data: bytes) -> None:
+        """More data."""
+        ...
+
+    def finalize(self) -> bytes:
+        """prf(key, data); nothing comes after."""
+        ...
+
+
+class _Collected:
+    """A `RunningPrf` of a prf that takes its data whole."""
+
+    __slots__ = ("_data", "_of")
+
+    def __init__(self, of: Callable[[bytes], bytes], data: bytes = b"") -> None:
+        self._of = of
+        self._data = data
+
+    def copy(self) -> "_Collected":
+        return _Collected(self._of, self._data)
+
+    def update(self, data: bytes) -> None:
+        self._data += data
+
+    def finalize(self) -> bytes:
+        return self._of(self._data)
+
+
+def running_prf(prf_id: int, key: Secret) -> RunningPrf:
+    """prf under `key`, no data yet."""
     hash_ = _HASHES.get(prf_id)
     if hash_ is None:
-        return partial(_AES_PRFS[prf_id], key.octets)
-    keyed = HMAC(key.octets, hash_)
-
-    def under_key(data: bytes) -> bytes:
-        again = keyed.copy()
-        again.update(data)
-        return again.finalize()
-
-    return under_key
+        return _Collected(partial(_AES_PRFS[prf_id], key.octets))
+    return HMAC(key.octets, hash_)
 
 
 def prf_plus(prf_id: int, key: Secret, seed: bytes, length: int) -> bytes:

@@ -115,13 +115,15 @@ class Message(msgspec.Struct, frozen=True):
         firsts = dict(zip(map(_type_of, backwards), backwards, strict=True))
         notified: dict[int, NotifyPayload] = {}
         if _NOTIFY in firsts:
-            notified = {p.type: p for p in backwards if p.__class__ is NotifyPayload}
+            for payload in backwards:
+                if payload.__class__ is NotifyPayload:
+                    notified[payload.type] = payload
         return cls(header, payloads, firsts, notified)
 
     def find(self, cls: type[P]) -> P | None:
         """The first payload of class `cls`, which has one type."""
         found = self.firsts.get(cls.TYPE)
-        return found if type(found) is cls else None
+        return found if found.__class__ is cls else None
 
     def identity(self, kind: PayloadType) -> IdPayload | None:
         """The first ID payload of `kind` (IDi or IDr)."""
@@ -236,17 +238,18 @@ def find_encrypted(data: bytes, header: Header, kind: int) -> int:
     for _ in range(MAX_PAYLOADS):
         if not following:
             break
-        if end - offset < _GENERIC_LEN:
-            raise WireError("truncated payload header")
-        inner, length = _GENERIC.unpack_from(data, offset)
-        if length < _GENERIC_LEN or offset + length > end:
+        try:
+            inner, length = _GENERIC.unpack_from(data, offset)
+        except struct.error:
+            raise WireError("truncated payload header") from None
+        stop = offset + length
+        if length < _GENERIC_LEN or stop > end:
             raise WireError(f"payload length {length} out of bounds")
         if following == kind:
-            if offset + length != end:
+            if stop != end:
                 raise WireError("octets after the encrypted payload")
             return offset
-        following = inner
-        offset += length
+        following, offset = inner, stop
     raise WireError("no encrypted payload")
 
 

@@ -222,10 +222,11 @@ def select_child(
     """The first of `acceptable`, with the first of `groups`, that the peer offers for ESP; None:
     nothing in common. `first_ke`: see `select`.
     """
-    proposals = [p for p in offer.proposals if _is_esp(p)]
     for suite in acceptable:
         for kes in groups:
-            for each in proposals:
+            for each in offer.proposals:
+                if not _is_esp(each):
+                    continue
                 short = len(each.transforms) <= CACHED_TRANSFORMS_MAX
                 find = _cached_child_match if short else _find_child_match
                 found = find(each.transforms, suite, kes, first_ke)

@@ -97,6 +97,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return f"<Record {self.spi.hex()} chain {self.chain.hex()}/{self.generation}>"
 
 
+_astuple = msgspec.structs.astuple
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Record)
 
@@ -139,7 +140,7 @@ def encode(
             core.expires_wall_s,
             core.auth_deadline_wall_s,
             core.fragmentation,
-            tuple([_child_row(child) for child in core.children]),
+            tuple(map(_child_row, core.children)),
             path.local,
             path.remote,
             *iv_prefix,
@@ -163,13 +164,12 @@ def encode(
 
 
 def _child_row(child: Child) -> ChildRow:
-    astuple = msgspec.structs.astuple
     return (
         child.spi_in,
         child.spi_out,
-        astuple(child.suite),
-        tuple([astuple(selector) for selector in child.local_ts]),
-        tuple([astuple(selector) for selector in child.remote_ts]),
+        _astuple(child.suite),
+        tuple(map(_astuple, child.local_ts)),
+        tuple(map(_astuple, child.remote_ts)),
         child.keymat.octets,
         child.initiator,
         child.rekeyed,

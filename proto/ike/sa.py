@@ -40,6 +40,8 @@ from proto.ike.requests import Outstanding
 from proto.ike.transport import Waiting, datagrams
 from proto.ike.writes import persist, rekeyed
 
+_CREATE_CHILD_SA = ExchangeType.CREATE_CHILD_SA
+_END = PersistKind.END
 _DEAD = State.DEAD
 _ESTABLISHED = State.ESTABLISHED
 _DURABLE = Settlement.DURABLE
@@ -97,7 +99,7 @@ class IkeSa(SaAsking):
         return self._reply(message.header, step, ctx)
 
     def _reply(self, header: Header, step: Step, ctx: Context) -> Outcome:
-        if header.exchange == ExchangeType.CREATE_CHILD_SA and self.core.generation:
+        if header.exchange == _CREATE_CHILD_SA and self.core.generation:
             # refused is refused: an adopter that is shown it again must not carry it out (ADR 0014)
             step = replace(step, persist=step.persist or PersistKind.WRITE)
         if ctx.moved:
@@ -320,12 +322,16 @@ class IkeSa(SaAsking):
             raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((unknown.type,)))
         if row is None:
             raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
-        asked = self.requests.outstanding
-        closing = self.wants_end is not None or (asked is not None and asked.last is not None)
-        if closing and message.header.exchange in _MAKING:
+        if message.header.exchange in _MAKING and self._is_closing:
             raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being closed")
         step = row.handler(self.core, message, ctx)
         return widened(step, message.notify(_SET_WINDOW_SIZE))
+
+    @property
+    def _is_closing(self) -> bool:
+        """Is our Delete under way, or wanted?"""
+        asked = self.requests.outstanding
+        return self.wants_end is not None or (asked is not None and asked.last is not None)
 
     def _refuse(self, error: PeerError) -> Step:
         """A peer's mistake becomes the RFC's notify. It ends a half-open SA; an established one
@@ -356,11 +362,12 @@ class IkeSa(SaAsking):
         return Outcome(self.spi, persist, step.kernel, send, step.events)
 
     def _persist(self, then: Waiting, kind: PersistKind, ctx: Context) -> Persist:
-        if kind is PersistKind.END and self._revoking:
+        if kind is _END and self._revoking:
             kind = PersistKind.REVOKE
-        ids, reply = (self.expected_id, self.requests.next_id), self.last_reply
+        expected_id, reply = self.expected_id, self.last_reply
         if then.reply:
-            ids, reply = (self.expected_id + 1, self.requests.next_id), then.reply
+            expected_id, reply = expected_id + 1, then.reply
+        ids = (expected_id, self.requests.next_id)
         if then.successor is None:
             return persist(self.core, then.core, kind, ids, reply, ctx, then.ticket, then.takes)
         former = b""
@@ -488,4 +495,5 @@ class IkeSa(SaAsking):
 def dropped(core: SaCore, why: str) -> Outcome:
     """Let go of an SA silently: kernel cleared, nothing sent, nothing written."""
     kernel = tuple([RemoveChild(child.spi_in) for child in core.children])
-    return Outcome(core.spi, kernel=kernel, events=(Ended(core.spi, core.chain, why),))
+    spi = core.spi
+    return Outcome(spi, kernel=kernel, events=(Ended(spi, core.chain, why),))

@@ -48,15 +48,13 @@ def narrow(
     """The part of `offered` that `policy` allows, the first SELECTORS_MAX of it; empty:
     TS_UNACCEPTABLE.
     """
-    kept: list[TrafficSelector] = []
+    kept: dict[TrafficSelector, None] = {}
     for theirs in offered:
         for ours in policy:
             both = intersect(theirs, ours)
-            if both is not None and both not in kept:
-                kept.append(both)
-                if len(kept) == SELECTORS_MAX:
-                    return tuple(kept)
-    return tuple(kept)
+            if both is not None:
+                kept[both] = None
+    return tuple(kept)[:SELECTORS_MAX]
 
 
 def text(selector: TrafficSelector) -> str:

@@ -83,7 +83,7 @@ class SaTransport:
         self._keepalive_s = NEVER
         self._channel: Channel | None = None
         if core.keys is not None:
-            self._channel = Channel(core, ctx.spis.iv_prefix(core.spi))
+            self._channel = Channel(core, ctx.spis.iv_prefix(self.spi))
 
     @property
     def half_open(self) -> bool:
@@ -160,17 +160,17 @@ class SaTransport:
 
     def _schedule(self, ctx: Context) -> None:
         """When an established SA is to be looked at again."""
-        wanted_s = self.agenda.due_s()
+        wanted_s, now_s = self.agenda.due_s(), ctx.now.boot_s
         if self.core.client:
-            self._due = max(wanted_s, ctx.now.boot_s + 1.0)
+            self._due = max(wanted_s, now_s + 1.0)
             return
         left_s = self.core.expires_wall_s - ctx.now.wall_s
         silent_s = ctx.settings.liveness_interval_s
         wait_s = left_s
         if silent_s:
-            ask_in_s = self.heard_s + silent_s - ctx.now.boot_s
+            ask_in_s = self.heard_s + silent_s - now_s
             wait_s = min(left_s, ask_in_s if ask_in_s > 0 else silent_s)
-        self._due = ctx.now.boot_s + max(min(wait_s, wanted_s - ctx.now.boot_s), 1.0)
+        self._due = now_s + max(min(wait_s, wanted_s - now_s), 1.0)
 
     # -- addresses ------------------------------------------------------------------------------
 

@@ -45,19 +45,19 @@ def persist(
     """The write that makes `core` of `before`; `ids` = (expected_id, next_id) afterwards. `ticket`:
     what one by reference in the answer points to. `takes`: its internal addresses are new to it.
     """
-    octets = b""
+    spi, octets = core.spi, b""
     if kind not in ENDINGS:
-        octets = record.encode(core, ctx.path, ctx.spis.iv_prefix(core.spi), ids, reply)
-    generation, replaces, redeems = core.generation, b"", None
+        octets = record.encode(core, ctx.path, ctx.spis.iv_prefix(spi), ids, reply)
+    generation, replaces, redeems, ticket_key = core.generation, b"", None, b""
     if kind in BEGINNINGS:
         generation -= 1
     if kind is _REDEEM:
-        replaces = core.replaces
-        redeems = None if before.handshake is None else before.handshake.ticket
+        replaces, handshake = core.replaces, before.handshake
+        if handshake is not None:
+            redeems, ticket_key = handshake.ticket, handshake.ticket_key
     was_kept = redeems is not None and redeems.flags & BY_REFERENCE
     return Persist(
-        kind, core.chain, generation, core.spi, octets, replaces, core.expires_wall_s,
-        core.identity, core.authenticated_wall_s, redeems,
-        b"" if redeems is None or before.handshake is None else before.handshake.ticket_key,
+        kind, core.chain, generation, spi, octets, replaces, core.expires_wall_s,
+        core.identity, core.authenticated_wall_s, redeems, ticket_key,
         ticket if ticket or was_kept else None, core.leased, takes,
     )  # fmt: skip

@@ -7,7 +7,7 @@ peer where one of them says so.
 """
 
 from proto.ike import auth, intermediate, limits, redirect
-from proto.ike.connection import Method
+from proto.ike.connection import Connection, Method
 from proto.ike.core import Child, Context, Handshake, SaCore, State, Step, replace
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
@@ -18,7 +18,6 @@ from proto.ike.events import (
     InitialContact,
     Redirected,
     Refused,
-    TicketIssued,
 )
 from proto.ike.exchanges import child as child_sa
 from proto.ike.exchanges import configuration, mobike, tickets
@@ -31,6 +30,7 @@ from proto.ike.suite import Suite
 
 _TICKET_REQUEST = NotifyType.TICKET_REQUEST
 _INITIAL_CONTACT = NotifyType.INITIAL_CONTACT
+_CREATE = PersistKind.CREATE
 _ESTABLISHED = State.ESTABLISHED
 _FAILED = NotifyType.AUTHENTICATION_FAILED
 
@@ -88,17 +88,16 @@ def answer(
     core: SaCore,
     asked: Message,
     ctx: Context,
+    connection: Connection,
     kind: PersistKind,
     proofs: tuple[Payload, ...],
-    *,
-    tell_lifetime: bool,
 ) -> Step:
     """Our proofs, the ticket if one was `asked` for, the Child SA, and how long all this holds."""
-    handshake, connection = core.handshake, ctx.connection_of(core)
+    handshake = core.handshake
     if handshake is None:
         raise Misuse("an answer outside a handshake")
     target, begins_anew = connection.redirect, asked.notify(_INITIAL_CONTACT) is not None
-    if target is not None and core.follows and kind is PersistKind.CREATE:
+    if target is not None and core.follows and kind is _CREATE:
         return _send_away(core, target, proofs, ctx)
     too_many = limits.refused(core, connection, begins_anew, ctx)
     if too_many is not None:
@@ -119,12 +118,12 @@ def answer(
         denied = PeerError(NotifyType.INTERNAL_ADDRESS_FAILURE, why="no internal address is left")
     else:
         try:
-            made, payloads = child_sa.respond_child(core, handshake, asked, ctx)
+            made, payloads = child_sa.respond_child(core, handshake, asked, connection, ctx)
             reply.extend(payloads)
         except PeerError as error:
             reply.append(NotifyPayload(error.notify, error.data))
             denied = error
-    if tell_lifetime:
+    if connection.lifetime_s > 0:
         left_s = max(0, int(core.auth_deadline_wall_s - ctx.now.wall_s))
         data = left_s.to_bytes(LIFETIME_OCTETS, "big")
         reply.append(NotifyPayload(NotifyType.AUTH_LIFETIME, data))
@@ -133,8 +132,6 @@ def answer(
     core = established(core, made, issued is not None and issued.lifetime_s > 0)
     events: list[Event] = [event(core), *limits.told(core, connection)]
     events.extend(_alone(core) if begins_anew else ())
-    if issued is not None and issued.lifetime_s:
-        events.append(TicketIssued(core.spi, issued.lifetime_s))
     if denied is not None:
         events.append(Refused(core.spi, core.identity, denied.notify.name, denied.why))
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)
@@ -160,7 +157,7 @@ def _send_away(core: SaCore, target: Target, proofs: tuple[Payload, ...], ctx: C
     core = established(replace(core, expires_wall_s=until_s), None)
     events = (event(core), Redirected(core.spi, target.text))
     reply = (*proofs, redirect.redirect(target))
-    return Step(core, reply, PersistKind.CREATE, events=events)
+    return Step(core, reply, _CREATE, events=events)
 
 
 def lifetime_in(message: Message) -> int | None:

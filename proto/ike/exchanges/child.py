@@ -7,6 +7,7 @@ well (RFC 5723 4.3.4).
 """
 
 from proto.ike import mode, selectors
+from proto.ike.connection import Connection
 from proto.ike.core import Child, Context, Handshake, Peer, SaCore
 from proto.ike.effects import InstallChild, Path
 from proto.ike.enums import NotifyType, PayloadType
@@ -27,7 +28,7 @@ Selectors = tuple[TrafficSelector, ...]
 
 
 def respond_child(
-    core: SaCore, handshake: Handshake, message: Message, ctx: Context
+    core: SaCore, handshake: Handshake, message: Message, connection: Connection, ctx: Context
 ) -> tuple[Child, tuple[Payload, ...]]:
     """Choose a Child SA from an IKE_AUTH request; the payloads that answer: SA, TSi, TSr.
 
@@ -41,7 +42,7 @@ def respond_child(
     if choice is None:
         why = no_proposal(offer, ctx.settings.child_suites)
         raise PeerError(NotifyType.NO_PROPOSAL_CHOSEN, why=why)
-    local, remote, transport = narrowed(core, message, ts_i, ts_r, ctx)
+    local, remote, transport = narrowed(core, message, ts_i, ts_r, connection, ctx)
     spi_in = ctx.spis.esp_spi(core.spi)
     keymat = _keymat(core, handshake, choice.suite)
     made = Child(spi_in, choice.peer_spi, choice.suite, local, remote, keymat, transport=transport)
@@ -50,13 +51,18 @@ def respond_child(
 
 
 def narrowed(
-    core: SaCore, message: Message, ts_i: TsPayload | None, ts_r: TsPayload | None, ctx: Context
+    core: SaCore,
+    message: Message,
+    ts_i: TsPayload | None,
+    ts_r: TsPayload | None,
+    connection: Connection,
+    ctx: Context,
 ) -> tuple[Selectors, Selectors, bool]:
     """Responder: the local and the remote selectors of the Child SA that `message` asks for, and
     whether it is in transport mode. Raises PeerError.
     """
-    transport = mode.granted(core, message, ctx.connection_of(core))
-    may_local, may_remote = policy(core, transport, ctx)
+    transport = mode.granted(core, message, connection)
+    may_local, may_remote = policy(core, transport, connection, ctx)
     remote = () if ts_i is None else selectors.narrow(ts_i.selectors, may_remote)
     local = () if ts_r is None else selectors.narrow(ts_r.selectors, may_local)
     if not remote or not local:
@@ -65,13 +71,14 @@ def narrowed(
     return local, remote, transport
 
 
-def policy(core: SaCore, transport: bool, ctx: Context) -> tuple[Selectors, Selectors]:
+def policy(
+    core: SaCore, transport: bool, connection: Connection, ctx: Context
+) -> tuple[Selectors, Selectors]:
     """What may stand on our side of a Child SA and on the peer's, which is its internal addresses,
     if it has any.
     """
     if transport:
         return mode.hosts(ctx.path)
-    connection = ctx.connection_of(core)
     return connection.local_ts, configuration.selectors(core.leased) or connection.remote_ts
 
 

@@ -116,7 +116,7 @@ def _choose(
         public, shared = answer(group, ke.data, ctx)
         secrets = (shared,)
     ts_i, ts_r = message.selectors(PayloadType.TSi), message.selectors(PayloadType.TSr)
-    local, remote, transport = narrowed(core, message, ts_i, ts_r, ctx)
+    local, remote, transport = narrowed(core, message, ts_i, ts_r, ctx.connection_of(core), ctx)
     spi_in, nonce_r = ctx.spis.esp_spi(core.spi), ctx.rng.bytes(NONCE_OCTETS)
     payloads: list[Payload] = [choice.reply(spi_in), NoncePayload(nonce_r)]
     if group:
@@ -307,7 +307,8 @@ def _wanted(core: SaCore, former: Child | None, ctx: Context) -> tuple[Selectors
     """
     if former is not None:
         return former.local_ts, former.remote_ts
-    return policy(core, _in_transport_mode(core, former, ctx), ctx)
+    transport, connection = _in_transport_mode(core, former, ctx), ctx.connection_of(core)
+    return policy(core, transport, connection, ctx)
 
 
 def _in_transport_mode(core: SaCore, former: Child | None, ctx: Context) -> bool:

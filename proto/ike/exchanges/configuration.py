@@ -9,6 +9,8 @@ for and isn't known is ignored; CFG_SET is acknowledged, and does nothing.
 
 import ipaddress
 
+import msgspec
+
 from proto.ike.core import Context, SaCore
 from proto.ike.enums import CfgAttribute, CfgType, NotifyType, TsType
 from proto.ike.message import Message
@@ -23,24 +25,15 @@ _OCTETS = {4: 4, 6: 16}
 FAILURE = NotifyPayload(NotifyType.INTERNAL_ADDRESS_FAILURE)
 
 
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What a CFG_REQUEST came to."""
 
-    __slots__ = ("failure", "leased", "reply", "takes")
-
-    def __init__(
-        self,
-        leased: tuple[Leased, ...],
-        reply: CpPayload | None = None,
-        takes: bool = False,
-        failure: NotifyPayload | None = None,
-    ) -> None:
-        self.leased = leased
-        self.reply = reply
-        self.takes = takes
-        """Are the addresses new to the session? Then the write that leases them decides."""
-        self.failure = failure
-        """Goes in the place of the Child SA."""
+    leased: tuple[Leased, ...]
+    reply: CpPayload | None = None
+    takes: bool = False
+    """Are the addresses new to the session? Then the write that leases them decides."""
+    failure: NotifyPayload | None = None
+    """Goes in the place of the Child SA."""
 
 
 def respond(core: SaCore, message: Message, ctx: Context) -> Answer:

@@ -282,9 +282,9 @@ def _finish(core: SaCore, rounds: Rounds, ours: tuple[Payload, ...], ctx: Contex
         with_deadline(core, deadline, ctx),
         rounds.request,
         ctx,
+        connection,
         PersistKind.CREATE,
         ours,
-        tell_lifetime=connection.lifetime_s > 0,
     )
     return replace(step, events=(*step.events, *ppk.audit(step.core, use, rounds.idi, ctx)))
 

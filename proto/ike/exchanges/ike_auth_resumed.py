@@ -75,8 +75,9 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     )
     message_2, nonce_i = handshake.message_2, handshake.nonce_i
     made = auth.make_resume_auth(form, suite.prf, keys.pr, message_2, nonce_i, idr.body)
-    proofs, tell = (idr, AuthPayload(_SHARED_KEY_MIC, made)), connection.lifetime_s > 0
-    return answer(core, message, ctx, _REDEEM, proofs, tell_lifetime=tell)
+    return answer(
+        core, message, ctx, connection, _REDEEM, (idr, AuthPayload(_SHARED_KEY_MIC, made))
+    )
 
 
 def prove(core: SaCore, peer: Peer) -> AuthPayload:

@@ -10,7 +10,7 @@ from proto.ike import redirect
 from proto.ike.core import Asking, Child, Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import KernelOp, PersistKind, RemoveChild
 from proto.ike.enums import NotifyType, ProtocolId
-from proto.ike.events import Ended, Reauthenticate, Redirected, TicketIssued, TicketReceived
+from proto.ike.events import Ended, Reauthenticate, Redirected, TicketReceived
 from proto.ike.exchanges import mobike, tickets
 from proto.ike.exchanges.authenticated import lifetime_in
 from proto.ike.message import Message
@@ -37,7 +37,6 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if message.notify(NotifyType.TICKET_REQUEST) is None:
         return step
     issued = tickets.issue(core, ctx)
-    events = (TicketIssued(core.spi, issued.lifetime_s),) if issued.lifetime_s else ()
     core, persist = step.core, step.persist
     if issued.lifetime_s and not core.ticketed:
         # told to whoever adopts the SA: its end must leave the chain
@@ -45,9 +44,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if issued.state:
         persist = PersistKind.WRITE
     reply = (*step.reply, issued.notify)
-    return replace(
-        step, core=core, reply=reply, persist=persist, events=events, ticket=issued.state
-    )
+    return replace(step, core=core, reply=reply, persist=persist, ticket=issued.state)
 
 
 def _told(step: Step, message: Message) -> Step:

@@ -18,7 +18,7 @@ from proto.ike.dh import SUPPORTED
 from proto.ike.effects import PersistKind
 from proto.ike.enums import NotifyType
 from proto.ike.errors import Misuse, PeerError
-from proto.ike.events import Event, Rekeyed, TicketIssued, TicketReceived
+from proto.ike.events import Event, Rekeyed, TicketReceived
 from proto.ike.exchanges import series, tickets
 from proto.ike.exchanges.ike_sa_init import NONCE_OCTETS
 from proto.ike.exchanges.informational import TICKET_REQUEST
@@ -98,7 +98,6 @@ def take_over(core: SaCore, done: Series, said: tuple[Payload, ...], ctx: Contex
         payloads.append(issued.notify)
         if issued.lifetime_s:
             new = replace(new, ticketed=True)
-            events.append(TicketIssued(new.spi, issued.lifetime_s))
     asking = core.asking
     if asking is not None and asking.want.work is not Work.REKEY_IKE:
         asking = None

@@ -16,6 +16,8 @@ from proto.ike.nat import THERE
 from proto.ike.payloads import NotifyPayload
 from proto.ike.ticket import BEHIND_NAT, PPK_USED, ClientTicket, TicketBody, TicketForm
 
+_BY_REFERENCE = TicketForm.BY_REFERENCE
+_BY_VALUE = TicketForm.BY_VALUE
 _TICKET_LT_OPAQUE = NotifyType.TICKET_LT_OPAQUE
 
 LIFETIME_OCTETS = 4
@@ -40,23 +42,20 @@ def issue(core: SaCore, ctx: Context) -> Issued:
     REFUSED where no key seals now, nothing is left of the lifetime, the chain was revoked, or the
     ticket would be too long: no handshake fails for want of one.
     """
-    now = ctx.now.wall_s
-    until = min(
-        now + ctx.settings.ticket_lifetime_s, core.expires_wall_s, core.auth_deadline_wall_s
-    )
+    now, settings = ctx.now.wall_s, ctx.settings
+    until = min(now + settings.ticket_lifetime_s, core.expires_wall_s, core.auth_deadline_wall_s)
     lifetime_s = int(until - now)
     key = ctx.tickets.sealing(now)
     if key is None or lifetime_s <= 0 or not core.generation:
         return REFUSED
-    settings, state = ctx.settings, b""
     body = _body(core, ctx, now + lifetime_s)
-    form, sealed = settings.ticket_form, b""
-    if form is not TicketForm.BY_REFERENCE:
+    form, sealed, state = settings.ticket_form, b"", b""
+    if form is not _BY_REFERENCE:
         sealed = ticket.seal(body, key, settings.realm, ctx.rng)
-        if form is TicketForm.BY_VALUE and len(sealed) > ticket.TICKET_MAX:
+    if form is _BY_VALUE:
+        if len(sealed) > ticket.TICKET_MAX:
             return REFUSED
-    by_value = form is TicketForm.BY_VALUE or len(sealed) <= settings.ticket_octets_max
-    if not sealed or not by_value:
+    elif not sealed or len(sealed) > settings.ticket_octets_max:
         sealed = reference.seal_reference(body, key, settings.realm, ctx.rng)
         state = reference.encode_state(body)
     data = lifetime_s.to_bytes(LIFETIME_OCTETS, "big") + sealed

@@ -25,6 +25,7 @@ from proto.ike.payloads.basic import (
     UnknownPayload,
     VendorIdPayload,
 )
+from proto.ike.payloads.body import CRITICAL
 from proto.ike.payloads.lists import CpPayload, TrafficSelector, TsPayload
 from proto.ike.payloads.sa import Proposal, SaPayload, Transform
 
@@ -78,7 +79,6 @@ MAX_PAYLOADS = 128
 _AT_MOST = range(MAX_PAYLOADS)
 _GENERIC = struct.Struct(">BBH")
 _read, _write = _GENERIC.unpack_from, _GENERIC.pack
-_CRITICAL = 0x80
 
 _DECODERS: dict[int, Callable[[bytes], Payload]] = {
     PayloadType.SA: SaPayload.decode,
@@ -113,33 +113,32 @@ def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
     """
     octets = data if type(data) is bytes else bytes(data)
     end = len(octets)
-    stop = 0
+    at = 0
     kind = first
     payloads: list[Payload] = []
     for _ in _AT_MOST:
         if not kind:
             break
-        start = stop + 4
         try:
-            following, flags, length = _read(octets, stop)
+            following, flags, length = _read(octets, at)
         except struct.error:
             raise WireError("truncated payload header") from None
-        stop += length
-        if stop < start or stop > end:
+        if length < 4:
             raise WireError(f"payload length {length} out of bounds")
+        body = octets[at + 4 : at + length]  # cut short, if the length is too long: see below
+        at += length
         decode = _decoder(kind)
         if decode is not None:
-            payloads.append(decode(octets[start:stop]))
+            payloads.append(decode(body))
         elif kind in _ENCRYPTED:
             raise WireError("encrypted payload in a chain of clear ones")
         else:
-            critical = flags & _CRITICAL != 0
-            payloads.append(UnknownPayload(kind, critical, octets[start:stop]))
+            payloads.append(UnknownPayload(kind, flags & CRITICAL != 0, body))
         kind = following
     if kind:
         raise WireError(f"more than {MAX_PAYLOADS} payloads")
-    if stop != end:
-        raise WireError(f"{end - stop} trailing octets after the last payload")
+    if at != end:  # offsets only grow, so this finds a length beyond the end wherever it stood
+        raise WireError(f"{end} octets in a chain of payloads, which say {at}")
     return tuple(payloads)
 
 
@@ -152,9 +151,8 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     following = 0
     for payload in reversed(payloads):
         body = payload.encode()
-        flags = _CRITICAL if payload.__class__ is UnknownPayload and payload.critical else 0
         try:
-            parts += (body, _write(following, flags, len(body) + 4))
+            parts += (body, _write(following, payload.FLAGS, len(body) + 4))
         except struct.error:
             raise Misuse(f"payload of {len(body) + 4} octets") from None
         following = payload.TYPE

@@ -8,10 +8,9 @@ RESERVED octets are sent as zero and ignored. RFC 7296 3.4 to 3.12, 3.16.
 import struct
 from typing import ClassVar
 
-import msgspec
-
 from proto.ike.enums import PayloadType
 from proto.ike.errors import WireError
+from proto.ike.payloads.body import CRITICAL, Body
 
 _IDI = PayloadType.IDi
 _IDR = PayloadType.IDr
@@ -26,7 +25,7 @@ NONCE_MIN = 16
 NONCE_MAX = 256
 
 
-class KePayload(msgspec.Struct, frozen=True, gc=False):
+class KePayload(Body, frozen=True, gc=False):
     """One public value (RFC 7296 3.4): `| group 2 | 0 0 | data … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.KE
@@ -45,7 +44,7 @@ class KePayload(msgspec.Struct, frozen=True, gc=False):
         return _KE.pack(self.group) + self.data
 
 
-class IdPayload(msgspec.Struct, frozen=True, gc=False):
+class IdPayload(Body, frozen=True, gc=False):
     """Who somebody claims to be (RFC 7296 3.5): `| ID type | 0 0 0 | data … |`."""
 
     kind: PayloadType
@@ -82,7 +81,7 @@ class IdPayload(msgspec.Struct, frozen=True, gc=False):
         return self.body
 
 
-class CertPayload(msgspec.Struct, frozen=True, gc=False):
+class CertPayload(Body, frozen=True, gc=False):
     """A certificate or the like (RFC 7296 3.6): `| encoding | data … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.CERT
@@ -101,7 +100,7 @@ class CertPayload(msgspec.Struct, frozen=True, gc=False):
         return bytes((self.encoding,)) + self.data
 
 
-class CertreqPayload(msgspec.Struct, frozen=True, gc=False):
+class CertreqPayload(Body, frozen=True, gc=False):
     """Trust anchors (RFC 7296 3.7): `| encoding | SHA-1 hashes of public keys … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.CERTREQ
@@ -120,7 +119,7 @@ class CertreqPayload(msgspec.Struct, frozen=True, gc=False):
         return bytes((self.encoding,)) + self.data
 
 
-class AuthPayload(msgspec.Struct, frozen=True, gc=False):
+class AuthPayload(Body, frozen=True, gc=False):
     """The proof of identity (RFC 7296 3.8): `| method | 0 0 0 | data … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.AUTH
@@ -139,7 +138,7 @@ class AuthPayload(msgspec.Struct, frozen=True, gc=False):
         return bytes((self.method, 0, 0, 0)) + self.data
 
 
-class NoncePayload(msgspec.Struct, frozen=True, gc=False):
+class NoncePayload(Body, frozen=True, gc=False):
     """A nonce of 16 to 256 octets (RFC 7296 3.9): `| data … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.NONCE
@@ -157,7 +156,7 @@ class NoncePayload(msgspec.Struct, frozen=True, gc=False):
         return self.data
 
 
-class NotifyPayload(msgspec.Struct, frozen=True, gc=False):
+class NotifyPayload(Body, frozen=True, gc=False):
     """An error or a status (RFC 7296 3.10).
 
     ```
@@ -174,9 +173,10 @@ class NotifyPayload(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def decode(cls, body: bytes) -> "NotifyPayload":
         """Raises WireError when truncated."""
-        if len(body) < _NOTIFY_DATA:
-            raise WireError("truncated notify payload")
-        protocol, spi_size, kind = _NOTIFY.unpack_from(body)
+        try:
+            protocol, spi_size, kind = _NOTIFY.unpack_from(body)
+        except struct.error:
+            raise WireError("truncated notify payload") from None
         if not spi_size:
             return cls(kind, body[4:], protocol)
         stop = _NOTIFY_DATA + spi_size
@@ -189,7 +189,7 @@ class NotifyPayload(msgspec.Struct, frozen=True, gc=False):
         return _NOTIFY.pack(self.protocol, len(self.spi), self.type) + self.spi + self.data
 
 
-class DeletePayload(msgspec.Struct, frozen=True, gc=False):
+class DeletePayload(Body, frozen=True, gc=False):
     """SAs that the sender has removed (RFC 7296 3.11).
 
     ```
@@ -218,7 +218,7 @@ class DeletePayload(msgspec.Struct, frozen=True, gc=False):
         return _DELETE.pack(self.protocol, self.spi_size, len(self.spis)) + b"".join(self.spis)
 
 
-class VendorIdPayload(msgspec.Struct, frozen=True, gc=False):
+class VendorIdPayload(Body, frozen=True, gc=False):
     """Some implementation's mark (RFC 7296 3.12): `| data … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.VENDOR_ID
@@ -234,7 +234,7 @@ class VendorIdPayload(msgspec.Struct, frozen=True, gc=False):
         return self.data
 
 
-class EapPayload(msgspec.Struct, frozen=True, gc=False):
+class EapPayload(Body, frozen=True, gc=False):
     """One whole EAP message (RFC 7296 3.16): `| code | identifier | length 2 | … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.EAP
@@ -252,7 +252,7 @@ class EapPayload(msgspec.Struct, frozen=True, gc=False):
         return self.data
 
 
-class UnknownPayload(msgspec.Struct, frozen=True, gc=False):
+class UnknownPayload(Body, frozen=True, gc=False):
     """A payload this release doesn't know, octet for octet (RFC 7296 2.5)."""
 
     type: int
@@ -264,6 +264,11 @@ class UnknownPayload(msgspec.Struct, frozen=True, gc=False):
     def TYPE(self) -> int:  # noqa: N802 - one name for all payloads
         """The payload type: `type`."""
         return self.type
+
+    @property
+    def FLAGS(self) -> int:  # type: ignore[override]  # noqa: N802
+        """The critical flag, or nothing."""
+        return CRITICAL if self.critical else 0
 
     def encode(self) -> bytes:
         """The payload's body."""

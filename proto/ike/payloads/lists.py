@@ -8,6 +8,7 @@ import msgspec
 
 from proto.ike.enums import PayloadType, TsType
 from proto.ike.errors import WireError
+from proto.ike.payloads.body import Body
 from proto.ike.wire import Reader
 
 _TSI = PayloadType.TSi
@@ -106,7 +107,7 @@ def _encode_selectors(selectors: tuple[TrafficSelector, ...]) -> bytes:
     return bytes((len(selectors), 0, 0, 0)) + b"".join([s.encode() for s in selectors])
 
 
-class TsPayload(msgspec.Struct, frozen=True, gc=False):
+class TsPayload(Body, frozen=True, gc=False):
     """What one side's traffic looks like (RFC 7296 3.13): `| count | 0 0 0 | selectors … |`."""
 
     kind: PayloadType
@@ -133,7 +134,7 @@ class TsPayload(msgspec.Struct, frozen=True, gc=False):
         return _encode_selectors(self.selectors)
 
 
-class CpPayload(msgspec.Struct, frozen=True, gc=False):
+class CpPayload(Body, frozen=True, gc=False):
     """Configuration asked for or given (RFC 7296 3.15).
 
     ```

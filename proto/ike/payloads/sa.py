@@ -12,6 +12,7 @@ import msgspec
 
 from proto.ike.enums import PayloadType
 from proto.ike.errors import WireError
+from proto.ike.payloads.body import Body
 from proto.ike.wire import Reader
 
 _KEY_LENGTH_TV = 0x800E
@@ -20,6 +21,7 @@ _KEY_LENGTH_OCTETS = _KEY_LENGTH_TV.to_bytes(2, "big")
 _FORMAT_TV = 0x8000
 _TRANSFORM = struct.Struct(">BxHBxH")
 _PROPOSAL = struct.Struct(">BxHBBBB")
+_head_of = _PROPOSAL.unpack_from
 _TRANSFORM_TV = struct.Struct(">BxHBxHHH")
 """With one attribute of type and value: what a cipher with a key length looks like."""
 _ATTRIBUTE = struct.Struct(">HH")
@@ -136,7 +138,7 @@ _decode_cached = lru_cache(maxsize=1024)(_decode_transforms)
 """Clients of one make offer the same proposals octet for octet, but for the SPI."""
 
 
-class SaPayload(msgspec.Struct, frozen=True, gc=False):
+class SaPayload(Body, frozen=True, gc=False):
     """Proposals in order of preference (RFC 7296 3.3): `| proposal … |`."""
 
     TYPE: ClassVar[PayloadType] = PayloadType.SA
@@ -152,21 +154,22 @@ class SaPayload(msgspec.Struct, frozen=True, gc=False):
         proposals: list[Proposal] = []
         more = _MORE_PROPOSALS
         while more:
-            if end - offset < 8:
-                raise WireError("truncated proposal")
-            more, length, number, protocol, spi_size, count = _PROPOSAL.unpack_from(body, offset)
-            stop = offset + length
-            if length < 8 + spi_size or stop > end:
+            try:
+                more, length, number, protocol, spi_size, count = _head_of(body, offset)
+            except struct.error:
+                raise WireError("truncated proposal") from None
+            spi_at, stop = offset + 8, offset + length
+            spi_end = spi_at + spi_size
+            if not spi_end <= stop <= end:
                 raise WireError("proposal length out of bounds")
             if not count or len(proposals) == PROPOSALS_MAX:
                 raise WireError("a proposal without transforms, or more than can be numbered")
             if more not in (0, _MORE_PROPOSALS):
                 raise WireError(f"last-proposal mark is {more}")
-            spi = body[offset + 8 : offset + 8 + spi_size]
-            rest = body[offset + 8 + spi_size : stop]
+            rest = body[spi_end:stop]
             decode = _decode_cached if len(rest) <= CACHED_OCTETS_MAX else _decode_transforms
             transforms = decode(rest, count)
-            proposals.append(Proposal(number, protocol, spi, transforms))
+            proposals.append(Proposal(number, protocol, body[spi_at:spi_end], transforms))
             offset = stop
         if offset != end:
             raise WireError("trailing octets after the last proposal")

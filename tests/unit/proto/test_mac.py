@@ -3,7 +3,7 @@
 import pytest
 
 from proto.ike.enums import Prf
-from proto.ike.kdf import keyed_prf, prf, prf_plus, skeyseed_init
+from proto.ike.kdf import prf, prf_plus, running_prf, skeyseed_init
 from proto.ike.mac import aes_cmac, aes_xcbc, prf_aes_cmac, prf_aes_xcbc
 from proto.secret import Secret
 from tests.unit.proto.known import octets
@@ -82,7 +82,12 @@ def test_b18_prf_plus_of_a_prf_made_of_aes(prf_id, length):
         block = PRFS[prf_id](key, block + seed + bytes((n,)))
         out += block
     assert prf_plus(prf_id, Secret(key), seed, length) == out[:length]
-    assert prf(prf_id, Secret(key), seed) == keyed_prf(prf_id, Secret(key))(seed)
+    mac = running_prf(prf_id, Secret(key))
+    mac.update(seed[:1])
+    again = mac.copy()
+    again.update(seed[1:])
+    assert prf(prf_id, Secret(key), seed) == again.finalize()
+    assert prf(prf_id, Secret(key), seed[:1]) == mac.finalize()
 
 
 @pytest.mark.parametrize("prf_id", PRFS)
