@@ -18,6 +18,7 @@ WANTED = (
     "handshake_durable_cpu_us",
     "handshake_durable_per_s",
     "resume_handlers_cpu_us",
+    "resume_handlers_instructions",
     "resume_udp_cpu_us",
     "resume_durable_cpu_us",
     "resume_durable_mirror_cpu_us",
@@ -49,6 +50,7 @@ WANTED = (
 
 AT_MOST: Figures = {
     "resume_handlers_cpu_us": 60,
+    "resume_handlers_instructions": 7200,
     "resume_durable_cpu_us": 150,
     "resume_three_etcd_cpu_us": 150,
     "forged_ticket_handlers_cpu_us": 10,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from bench.instructions import counted
 from cluster.keyring import RingPolicy, new_ring
 from cluster.shards import SPI_KEY_LEN, SpiCodec
 from node.client import NoCookies, NoKeys
@@ -28,6 +29,8 @@ from proto.secret import Secret
 
 GATEWAY, CLIENT = ("192.0.2.1", 500), ("192.0.2.2", 40000)
 TO_GATEWAY, TO_CLIENT = Path(GATEWAY, CLIENT), Path(CLIENT, GATEWAY)
+COUNTED = 50
+"""Resumptions whose instructions are counted: each takes as many as the next."""
 SUITE = "aes256gcm16-prfsha256-x25519"
 
 
@@ -78,16 +81,21 @@ class Bench:
         """Another member: it has the ring, and none of the SAs."""
         self.client = Endpoint(settings, rng, psks, ClientSpis(rng), NoKeys(), NoCookies())
 
-    def timed(self, datagrams: list[bytes]) -> tuple[list[Outcome], float]:
-        """Each datagram through the gateway, its write settled at once; CPU seconds."""
+    def taken(self, datagrams: list[bytes]) -> list[Outcome]:
+        """Each datagram through the gateway, its write settled at once."""
         receive, settle, now = self.gateway.receive, self.gateway.settle, self.now
         outcomes = []
-        begin = time.process_time()
         for data in datagrams:
             outcome = receive(data, TO_GATEWAY, now)
             if outcome.persist is not None:
                 settle(outcome.spi, Settlement.DURABLE, now)
             outcomes.append(outcome)
+        return outcomes
+
+    def measured(self, datagrams: list[bytes]) -> tuple[list[Outcome], float]:
+        """The same, and what it cost the gateway: seconds of CPU."""
+        begin = time.process_time()
+        outcomes = self.taken(datagrams)
         return outcomes, time.process_time() - begin
 
     def answers(self, outcomes: list[Outcome]) -> list[Outcome]:
@@ -96,18 +104,32 @@ class Bench:
         return [self.client.receive(data, TO_CLIENT, self.now) for data in sent]
 
     def exchange(self, first: list[Outcome]) -> tuple[list[ClientTicket], float]:
-        """Both exchanges of a handshake for each of `first`; the tickets, and the gateway's CPU."""
+        """Both exchanges of a handshake for each of `first`; the tickets, the gateway's cost."""
         asked = [_only(outcome.send).data for outcome in first]
-        outcomes, one_s = self.timed(asked)
+        outcomes, one = self.measured(asked)
         asked = [_only(outcome.send).data for outcome in self.answers(outcomes)]
-        outcomes, two_s = self.timed(asked)
+        outcomes, two = self.measured(asked)
         tickets = [
             event.ticket
             for outcome in self.answers(outcomes)
             for event in outcome.events
             if isinstance(event, TicketReceived)
         ]
-        return tickets, one_s + two_s
+        return tickets, one + two
+
+    def resumed(self, tickets: list[ClientTicket]) -> tuple[list[ClientTicket], float]:
+        """A resumption with each of `tickets`; the new ones, and the gateway's cost."""
+        resume = self.client.resume
+        return self.exchange([resume(t, self.peer, TO_CLIENT, self.now) for t in tickets])
+
+
+class Counting(Bench):
+    """What it costs is bytecode instructions."""
+
+    def measured(self, datagrams: list[bytes]) -> tuple[list[Outcome], float]:
+        """See `Bench.measured`."""
+        outcomes: list[Outcome] = []
+        return outcomes, counted(lambda: outcomes.extend(self.taken(datagrams)))
 
 
 def _only(send: tuple[Datagram, ...]) -> Datagram:
@@ -116,7 +138,7 @@ def _only(send: tuple[Datagram, ...]) -> Datagram:
 
 
 def measure(count: int = 1000, runs: int = 5) -> dict[str, float]:
-    """CPU of the handlers, µs each, least of `runs`."""
+    """CPU of the handlers, µs each, least of `runs`; and a resumption's instructions."""
     full, resumed, forged = [], [], []
     for _ in range(runs):
         bench = Bench(count)
@@ -125,15 +147,25 @@ def measure(count: int = 1000, runs: int = 5) -> dict[str, float]:
         full.append(spent_s)
         bench.gateway = bench.survivor
         forged.append(_forged(bench, tickets[0], count))
-        again = [bench.client.resume(t, bench.peer, TO_CLIENT, bench.now) for t in tickets]
-        _, spent_s = bench.exchange(again)
-        resumed.append(spent_s)
+        resumed.append(bench.resumed(tickets)[1])
     us: Callable[[list[float]], float] = lambda taken: round(min(taken) / count * 1e6, 1)  # noqa: E731
     return {
         "handshake_handlers_cpu_us": us(full),
         "resume_handlers_cpu_us": us(resumed),
+        "resume_handlers_instructions": _instructions(),
         "forged_ticket_handlers_cpu_us": us(forged),
     }
+
+
+def _instructions() -> float:
+    """Of one resumption, the handlers warm."""
+    bench = Counting(COUNTED)
+    first = [bench.client.connect(bench.peer, TO_CLIENT, bench.now) for _ in range(COUNTED)]
+    tickets, _ = bench.exchange(first)
+    bench.gateway = bench.survivor
+    tickets, _ = bench.resumed(tickets)
+    _, instructions = bench.resumed(tickets)
+    return round(instructions / COUNTED)
 
 
 def _forged(bench: Bench, ticket: ClientTicket, count: int) -> float:
@@ -141,4 +173,4 @@ def _forged(bench: Bench, ticket: ClientTicket, count: int) -> float:
     octets = ticket.ticket[:-1] + bytes((ticket.ticket[-1] ^ 1,))
     forged = msgspec.structs.replace(ticket, ticket=octets)
     outcome = bench.client.resume(forged, bench.peer, TO_CLIENT, bench.now)
-    return bench.timed([_only(outcome.send).data] * count)[1]
+    return bench.measured([_only(outcome.send).data] * count)[1]
