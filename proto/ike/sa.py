@@ -493,7 +493,8 @@ class IkeSa(SaAsking):
 
 
 def dropped(core: SaCore, why: str) -> Outcome:
-    """Let go of an SA silently: kernel cleared, nothing sent, nothing written."""
+    """Let go of an SA silently: kernel cleared, nothing sent, nothing written; it isn't there any
+    more, so the Outcome names none.
+    """
     kernel = tuple([RemoveChild(child.spi_in) for child in core.children])
-    spi = core.spi
-    return Outcome(spi, kernel=kernel, events=(Ended(spi, core.chain, why),))
+    return Outcome(kernel=kernel, events=(Ended(core.spi, core.chain, why),))

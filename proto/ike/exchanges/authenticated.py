@@ -131,7 +131,8 @@ def answer(
     reply.extend(said)
     core = established(core, made, issued is not None and issued.lifetime_s > 0)
     events: list[Event] = [event(core), *limits.told(core, connection)]
-    events.extend(_alone(core) if begins_anew else ())
+    if begins_anew:
+        events.extend(_alone(core))
     if denied is not None:
         events.append(Refused(core.spi, core.identity, denied.notify.name, denied.why))
     kernel = () if made is None else (child_sa.install(made, ctx.path, core.encapsulated),)

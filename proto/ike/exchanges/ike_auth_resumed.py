@@ -37,7 +37,7 @@ def respond(core: SaCore, message: Message, ctx: Context) -> Step:
     if connection is None:
         raise refused("the ticket's connection is gone")
     idi, asked, proof = claim(message)
-    if asked is not None and (asked.id_type, asked.data) != (body.idr_type, body.idr):
+    if asked is not None and asked != idr:
         raise refused("asked for another IDr than ours")
     if (idi.id_type, idi.data) != (body.idi_type, body.idi):
         raise refused("IDi isn't the ticket's")

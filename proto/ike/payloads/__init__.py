@@ -102,7 +102,7 @@ _decoder = _DECODERS.get
 _ENCRYPTED = (PayloadType.SK, PayloadType.SKF)
 
 
-def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
+def decode_chain(first: int, data: bytes) -> tuple[Payload, ...]:
     """The payloads in `data`, of which the first has type `first` (RFC 7296 3.2).
 
     ```
@@ -111,8 +111,7 @@ def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
 
     Raises WireError: truncated, trailing octets, an encrypted payload, more than MAX_PAYLOADS.
     """
-    octets = data if type(data) is bytes else bytes(data)
-    end = len(octets)
+    end = len(data)
     at = 0
     kind = first
     payloads: list[Payload] = []
@@ -120,12 +119,12 @@ def decode_chain(first: int, data: bytes | memoryview) -> tuple[Payload, ...]:
         if not kind:
             break
         try:
-            following, flags, length = _read(octets, at)
+            following, flags, length = _read(data, at)
         except struct.error:
             raise WireError("truncated payload header") from None
         if length < 4:
             raise WireError(f"payload length {length} out of bounds")
-        body = octets[at + 4 : at + length]  # cut short, if the length is too long: see below
+        body = data[at + 4 : at + length]  # cut short, if the length is too long: see below
         at += length
         decode = _decoder(kind)
         if decode is not None:
@@ -157,4 +156,4 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
             raise Misuse(f"payload of {len(body) + 4} octets") from None
         following = payload.TYPE
     parts.reverse()
-    return int(following), b"".join(parts)
+    return following, b"".join(parts)
