@@ -271,8 +271,13 @@ class Journal:
         if self._cluster.state.mode != NORMAL or (restrained is not None and restrained()):
             return _Attempt.HELD
         try:
+            granted = self._buckets.granted
             ops = [
-                op_txn(self._keys, pending, self._lease(pending) or await self._grant(pending))
+                op_txn(
+                    self._keys,
+                    pending,
+                    granted(pending.op.expires_wall_s) or await self._grant(pending),
+                )
                 for pending in batch
             ]
             lane.lease_id = await self._buckets.grant(self._clock.wall_s() + LANE_KEPT_S)
@@ -292,11 +297,8 @@ class Journal:
         self._settle(batch, result)
         return _Attempt.DECIDED
 
-    def _lease(self, pending: Pending) -> int:
-        """The lease that what `pending` puts hangs on; 0 if it isn't granted yet."""
-        return self._buckets.granted(pending.op.expires_wall_s)
-
     async def _grant(self, pending: Pending) -> int:
+        """The lease that what `pending` puts hangs on."""
         if pending.op.kind in _PUTS_NOTHING:
             return 0
         return await self._buckets.grant(pending.op.expires_wall_s)

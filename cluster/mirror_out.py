@@ -136,10 +136,10 @@ class MirrorOut:
                 return
             self._waiting += 1
         stream.pending[entry.spi] = entry
-        self._due[key] = None
         if len(stream.pending) >= self._settings.entries_per_frame:
             self._send(key)
-        else:
+        elif key not in self._due:
+            self._due[key] = None
             self._wake.set()
 
     def _make_room(self) -> Stream:

@@ -204,9 +204,12 @@ class Ownership:
     def listens(self) -> bool:
         """Whether an owner that is gone from the store, and was never heard, may yet be: it may
         live without the store, and what it does is not to be crossed."""
+        absent = self.absent()
+        if not absent:
+            return False
         beats, patience_s = self._heartbeats, self._settings.listen_s
         return any(
-            beats.seen(name) is None and beats.silent_s(name) < patience_s for name in self.absent()
+            beats.seen(name) is None and beats.silent_s(name) < patience_s for name in absent
         )
 
     def should_leave(self, shard: int) -> bool:

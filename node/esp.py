@@ -38,10 +38,11 @@ class EspSpis:
 
     def apply(self, operation: KernelOp) -> None:
         """See `Kernel.apply`."""
-        if isinstance(operation, InstallChild):
+        kind = operation.__class__
+        if kind is InstallChild:
             self._handed_out.pop(operation.spi_in, None)
             self._installed[operation.spi_in] = None
-        elif isinstance(operation, RemoveChild):
+        elif kind is RemoveChild:
             self._handed_out.pop(operation.spi_in, None)
             self._installed.pop(operation.spi_in, None)
         self._kernel.apply(operation)

@@ -5,14 +5,14 @@ the generated messages, and the tests hold it to what they give. Everything else
 goes through the generated code. Source: etcd's rpc.proto (3.4).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
 
 from cluster.errors import Unavailable
 from cluster.store import (
     Change,
     ChangeKind,
-    Compare,
     Delete,
     Entry,
     Get,
@@ -54,38 +54,39 @@ def encode_txn(txn: Txn) -> bytes:
     """A TxnRequest. Raises ValueError (a negative number)."""
     parts: list[bytes] = []
     for compare in txn.compares:
-        octets = _encode_compare(compare)
+        key, (head, tag) = compare.key, _COMPARES[compare.target]
+        octets = b"".join((head, varint(len(key)), key, tag, varint(compare.value)))
         parts += (b"\x0a", varint(len(octets)), octets)
-    for op in txn.success:
-        _add_operation(parts, b"\x12", op)
-    for op in txn.failure:
-        _add_operation(parts, b"\x1a", op)
+    for tag, branch in ((b"\x12", txn.success), (b"\x1a", txn.failure)):
+        for op in branch:
+            field, encode = _OPERATIONS[type(op)]
+            octets = encode(op)
+            size = len(octets)
+            length = varint(size)
+            parts += (tag, varint(size + len(length) + 1), field, length, octets)
     return b"".join(parts)
 
 
-def _encode_compare(compare: Compare) -> bytes:
-    target, key = compare.target, compare.key
-    head, tag = _COMPARES[target]
-    return b"".join((head, varint(len(key)), key, tag, varint(compare.value)))
-
-
-def _add_operation(parts: list[bytes], tag: bytes, op: "Put | Delete | Get | Txn") -> None:
-    """One RequestOp of a branch (`tag`: of which)."""
-    if isinstance(op, Put):
-        octets, field = _encode_put(op), b"\x12"
-    elif isinstance(op, Txn):
-        octets, field = encode_txn(op), b"\x22"
-    else:
-        octets = b"".join((b"\x0a", varint(len(op.key)), op.key))
-        field = b"\x0a" if isinstance(op, Get) else b"\x1a"
-    length = varint(len(octets))
-    parts += (tag, varint(1 + len(length) + len(octets)), field, length, octets)
-
-
 def _encode_put(put: Put) -> bytes:
-    key, value, lease_id = put.key, put.value, put.lease_id
-    parts = (b"\x0a", varint(len(key)), key, b"\x12", varint(len(value)), value)
-    return b"".join((*parts, b"\x18", varint(lease_id)) if lease_id else parts)
+    key, value = put.key, put.value
+    lease = b"\x18" + varint(put.lease_id) if put.lease_id else b""
+    return b"".join((b"\x0a", varint(len(key)), key, b"\x12", varint(len(value)), value, lease))
+
+
+def _encode_key(op: Get | Delete) -> bytes:
+    """A request that names a key and says nothing else of it."""
+    key = op.key
+    return b"".join((b"\x0a", varint(len(key)), key))
+
+
+# what each takes is what it stands under
+_OPERATIONS: dict[type, tuple[bytes, Callable[[Any], bytes]]] = {
+    Get: (b"\x0a", _encode_key),
+    Put: (b"\x12", _encode_put),
+    Delete: (b"\x1a", _encode_key),
+    Txn: (b"\x22", encode_txn),
+}
+"""Of a RequestOp: tag, and octets."""
 
 
 def decode_txn(txn: Txn, answer: rpc_pb2.TxnResponse, revision: int) -> TxnResult:
@@ -98,6 +99,8 @@ def decode_txn(txn: Txn, answer: rpc_pb2.TxnResponse, revision: int) -> TxnResul
     answers = answer.responses
     if len(answers) != len(branch):
         raise Unavailable(f"etcd answered {len(answers)} of {len(branch)} operations")
+    if _WRITES.issuperset(map(type, branch)):
+        return TxnResult(succeeded, revision, (None,) * len(branch))
     responses: list[Entry | TxnResult | None] = []
     for i, op in enumerate(branch):
         if type(op) in _WRITES:
@@ -109,7 +112,7 @@ def decode_txn(txn: Txn, answer: rpc_pb2.TxnResponse, revision: int) -> TxnResul
     return TxnResult(succeeded, revision, tuple(responses))
 
 
-_WRITES = (Put, Delete)
+_WRITES = frozenset((Put, Delete))
 """What nothing is answered to."""
 
 
