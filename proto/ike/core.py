@@ -157,7 +157,7 @@ class Asking(msgspec.Struct, frozen=True):
     """On which it was sent, where the answer is about that."""
 
 
-class Handshake(msgspec.Struct, frozen=True):
+class Handshake(msgspec.Struct, frozen=True, gc=False):
     """What is needed until IKE_AUTH has ended, and not longer."""
 
     nonce_i: bytes

@@ -93,7 +93,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         return self.flags & FLAG_INITIATOR != 0
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A header and the payloads that came under it, decrypted where they were sealed.
 
     Made by `of`, which looks through the payloads once for all that handlers ask afterwards.

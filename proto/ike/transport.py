@@ -30,7 +30,7 @@ _ESTABLISHED = State.ESTABLISHED
 _HALF_OPEN = (State.INIT_ANSWERED, State.RESUME_ANSWERED)
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """What holds once an answer has left, or a durable write in flight is done."""
 
     core: SaCore
