@@ -124,48 +124,22 @@ class Op(msgspec.Struct, frozen=True, gc=False):
         return self.kind is OpKind.REDEEM and self.issued_wall_s is None
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """An operation on its way."""
 
-    __slots__ = (
-        "done",
-        "doubtful",
-        "epoch",
-        "op",
-        "op_id",
-        "record_key",
-        "replaced_key",
-        "sealed",
-        "sealed_ticket",
-        "serial",
-        "shard_revision",
-        "submitted_s",
-    )
-
-    def __init__(
-        self,
-        op: Op,
-        done: Callable[[Outcome], None],
-        *,
-        serial: int,
-        op_id: bytes,
-        shard_revision: int,
-        epoch: int,
-        submitted_s: float,
-    ) -> None:
-        self.op = op
-        self.done = done
-        self.serial = serial
-        self.op_id = op_id
-        self.shard_revision = shard_revision
-        self.epoch = epoch
-        self.submitted_s = submitted_s
-        self.doubtful = False
-        """The store may have carried it out."""
-        self.record_key = b""
-        self.replaced_key = b""
-        self.sealed: bytes | None = None
-        self.sealed_ticket = b""
+    op: Op
+    done: Callable[[Outcome], None]
+    serial: int
+    op_id: bytes
+    shard_revision: int
+    epoch: int
+    submitted_s: float
+    doubtful: bool = False
+    """The store may have carried it out."""
+    record_key: bytes = b""
+    replaced_key: bytes = b""
+    sealed: bytes | None = None
+    sealed_ticket: bytes = b""
 
 
 class Lane:

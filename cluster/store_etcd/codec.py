@@ -61,10 +61,15 @@ def encode_txn(txn: Txn) -> bytes:
         for op in branch:
             field, encode = _OPERATIONS[type(op)]
             octets = encode(op)
-            size = len(octets)
-            length = varint(size)
-            parts += (tag, varint(size + len(length) + 1), field, length, octets)
+            parts += (tag, _head(field, len(octets)), octets)
     return b"".join(parts)
+
+
+@lru_cache(VARINTS_KEPT)
+def _head(field: bytes, size: int) -> bytes:
+    """Before the request of a RequestOp: the length of the whole, the request's tag and length."""
+    length = varint(size)
+    return varint(1 + len(length) + size) + field + length
 
 
 def _encode_put(put: Put) -> bytes:

@@ -38,18 +38,16 @@ class Outstanding(msgspec.Struct):
     """What it holds, if it went in fragments that might be too large."""
 
 
-class Requests:
-    """See the module. `next_id` is the message ID of our next protected request."""
+class Requests(msgspec.Struct, eq=False):
+    """See the module."""
 
-    __slots__ = ("beside", "next_id", "outstanding", "policy")
-
-    def __init__(self, policy: RetransmitPolicy) -> None:
-        self.next_id = 0
-        self.outstanding: Outstanding | None = None
-        """The one that may change the SA."""
-        self.beside: tuple[Outstanding, ...] = ()
-        """The others, oldest first."""
-        self.policy = policy
+    policy: RetransmitPolicy
+    next_id: int = 0
+    """The message ID of our next protected request."""
+    outstanding: Outstanding | None = None
+    """The one that may change the SA."""
+    beside: tuple[Outstanding, ...] = ()
+    """The others, oldest first."""
 
     def sent(
         self, data: bytes, exchange: int, message_id: int, boot_s: float, *, beside: bool = False
