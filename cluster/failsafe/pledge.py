@@ -10,6 +10,8 @@ Rules:
 - It is sticky. It is on the disk before it is given (`given` goes to the disk first, the answer
   after), and only the pledgee's word or an operator ends it. A restarted member asks.
 - A pledge counts for the round in which it was asked for; a round ends when the store answers.
+- Failsafe begins before the lease's deadline or not at all: after it, who is known to nobody that
+  pledged may have joined, and taken the shards. A member that slept finds itself there.
 - Every member that any pledger knows of must have pledged: one that joined unseen is found so.
 - Failsafe ends with the episode, not with the store's first answer: `over`.
 """
@@ -112,7 +114,7 @@ class Pledges:
         if self.phase is Phase.ASKING:
             wanted = self._wanted(view)
             if all(name in self._received for name in wanted):
-                if view.deadline_s - view.now_s <= self._lead_s:
+                if 0 < view.deadline_s - view.now_s <= self._lead_s:
                     self.phase = Phase.FAILSAFE
                     self.roster = dict(sorted({**wanted, self._me: self._incarnation}.items()))
             else:

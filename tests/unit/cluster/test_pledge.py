@@ -57,6 +57,21 @@ def test_it_begins_shortly_before_the_deadline_and_not_at_the_first_silence():
     assert a.phase is Phase.FAILSAFE
 
 
+def test_past_the_deadline_it_does_not_begin_whoever_has_pledged():
+    """Who slept over it, or knows of nobody else: others may have joined and taken the shards."""
+    a, ask = asking()
+    pledge_of("b", a, ask)
+    pledge_of("c", a, ask)
+    a.look(view(False, DEADLINE_S))
+    assert a.phase is Phase.ASKING
+    alone = machine("a")
+    alone.look(view(False, DEADLINE_S + 60.0, members={"a": "a1"}))
+    assert alone.phase is Phase.ASKING
+    a.look(view(True))  # the lease was renewed
+    a.look(view(False))
+    assert a.phase is Phase.ASKING
+
+
 def test_who_has_pledged_is_not_asked_again():
     a, ask = asking()
     pledge_of("b", a, ask)
