@@ -196,11 +196,10 @@ class Standby:
             "a ticket was used twice while etcd was away; the older SA is dropped", chain=chain
         )
 
-    def void(self, row: Row) -> None:
+    def void(self, chain: bytes, spi: bytes, why: str) -> None:
         """See `Told.void`."""
-        node, claim = self._node, row.claim
-        node.drop(claim.spi, "resumed elsewhere")
-        node.replaced(claim.chain, claim.spi)  # who owns the shard now may have found its record
+        self._node.drop(spi, why)
+        self._node.replaced(chain, spi)  # who owns the shard now may have it, or find its record
 
     def buried(self, records: int) -> None:
         """See `Told.buried`."""

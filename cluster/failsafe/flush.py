@@ -17,7 +17,9 @@ Rules:
   writes the chains that he knows the lost one to have answered for, and says anew that he has.
 - Who pledged begins no new way back for `SETTLE_S` after the state has changed: the pledgee must
   see that all is normal, and say that it needs the pledge no more. Else it would begin for ever.
-- A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped.
+- A chain that was claimed twice is found here: the newer claim stands, the older SA is dropped,
+  whoever has it.
+- An internal address that is another chain's in the store stays that: the row's SA is dropped.
 - What was answered without the store is let go of once the store has it, and not before: by who
   answered, and by those that keep it for him. The rest begins a way back of its own.
 - Nothing is written past a revocation that isn't obeyed here; a session that it forbids is written
@@ -54,6 +56,12 @@ its word take much less. Nothing is committed meanwhile by whoever stands by a p
 ROWS_PER_TXN = 20
 """Rows read or written in one transaction: each has few keys, a store takes 128 operations."""
 OCTETS_PER_TXN = 1 << 19
+RESUMED = "resumed elsewhere"
+TAKEN = "its internal address is another session's"
+"""Why SAs are dropped."""
+
+Found = tuple[Entry | None, tuple[Entry | None, ...]]
+"""What the store has of a row's chain, and of each of its internal addresses."""
 
 
 class Told(Protocol):
@@ -63,8 +71,8 @@ class Told(Protocol):
         """The chain was claimed by two SAs; `row` is the claim of this member's ledger."""
         ...
 
-    def void(self, row: Row) -> None:
-        """The SA of that row isn't the chain's, or its newest state is lost: drop it."""
+    def void(self, chain: bytes, spi: bytes, why: str) -> None:
+        """That SA isn't the chain's, or its newest state is lost: drop it, wherever it is."""
         ...
 
     def buried(self, records: int) -> None:
@@ -347,10 +355,10 @@ class Flush:
         more: list[tuple[Row, bool]] = []
         for start in range(0, len(rows), ROWS_PER_TXN):
             some = rows[start : start + ROWS_PER_TXN]
-            sessions = await self._sessions([row for row, _ in some])
+            read = await self._read([row for row, _ in some])
             steps: list[tuple[Row, bool, Step]] = []
-            for (row, lost), session in zip(some, sessions, strict=True):
-                step = await self._step(row, session, lost)
+            for (row, lost), found in zip(some, read, strict=True):
+                step = await self._step(row, found, lost)
                 if isinstance(step, Step):
                     steps.append((row, lost, step))
                 else:
@@ -358,13 +366,14 @@ class Flush:
             more += await self._commit(steps)
         return more
 
-    async def _sessions(self, rows: Sequence[Row]) -> list[Entry | None]:
+    async def _read(self, rows: Sequence[Row]) -> list[Found]:
         parts = self._parts
-        gets = tuple(Get(parts.keys.session(row.claim.chain)) for row in rows)
-        result = await parts.store.commit(Txn((), gets))
-        return [found if isinstance(found, Entry) else None for found in result.responses]
+        keys = [(parts.keys.session(row.claim.chain), *row.claim.addresses) for row in rows]
+        result = await parts.store.commit(Txn((), tuple(Get(key) for of in keys for key in of)))
+        read = iter([found if isinstance(found, Entry) else None for found in result.responses])
+        return [(next(read), tuple(next(read) for _ in of[1:])) for of in keys]
 
-    async def _step(self, row: Row, session: Entry | None, lost: bool) -> Step | Fate:
+    async def _step(self, row: Row, found: Found, lost: bool) -> Step | Fate:
         parts = self._parts
         lease_id = await self._buckets.grant(row.claim.expires_wall_s)
         if self._overtaken(row):
@@ -374,7 +383,7 @@ class Flush:
         return next_step(
             parts.keys,
             row,
-            session,
+            *found,
             lease_id=lease_id,
             shard_revision=None if lost or not parts.rules.answers(row) else self._owned(row),
             shard_of=parts.shard_of,
@@ -411,10 +420,11 @@ class Flush:
             raise Conflict("the cluster's state has changed, or what is revoked")
         for (row, lost, step), found in zip(steps, result.responses, strict=True):
             succeeded = isinstance(found, TxnResult) and found.succeeded
-            if succeeded and step.double:
+            if succeeded and step.loser:
                 parts.told.used_twice(row)
-            if succeeded and step.last:
-                self._ended(row, lost, Fate.DONE)
+                parts.told.void(row.claim.chain, step.loser, RESUMED)
+            if succeeded and step.fate is not None:
+                self._ended(row, lost, step.fate)
             else:
                 more.append((row, lost))
         return more
@@ -423,10 +433,11 @@ class Flush:
         self.written += 1
         if fate is Fate.LOST:
             self._parts.told.used_twice(row)
-        if lost or fate is Fate.LOST or self._owned(row) is None:
-            self._parts.told.void(row)
+        if lost or fate is not Fate.DONE or self._owned(row) is None:
+            why = TAKEN if fate is Fate.TAKEN else RESUMED
+            self._parts.told.void(row.claim.chain, row.claim.spi, why)
         if lost:
             self._written_of_lost[row.claim.chain, row.claim.op_id] = None
         else:
-            stands = fate is not Fate.LOST and not self._parts.rules.revoked(row)
+            stands = fate is Fate.DONE and not self._parts.rules.revoked(row)
             self._parts.gate.written(row, stands)

@@ -10,7 +10,11 @@ version < the row's generation     put session; with the last one the record   c
         = or >, and another SA     the older of the two goes: if it is the row's, void it;
                                    else delete the chain, and count up again
 the row ends its chain             delete session, record, ticket and internal addresses
+an address is another chain's      the same: the row is void with its chain
 ```
+
+No internal address is taken from a chain that has it: who chose one without the store, from shards
+that he took for his own, or for a chain that has expired since, may have been mistaken.
 
 What a lost process had answered for is void but for its chain: its SA is declared dead, its record
 goes, its ticket works: what one by reference points to is written with the chain, and so it is for
@@ -18,7 +22,7 @@ an SA that has ended.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -35,16 +39,18 @@ class Fate(enum.Enum):
     DONE = "done"
     LOST = "lost"
     """The chain names another, newer SA: ours is void."""
+    TAKEN = "taken"
+    """An internal address of it is another chain's: it is void, with its chain."""
 
 
 class Step(msgspec.Struct, frozen=True):
     """The next transaction of a row."""
 
     txn: Txn
-    last: bool
-    """Once it has succeeded, the row is written."""
-    double: bool = False
-    """It takes the chain away from another SA: the ticket was used twice."""
+    fate: Fate | None
+    """What has become of the row once it has succeeded; None: there is more to do."""
+    loser: bytes = b""
+    """The SPI of another SA from which it takes the chain away: the ticket was used twice."""
 
 
 def number_of(value: bytes) -> int:
@@ -56,24 +62,21 @@ def next_step(
     keys: Keys,
     row: Row,
     session: Entry | None,
+    leased: Sequence[Entry | None],
     *,
     lease_id: int,
     shard_revision: int | None,
     shard_of: Callable[[bytes], int],
 ) -> Step | Fate:
-    """What to do for `row`, given what the store has of its chain. `shard_revision`: the record's
-    shard's, as owned; None: its process is lost, or the shard is.
+    """What to do for `row`, given what the store has of its chain and, `leased`, of each of its
+    internal addresses. `shard_revision`: the record's shard's, as owned; None: its process is lost,
+    or the shard is.
     """
     claim = row.claim
     key = keys.session(claim.chain)
     version = session.version if session is not None else 0
     if claim.void:
-        if session is None:
-            return Fate.DONE
-        there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
-        free = tuple(Delete(address) for address in claim.addresses)
-        gone = (Delete(key), *_gone(keys, row), Delete(keys.ticket(claim.chain)), *free)
-        return Step(Txn(there, gone), last=True)
+        return _end(keys, row, session, leased, Fate.DONE)
     ours = session is not None and session.value[:_SPI_LEN] == claim.spi
     if session is not None and version >= claim.generation and not ours:
         if number_of(session.value) > claim.number:
@@ -81,21 +84,40 @@ def next_step(
         other = session.value[:_SPI_LEN]
         there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
         gone = (Delete(key), Delete(keys.record(shard_of(other), other)))
-        return Step(Txn(there, gone), last=False, double=True)
+        return Step(Txn(there, gone), None, loser=other)
+    if any(entry is not None and entry.value != claim.chain for entry in leased):
+        return _end(keys, row, session, leased, Fate.TAKEN)
     compares: tuple[Compare, ...] = (Compare(key, Target.VERSION, version),)
     put: tuple[Put, ...] = ()
     if version < claim.generation:
-        leased = tuple(Put(address, claim.chain, lease_id) for address in claim.addresses)
-        put = (Put(key, claim.spi + claim.op_id, lease_id), *leased)
+        for address, entry in zip(claim.addresses, leased, strict=True):
+            seen = 0 if entry is None else entry.mod_revision
+            compares += (Compare(address, Target.MOD_REVISION, seen),)
+        taken = tuple(Put(address, claim.chain, lease_id) for address in claim.addresses)
+        put = (Put(key, claim.spi + claim.op_id, lease_id), *taken)
     if version + 1 < claim.generation:
-        return Step(Txn(compares, put), last=False)
+        return Step(Txn(compares, put), None)
     ticket = _ticket(keys, row, lease_id)
     if shard_revision is None or not claim.record:
-        return Step(Txn(compares, (*put, *_gone(keys, row), *ticket)), last=True)
+        return Step(Txn(compares, (*put, *_gone(keys, row), *ticket)), Fate.DONE)
     compares += (Compare(keys.shard(claim.shard), Target.MOD_REVISION, shard_revision),)
     record = Put(keys.record(claim.shard, claim.spi), claim.record, lease_id)
     success = (*put, record, *_replaced(keys, row), *ticket)
-    return Step(Txn(compares, success), last=True)
+    return Step(Txn(compares, success), Fate.DONE)
+
+
+def _end(
+    keys: Keys, row: Row, session: Entry | None, leased: Sequence[Entry | None], fate: Fate
+) -> Step | Fate:
+    """The chain goes with all that it has: no address that is another's by now."""
+    if session is None:
+        return fate
+    claim = row.claim
+    key = keys.session(claim.chain)
+    there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
+    mine = [entry.key for entry in leased if entry is not None and entry.value == claim.chain]
+    gone = (Delete(key), *_gone(keys, row), Delete(keys.ticket(claim.chain)))
+    return Step(Txn(there, (*gone, *map(Delete, mine))), fate)
 
 
 def _gone(keys: Keys, row: Row) -> tuple[Delete, ...]:

@@ -33,6 +33,7 @@ class Goer:
         self.link = cluster.net.join(name)
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[str] = []
+        self.dropped: list[tuple[bytes, str]] = []
         self.ended: list[bytes] = []
         self.banned = b""
         """A chain that is revoked, as the rules say that `obey` reads."""
@@ -106,8 +107,10 @@ class Goer:
     def used_twice(self, row: Row) -> None:
         self.told.append("twice")
 
-    def void(self, row: Row) -> None:
+    def void(self, chain: bytes, spi: bytes, why: str) -> None:
+        assert chain == CHAIN
         self.told.append("void")
+        self.dropped.append((spi, why))
 
     def buried(self, records: int) -> None:
         self.told.append(f"buried {records}")
@@ -180,6 +183,38 @@ async def test_a_chain_that_went_on_meanwhile_was_not_used_twice(cluster: Cluste
     assert await a.flush._round(rows) == []
     assert "twice" not in a.told
     assert await version(cluster) == 4
+
+
+@simulated
+async def test_an_sa_that_loses_its_chain_is_dropped_wherever_it_is(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    a.answer(2, 2)
+    elsewhere = spi(9) + bytes(16)  # the same ticket was used in the store, by nobody of these
+    for _generation in range(2):
+        await cluster.store.commit(Txn((), (Put(KEYS.session(CHAIN), elsewhere),)))
+    for goer in (a, b, c):
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert await version(cluster) == 2
+    assert a.told[0] == "twice"
+    assert a.dropped[0] == (spi(9), "resumed elsewhere")
+
+
+@simulated
+async def test_a_session_whose_internal_address_is_anothers_ends(cluster: Cluster) -> None:
+    a, b, c = await in_failsafe(cluster)
+    address = KEYS.address("inner", bytes(4))
+    await cluster.store.commit(Txn((), (Put(address, b"another"),)))
+    a.answer(1, 2, addresses=(address,))
+    for goer in (a, b, c):
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert [g.state.state.mode for g in (a, b, c)] == [NORMAL] * 3
+    assert await version(cluster) == 0
+    found = await cluster.store.get(address)
+    assert found is not None
+    assert found.value == b"another"
+    assert a.dropped == [(spi(2), "its internal address is another session's")]
 
 
 @simulated

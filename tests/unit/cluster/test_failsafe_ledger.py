@@ -8,7 +8,7 @@ from cluster.failsafe.frames import Claim
 from cluster.failsafe.ledger import CHAINS_MAX, RESERVED_MAX, Ledger, Live, Row
 from cluster.failsafe.write import Fate, Step, next_step
 from cluster.layout import Keys
-from cluster.store import Delete, Entry, Put, Txn, TxnResult
+from cluster.store import Put, Txn, TxnResult
 from cluster.store_memory import MemoryStore
 from tests.unit.cluster.fakes import LoopClock
 
@@ -108,7 +108,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.store = MemoryStore(LoopClock())
-        self.doubles = 0
+        self.losers: list[bytes] = []
 
     async def begin(self, version: int, sa: int, number: int) -> None:
         for _ in range(version):
@@ -129,6 +129,7 @@ class Stored:
                 KEYS,
                 row,
                 await self.store.get(KEYS.session(CHAIN)),
+                [await self.store.get(address) for address in row.claim.addresses],
                 lease_id=0,
                 shard_revision=None if lost else self.shard_revision,
                 shard_of=lambda _spi: SHARD,
@@ -139,14 +140,19 @@ class Stored:
             result = await self.store.commit(Txn((), (step.txn,)))
             done = result.responses[0]
             assert isinstance(done, TxnResult)
-            self.doubles += step.double and done.succeeded
-            if step.last and done.succeeded:
-                return Fate.DONE
+            if step.loser and done.succeeded:
+                self.losers.append(step.loser)
+            if step.fate is not None and done.succeeded:
+                return step.fate
         raise AssertionError("without end")
 
     async def chain(self) -> tuple[int, bytes]:
         entry = await self.store.get(KEYS.session(CHAIN))
         return (0, b"") if entry is None else (entry.version, entry.value[:8])
+
+    async def leased(self) -> bytes | None:
+        entry = await self.store.get(LEASED)
+        return None if entry is None else entry.value
 
     async def records(self) -> dict[bytes, bytes]:
         entries = (await self.store.scan(KEYS.records)).entries
@@ -166,7 +172,7 @@ def test_the_chain_gets_a_version_for_every_generation(generations: int):
             assert await stored.write(row) is Fate.DONE
             assert await stored.chain() == (2 + generations, spi(2))
             assert await stored.records() == {spi(2): b"sealed %d" % BIG}
-        assert stored.doubles == 0
+        assert stored.losers == []
 
     asyncio.run(main())
 
@@ -240,7 +246,7 @@ def test_of_two_claims_the_newer_one_stands(theirs: int, fate: Fate):
         await stored.begin(3, 9, theirs)
         assert await stored.write(Row(claim(3, 2, BIG), ())) is fate
         if fate is Fate.DONE:
-            assert stored.doubles == 1
+            assert stored.losers == [spi(9)]
             assert await stored.chain() == (3, spi(2))
             assert spi(9) not in await stored.records()
         else:
@@ -306,14 +312,51 @@ def test_an_internal_address_that_another_chain_has_makes_it_void():
 
 
 def test_the_store_gets_the_internal_addresses_with_the_chain_and_loses_them_with_it():
-    row = Row(claim(1, 1, 1, addresses=(LEASED,)), ())
-    made = next_step(KEYS, row, None, lease_id=7, shard_revision=3, shard_of=lambda _spi: SHARD)
-    assert isinstance(made, Step)
-    assert Put(LEASED, CHAIN, 7) in made.txn.success
-    void = Row(claim(1, 1, 2, void=True, addresses=(LEASED,)), ())
-    session = Entry(KEYS.session(CHAIN), spi(1) + op_id(1), 1, 1, 1, 7)
-    ended = next_step(
-        KEYS, void, session, lease_id=7, shard_revision=3, shard_of=lambda _spi: SHARD
-    )
-    assert isinstance(ended, Step)
-    assert Delete(LEASED) in ended.txn.success
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(0, 9, 7)
+        row = Row(claim(2, 1, 1, addresses=(LEASED,)), ())
+        assert await stored.write(row) is Fate.DONE
+        assert await stored.leased() == CHAIN
+        void = Row(claim(2, 1, 2, void=True, addresses=(LEASED,)), ())
+        assert await stored.write(void) is Fate.DONE
+        assert await stored.leased() is None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("void", [False, True])
+def test_no_internal_address_is_taken_from_a_chain_that_has_it(version: int, void: bool):
+    """The session that was given it twice ends, with its chain; the other one keeps it."""
+
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(version, 1, 7)
+        await stored.put(LEASED, b"another")
+        row = Row(claim(2, 2, BIG, void=void, addresses=(LEASED,)), ((SHARD, spi(1)),))
+        assert await stored.write(row) is (Fate.DONE if void else Fate.TAKEN)
+        assert await stored.leased() == b"another"
+        assert await stored.chain() == (0, b"")
+        assert spi(2) not in await stored.records()
+
+    asyncio.run(main())
+
+
+def test_an_internal_address_that_is_taken_meanwhile_is_not_written_over():
+    """Between what was read and what is written: each is compared."""
+
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(0, 9, 7)
+        row = Row(claim(1, 1, 1, addresses=(LEASED,)), ())
+        step = next_step(
+            KEYS, row, None, [None], lease_id=0, shard_revision=stored.shard_revision,
+            shard_of=lambda _spi: SHARD,
+        )  # fmt: skip
+        assert isinstance(step, Step)
+        await stored.put(LEASED, b"another")
+        assert not (await stored.store.commit(step.txn)).succeeded
+        assert await stored.leased() == b"another"
+
+    asyncio.run(main())
