@@ -5,6 +5,7 @@ Every operation is a nested transaction with an outcome of its own:
 ```
 compare  shard key's mod revision = as owned when the operation was submitted     (else FENCED)
          session key's version    = the generation the operation was made for     (else SUPERSEDED)
+         of an SA that stands (WRITE, REVOKE, a rekey), its record is there       (else SUPERSEDED)
          of internal addresses that are taken now, version = 0                    (else SUPERSEDED)
 success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delete replaced record],
                          put each internal address
@@ -14,6 +15,10 @@ success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delet
          CREATE, REDEEM, WRITE of an answer with a ticket by reference: put ticket as well
 failure  get session, get shard: tells which of the two, or that it was done already
 ```
+
+A generation alone doesn't name an SA: a ticket that was used twice, once without the store, has
+made two of one generation, and the flush deletes the record of the one that doesn't stand
+(`cluster.failsafe.write`). A ticket that is redeemed needs no record: its SA may have ended.
 
 The batch around them compares cluster state, revocation watermark and the journal's own lane key,
 and moves the lane key on. So of a batch sent twice (its outcome was unknown) one at most takes
@@ -81,6 +86,7 @@ _END = OpKind.END
 _REVOKE = OpKind.REVOKE
 _MOD_REVISION = Target.MOD_REVISION
 _VERSION = Target.VERSION
+_VERSION_ABOVE = Target.VERSION_ABOVE
 _COMMITTED = Outcome.COMMITTED
 
 
@@ -185,10 +191,12 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     )
     ticket = () if op.ticket is None else _keep(keys, pending, lease_id)
     if op.kind is _WRITE:
+        compares += (Compare(record, _VERSION_ABOVE, 0),)
         success = (Put(record, pending.sealed or b"", lease_id), *ticket)
     elif op.kind is _END:
         success = (Delete(record),)
     elif op.kind is _REVOKE:
+        compares += (Compare(record, _VERSION_ABOVE, 0),)
         success = (Delete(record), Delete(session), Delete(keys.ticket(op.chain)))
         if op.addresses:
             success += tuple([Delete(address) for address in op.addresses])
@@ -199,6 +207,8 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
             *ticket,
         )
         if pending.replaced_key:
+            if op.is_rekey:
+                compares += (Compare(pending.replaced_key, _VERSION_ABOVE, 0),)
             success += (Delete(pending.replaced_key),)
         if op.addresses:
             success += tuple([Put(address, op.chain, lease_id) for address in op.addresses])

@@ -27,18 +27,20 @@ class Entry(msgspec.Struct, frozen=True, tag="entry", array_like=True, gc=False)
 
 
 class Target(enum.Enum):
-    """What of a key a compare looks at; an absent key has version, create and mod revision 0."""
+    """What of a key a compare looks at; an absent key has version and mod revision 0."""
 
     VERSION = "version"
     MOD_REVISION = "mod_revision"
-    CREATE_REVISION = "create_revision"
+    VERSION_ABOVE = "version_above"
+    """The version too, which is to be higher than the compare's value: than 0, if the key is to be
+    there."""
 
     # by identity, in C: looked up for every operation
     __hash__ = object.__hash__
 
 
 class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`key`'s `target` equals `value`."""
+    """`key`'s `target` equals `value`, or is above it where the target says so."""
 
     key: bytes
     target: Target

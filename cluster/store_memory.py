@@ -227,13 +227,12 @@ class MemoryStore:
 
     def _holds(self, compare: Compare) -> bool:
         entry = self._entries.get(compare.key)
-        if entry is None:
-            return compare.value == 0
+        version = 0 if entry is None else entry.version
         if compare.target is Target.VERSION:
-            return entry.version == compare.value
-        if compare.target is Target.MOD_REVISION:
-            return entry.mod_revision == compare.value
-        return entry.create_revision == compare.value
+            return version == compare.value
+        if compare.target is Target.VERSION_ABOVE:
+            return version > compare.value
+        return (0 if entry is None else entry.mod_revision) == compare.value
 
     def _check_writes(self, path: _Path) -> bool:
         """Whether `path` changes anything. Raises LeaseLost before anything is changed."""

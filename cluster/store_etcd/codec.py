@@ -28,12 +28,13 @@ VARINTS_KEPT = 4096
 
 _VERSION = (b"\x1a", b"\x20")
 _MOD_REVISION = (b"\x10\x02\x1a", b"\x30")
-_CREATE_REVISION = (b"\x10\x01\x1a", b"\x28")
-"""Of a compare: target (omitted when 0) and key's tag; tag of the value."""
+_VERSION_ABOVE = (b"\x08\x01\x1a", b"\x20")
+"""Of a compare: result and target (each omitted when 0: EQUAL, VERSION) and key's tag; tag of the
+value."""
 _COMPARES = {
     Target.VERSION: _VERSION,
     Target.MOD_REVISION: _MOD_REVISION,
-    Target.CREATE_REVISION: _CREATE_REVISION,
+    Target.VERSION_ABOVE: _VERSION_ABOVE,
 }
 
 

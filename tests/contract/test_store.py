@@ -114,7 +114,7 @@ async def test_a_scan_of_more_than_a_page_is_whole(bench: Bench) -> None:
     [
         (Target.VERSION, lambda entry: entry.version),
         (Target.MOD_REVISION, lambda entry: entry.mod_revision),
-        (Target.CREATE_REVISION, lambda entry: entry.create_revision),
+        (Target.VERSION_ABOVE, lambda entry: entry.version - 1),
     ],
 )
 async def test_each_compare_holds_and_fails(bench: Bench, target: Target, value: object) -> None:
@@ -134,8 +134,19 @@ async def test_each_compare_holds_and_fails(bench: Bench, target: Target, value:
 @pytest.mark.parametrize("target", list(Target))
 async def test_an_absent_key_compares_as_0(bench: Bench, target: Target) -> None:
     key = bench.root + b"nobody"
-    txn = Txn((Compare(key, target, 0),), (Get(key),))
-    assert (await bench.store.commit(txn)).succeeded
+    read = (Get(key),)
+    done = await bench.store.commit(Txn((Compare(key, target, 0),), read, read))
+    assert done.succeeded is (target is not Target.VERSION_ABOVE)
+
+
+async def test_a_version_above_is_any_that_is_higher(bench: Bench) -> None:
+    key = bench.root + b"k"
+    for _ in range(3):
+        await put(bench, b"k")
+    read = (Get(key),)
+    for value in range(5):
+        txn = Txn((Compare(key, Target.VERSION_ABOVE, value),), read, read)
+        assert (await bench.store.commit(txn)).succeeded is (value < 3)
 
 
 async def test_a_transaction_that_does_nothing_is_refused(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from cluster.errors import Unavailable
 from cluster.journal import Journal, JournalHooks, JournalState, Op, OpKind, Outcome
 from cluster.keyring import RingPolicy, new_ring
@@ -52,11 +54,16 @@ def redeem(number: int, generation: int, new: int, old: int) -> Op:
         b"redeemed",
         (SHARD, spi(old)),
         EXPIRES,
+        issued_wall_s=T0,
     )
 
 
-def other(kind: OpKind, number: int, generation: int, record: bytes = b"") -> Op:
-    return Op(kind, chain(number), generation, SHARD, spi(number), record, None, EXPIRES)
+def rekey(number: int, generation: int, new: int, old: int) -> Op:
+    return msgspec.structs.replace(redeem(number, generation, new, old), issued_wall_s=None)
+
+
+def other(kind: OpKind, number: int, generation: int, record: bytes = b"", sa: int = 0) -> Op:
+    return Op(kind, chain(number), generation, SHARD, spi(sa or number), record, None, EXPIRES)
 
 
 class Member:

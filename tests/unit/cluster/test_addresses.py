@@ -115,10 +115,10 @@ def test_it_stays_with_the_chain_and_goes_with_it() -> None:
         assert made is not None
         assert kept is not None
         assert (kept.value, kept.version) == (chain(1), 2)  # its expiry moves with the chain's
-        ended = msgspec.structs.replace(other(OpKind.END, 1, 2), spi=b"\xaa" + bytes(6) + b"\x0b")
-        assert await member.do(with_address(ended)) is COMMITTED
+        assert await member.do(with_address(other(OpKind.END, 1, 2, sa=11))) is COMMITTED
         assert await world.store.get(key(FIRST)) is not None  # a ticket may bring it back
-        assert await member.do(with_address(other(OpKind.REVOKE, 1, 2))) is COMMITTED
+        assert await member.do(with_address(redeem(1, 2, new=12, old=11))) is COMMITTED
+        assert await member.do(with_address(other(OpKind.REVOKE, 1, 3, sa=12))) is COMMITTED
         assert await world.store.get(key(FIRST)) is None
 
     play(story)

@@ -21,6 +21,7 @@ from tests.unit.cluster.journal_world import (
     play,
     record_key,
     redeem,
+    rekey,
     spi,
     without_lanes,
 )
@@ -111,8 +112,41 @@ def test_a_child_change_of_a_session_that_resumed_elsewhere_is_superseded() -> N
         await new.do(redeem(1, 1, 2, 1))
         assert await old.do(other(OpKind.WRITE, 1, 1, b"child")) is SUPERSEDED
         assert await old.record(1) is None
-        assert await old.do(redeem(1, 1, 3, 1)) is SUPERSEDED  # an IKE rekey, likewise
+        assert await old.do(rekey(1, 1, 3, 1)) is SUPERSEDED  # an IKE rekey, likewise
         assert await world.alive(1) == spi(2)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [other(OpKind.WRITE, 1, 2, b"child"), other(OpKind.REVOKE, 1, 2), rekey(1, 2, 3, 1)],
+    ids=["write", "revoke", "rekey"],
+)
+def test_of_two_sas_of_one_generation_the_one_that_was_dropped_writes_nothing(op: Op) -> None:
+    """A ticket was used twice, once without the store: the flush has deleted the chain and this
+    SA's record, and counted the chain up again for the other SA, to the same generation."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        for _generation in range(2):
+            await world.put(KEYS.session(chain(1)), spi(2) + bytes(16))
+        await world.put(record_key(2), b"the other's")
+        assert await member.do(op) is SUPERSEDED
+        assert (await world.generation(1), await world.alive(1)) == (2, spi(2))
+        assert await world.store.get(record_key(1)) is None
+        assert await world.store.get(record_key(3)) is None
+        assert member.doubted == [SHARD]
+
+    play(story)
+
+
+def test_a_ticket_is_redeemed_whose_sa_has_no_record_any_more() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        await member.do(other(OpKind.END, 1, 1))
+        assert await member.do(redeem(1, 1, 2, 1)) is COMMITTED
 
     play(story)
 

@@ -103,7 +103,8 @@ def test_it_outlives_the_record_and_goes_with_the_chain_or_when_told() -> None:
         assert await references.fetch(chain(1), 1) == Kept(False, STATE)
         await member.do(redeem(1, 1, 2, 1))  # by value, and nobody says that it goes
         assert await kept(world, 1) is not None
-        assert await member.do(with_ticket(other(OpKind.WRITE, 1, 2, b"child"))) is COMMITTED
+        child = other(OpKind.WRITE, 1, 2, b"child", sa=2)
+        assert await member.do(with_ticket(child)) is COMMITTED
         assert await references.fetch(chain(1), 2) == Kept(False, STATE)
         assert await member.do(with_ticket(redeem(1, 2, 4, 2), b"")) is COMMITTED
         assert await kept(world, 1) is None

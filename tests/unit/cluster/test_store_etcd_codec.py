@@ -25,13 +25,16 @@ def message(txn: Txn) -> rpc_pb2.TxnRequest:
     """The same through the generated code."""
     fields = {
         Target.VERSION: ("version", rpc_pb2.Compare.VERSION),
-        Target.CREATE_REVISION: ("create_revision", rpc_pb2.Compare.CREATE),
+        Target.VERSION_ABOVE: ("version", rpc_pb2.Compare.VERSION),
         Target.MOD_REVISION: ("mod_revision", rpc_pb2.Compare.MOD),
     }
     compares = []
     for compare in txn.compares:
         name, target = fields[compare.target]
-        compares.append(rpc_pb2.Compare(target=target, key=compare.key, **{name: compare.value}))
+        above = compare.target is Target.VERSION_ABOVE
+        result = rpc_pb2.Compare.GREATER if above else rpc_pb2.Compare.EQUAL
+        value = {name: compare.value}
+        compares.append(rpc_pb2.Compare(result=result, target=target, key=compare.key, **value))
     return rpc_pb2.TxnRequest(
         compare=compares,
         success=[operation(op) for op in txn.success],
