@@ -41,9 +41,9 @@ def test_a_kept_seed_passes(scenario: str, seed: int):
     assert run_seed(scenario, seed).findings == ()
 
 
-@pytest.mark.parametrize(("scenario", "seed"), seeds(known=True))
-def test_a_known_fault_is_there_yet(scenario: str, seed: int):
-    assert run_seed(scenario, seed).findings, "mended: take KNOWN FAULT out of its line"
+def test_each_known_fault_is_there_yet():
+    mended = [row for row in seeds(known=True) if not run_seed(*row).findings]
+    assert not mended, "take KNOWN FAULT out of their lines"
 
 
 def _digest_in_a_process(scenario: str, seed: int, hash_seed: str) -> str:
