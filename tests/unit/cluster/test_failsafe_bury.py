@@ -10,8 +10,8 @@ from cluster.failsafe.frames import PledgeQuery
 from cluster.layout import ShardRecord
 from cluster.ownership import decode_shard
 from cluster.store import Put, Txn
+from tests.unit.cluster.goers import Goer, in_failsafe
 from tests.unit.cluster.members import KEYS, Cluster, simulated
-from tests.unit.cluster.test_failsafe_flush import Goer, in_failsafe
 from tests.unit.cluster.test_failsafe_gate import HOME, Net
 from tests.unit.cluster.test_failsafe_ledger import CHAIN, spi
 
