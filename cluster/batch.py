@@ -13,12 +13,15 @@ success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delet
          END             delete record
          REVOKE          delete record, delete session, delete ticket, delete each internal address
          CREATE, REDEEM, WRITE of an answer with a ticket by reference: put ticket as well
-failure  get session, get shard: tells which of the two, or that it was done already
+failure  get session, get shard: tells which of the two, or that it was done already;
+         of an SA that stands, delete its record if the shard is as owned
 ```
 
 A generation alone doesn't name an SA: a ticket that was used twice, once without the store, has
 made two of one generation, and the flush deletes the record of the one that doesn't stand
-(`cluster.failsafe.write`). A ticket that is redeemed needs no record: its SA may have ended.
+(`cluster.failsafe.write`). A ticket that is redeemed needs no record: its SA may have ended. Nor
+does it say which of the two issued it: the other one's record stays, until the first operation of
+that SA that is superseded deletes it.
 
 The batch around them compares cluster state, revocation watermark and the journal's own lane key,
 and moves the lane key on. So of a batch sent twice (its outcome was unknown) one at most takes
@@ -185,10 +188,9 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     shard = keys.shard(op.shard)
     record = pending.record_key
     success: tuple[Put | Delete, ...]
-    compares: tuple[Compare, ...] = (
-        Compare(shard, _MOD_REVISION, pending.shard_revision),
-        Compare(session, _VERSION, op.generation),
-    )
+    mine = Compare(shard, _MOD_REVISION, pending.shard_revision)
+    compares: tuple[Compare, ...] = (mine, Compare(session, _VERSION, op.generation))
+    stood = record  # of the SA that asks, if it stands: it ends as it is superseded
     ticket = () if op.ticket is None else _keep(keys, pending, lease_id)
     if op.kind is _WRITE:
         compares += (Compare(record, _VERSION_ABOVE, 0),)
@@ -201,20 +203,24 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
         if op.addresses:
             success += tuple([Delete(address) for address in op.addresses])
     else:
+        stood = pending.replaced_key if op.is_rekey else b""
         success = (
             Put(session, op.spi + pending.op_id, lease_id),
             Put(record, pending.sealed or b"", lease_id),
             *ticket,
         )
         if pending.replaced_key:
-            if op.is_rekey:
-                compares += (Compare(pending.replaced_key, _VERSION_ABOVE, 0),)
+            if stood:
+                compares += (Compare(stood, _VERSION_ABOVE, 0),)
             success += (Delete(pending.replaced_key),)
         if op.addresses:
             success += tuple([Put(address, op.chain, lease_id) for address in op.addresses])
             if op.takes:
                 compares += tuple([Compare(address, _VERSION, 0) for address in op.addresses])
-    return Txn(compares, success, (Get(session), Get(shard)))
+    failure: tuple[Get | Txn, ...] = (Get(session), Get(shard))
+    if stood:
+        failure += (Txn((mine,), (Delete(stood),)),)
+    return Txn(compares, success, failure)
 
 
 def _keep(keys: Keys, pending: Pending, lease_id: int) -> tuple[Put | Delete]:

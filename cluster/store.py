@@ -70,9 +70,9 @@ class Get(msgspec.Struct, frozen=True, tag="get", array_like=True, gc=False):
 class Txn(msgspec.Struct, frozen=True, tag="txn", array_like=True, gc=False):
     """If every compare holds then `success` else `failure`, in one step.
 
-    A branch may hold transactions (nested once), each with compares and an outcome of its own. A
-    key is written at most once in the whole. At most `MAX_OPS` counted as etcd does: operations of
-    a branch plus those of its largest nested transaction.
+    A branch may hold transactions (nested twice at most), each with compares and an outcome of its
+    own. A key is written at most once in the whole. At most `MAX_OPS` counted as etcd does:
+    operations of a branch plus those of its largest nested transaction.
     """
 
     compares: tuple[Compare, ...] = ()

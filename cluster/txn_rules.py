@@ -12,8 +12,8 @@ from cluster.store import MAX_OPS, Delete, Get, Put, Txn
 MAX_REQUEST_OCTETS = 1536 * 1024
 """etcd's default limit of one request."""
 
-MAX_DEPTH = 2
-"""A transaction and those nested in it."""
+MAX_DEPTH = 3
+"""A transaction, those nested in it, and those in these. etcd has no limit of its own."""
 
 Op = Put | Delete | Get | Txn
 
@@ -42,7 +42,7 @@ def check_current(txn: Txn) -> None:
 
 def _count_operations(txn: Txn, depth: int) -> int:
     if depth > MAX_DEPTH:
-        raise ValueError("transactions are nested once at most")
+        raise ValueError("transactions are nested twice at most")
     nested = [
         _count_operations(op, depth + 1)
         for op in (*txn.success, *txn.failure)

@@ -141,6 +141,31 @@ def test_of_two_sas_of_one_generation_the_one_that_was_dropped_writes_nothing(op
     play(story)
 
 
+@pytest.mark.parametrize(
+    "op",
+    [
+        other(OpKind.WRITE, 1, 1, b"child"),
+        other(OpKind.END, 1, 1),
+        other(OpKind.REVOKE, 1, 1),
+        rekey(1, 1, 3, 1),
+    ],
+    ids=["write", "end", "revoke", "rekey"],
+)
+def test_an_sa_whose_chain_went_on_by_anothers_ticket_leaves_no_record(op: Op) -> None:
+    """The ticket was issued by another SA of its generation, so only that one's record went."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        assert await member.do(redeem(1, 1, 5, 9)) is COMMITTED
+        assert await member.record(1) is not None
+        assert await member.do(op) is SUPERSEDED
+        assert await member.record(1) is None
+        assert (await world.generation(1), await world.alive(1)) == (2, spi(5))
+
+    play(story)
+
+
 def test_a_ticket_is_redeemed_whose_sa_has_no_record_any_more() -> None:
     async def story(world: World) -> None:
         member = world.member()

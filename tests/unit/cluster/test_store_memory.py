@@ -122,7 +122,7 @@ async def test_a_compaction_that_can_t_be_is_refused() -> None:
 @pytest.mark.parametrize(
     ("txn", "why"),
     [
-        (Txn(success=(Txn(success=(Txn(),)),)), "nested once"),
+        (Txn(success=(Txn(success=(Txn(success=(Txn(),)),)),)), "nested twice"),
         (Txn(success=(Delete(b"k"), Delete(b"k"))), "written twice"),
         (Txn(success=(Put(b"k", b""), Txn(failure=(Delete(b"k"),)))), "written twice"),
         (Txn((Compare(b"", Target.VERSION, 0),)), "empty key"),
