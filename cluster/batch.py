@@ -48,6 +48,7 @@ OP_OVERHEAD_OCTETS = 640
 RECORD_OCTETS_MAX = 256 << 10
 """The largest record accepted."""
 OP_ID_LEN = 16
+"""Its last 8 octets are a number, by which operations of all members have an order."""
 _SPI_LEN = 8
 
 
@@ -110,7 +111,7 @@ class Op(msgspec.Struct, frozen=True, gc=False):
     """(shard, SPI) of the record that goes (REDEEM)."""
     expires_wall_s: float
     op_id: bytes = b""
-    """16 octets that no other operation has; made by the journal if empty."""
+    """OP_ID_LEN octets that no other operation has; made by the journal if empty."""
     identity: str = ""
     """Whose session it is: for revocations, never stored."""
     authenticated_wall_s: float = 0.0
@@ -149,6 +150,13 @@ class Pending(msgspec.Struct, eq=False):
     replaced_key: bytes = b""
     sealed: bytes | None = None
     sealed_ticket: bytes = b""
+
+
+def number_after(last: int, wall_s: float) -> int:
+    """Of an operation that begins at `wall_s`, after one of the same member with the number `last`:
+    the time in microseconds, so that later ones have higher ones, whoever carries them out.
+    """
+    return max(last + 1, int(wall_s * 1e6))
 
 
 class Lane:

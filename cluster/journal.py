@@ -31,6 +31,7 @@ from cluster.batch import (
     committed_at,
     entry,
     nested,
+    number_after,
     op_txn,
     outcome_of,
 )
@@ -98,6 +99,7 @@ class Journal:
         self.watermark = 0
         """The store's revision of the revocation watermark up to which every rule is obeyed."""
         self._serial = 0
+        self._number = 0
         self._accepted: dict[int, Pending] = {}
         self._ready: deque[Pending] = deque()
         """At most one per chain; the next of a chain comes here when the one before has ended."""
@@ -133,11 +135,12 @@ class Journal:
             asyncio.get_running_loop().call_soon(done, Outcome.FENCED)
             return True
         self._serial = serial = self._serial + 1
+        self._number = number = number_after(self._number, self._clock.wall_s())
         pending = Pending(
             op,
             done,
             serial=serial,
-            op_id=op.op_id or self._op_id_head + serial.to_bytes(OP_ID_LEN - 8, "big"),
+            op_id=op.op_id or self._op_id_head + number.to_bytes(OP_ID_LEN - 8, "big"),
             shard_revision=revision,
             epoch=self._cluster.state.epoch,
             submitted_s=self._clock.boot_s(),

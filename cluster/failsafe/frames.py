@@ -74,7 +74,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def number(self) -> int:
-        """Later operations have higher ones; the store's own have ones that are lower than any."""
+        """Later operations have higher ones, those that went to the store too (`cluster.batch`)."""
         return int.from_bytes(self.op_id[-8:], "big")
 
 

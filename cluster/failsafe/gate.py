@@ -24,7 +24,7 @@ from typing import Protocol
 
 import msgspec
 
-from cluster.batch import MOVES, Op, OpKind, Outcome, Pending
+from cluster.batch import MOVES, Op, OpKind, Outcome, Pending, number_after
 from cluster.dispatch import Dispatch
 from cluster.failsafe.frames import Claim, ClaimAnswer, ClaimAsk, Held, Hold
 from cluster.failsafe.ledger import Ledger, Live, Row
@@ -233,7 +233,7 @@ class Gate:
         """Carry `pending` out, sealed as it is; `end` is called once, with None: send it to the
         store."""
         op = pending.op
-        self._number = max(self._number + 1, int(self._clock.wall_s() * 1e6))
+        self._number = number_after(self._number, self._clock.wall_s())
         moves = op.kind in MOVES
         ends = op.kind in (OpKind.END, OpKind.REVOKE)
         claim = Claim(

@@ -1,11 +1,14 @@
 """Group commit: what survives a failing store, order, bounds, leases and mirrors."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from cluster.batch import BATCH_OPS_MAX, RECORD_OCTETS_MAX
+from cluster.batch import BATCH_OPS_MAX, RECORD_OCTETS_MAX, number_after
 from cluster.expiry import BUCKET_S
+from cluster.failsafe.ledger import Row
+from cluster.failsafe.write import Fate, Step, next_step
 from cluster.journal import JournalState, Op, OpKind, Outcome
 from tests.unit.cluster.fakes import Fault
 from tests.unit.cluster.journal_world import (
@@ -25,6 +28,7 @@ from tests.unit.cluster.journal_world import (
     rekey,
     spi,
 )
+from tests.unit.cluster.test_failsafe_ledger import claim
 
 # -- a store that fails
 
@@ -357,3 +361,36 @@ def test_what_the_store_refused_is_never_mirrored_and_what_is_not_known_is_told(
         assert (member.mirrored, member.doubted) == ([], [SHARD, SHARD])
 
     play(story)
+
+
+def test_operations_of_all_members_have_an_order_and_one_of_before_takes_no_chain_back() -> None:
+    """So that what was done without the store, and comes to it late, is not taken for newer."""
+
+    async def story(world: World) -> None:
+        await world.member().do(create(1))
+        before = int(world.clock.wall_s() * 1e6)
+        await asyncio.sleep(0.001)
+        for generation, name in ((1, "gw2"), (2, "gw3")):
+            member = world.member(name)
+            assert await member.do(redeem(1, generation, generation + 1, generation)) is (
+                Outcome.COMMITTED
+            )
+        found = await world.store.get(KEYS.session(chain(1)))
+        assert found is not None
+        row = Row(claim(2, 9, before, chain=chain(1)), ())
+        step = partial(
+            next_step, KEYS, leased=(), lease_id=0, shard_revision=1, shard_of=lambda _spi: SHARD
+        )
+        assert step(row, found) is Fate.LOST
+        late = number_after(0, world.clock.wall_s()) + 1
+        taken = step(Row(claim(2, 9, late, chain=chain(1)), ()), found)
+        assert isinstance(taken, Step)
+        assert taken.loser == spi(3)
+
+    play(story)
+
+
+def test_a_clock_that_is_set_back_brings_no_number_again() -> None:
+    assert number_after(0, 7.5) == 7_500_000
+    assert number_after(7_500_000, 7.5) == 7_500_001
+    assert number_after(7_500_001, 3.0) == 7_500_002
