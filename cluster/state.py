@@ -87,21 +87,22 @@ class StateKeeper:
         self.revision = entry.mod_revision
         return self._state
 
-    async def change(self, before: ClusterState, state: ClusterState) -> None:
+    async def change(self, before: ClusterState, state: ClusterState, *only_if: Compare) -> None:
         """Put `state` in place of `before`, from which it was made, and install it.
 
-        Raises Conflict if another one is installed here or stored by now, Unavailable, Unknown.
+        Raises Conflict if another one is installed here or stored by now, or a compare of `only_if`
+        fails; Unavailable, Unknown.
         """
         if self._state is not before:
             raise Conflict("the cluster's state has changed meanwhile")
         result = await self._store.commit(
             Txn(
-                compares=(Compare(self._key, Target.MOD_REVISION, self.revision),),
+                compares=(Compare(self._key, Target.MOD_REVISION, self.revision), *only_if),
                 success=(Put(self._key, _encode(state)),),
             )
         )
         if not result.succeeded:
-            raise Conflict("the cluster's state was changed by somebody else")
+            raise Conflict("the cluster's state, or what it was made from, has changed")
         self._install(state, result.revision)
 
     async def run(self) -> None:

@@ -12,7 +12,10 @@ Rules:
   before it is through, it takes that back and goes on.
 - Its word is about what it did until then. Who loses the store once more, and goes into failsafe by
   new pledges, may have answered since: these pledges are of a later round than its word, which
-  counts no more, neither for itself nor for who has pledged.
+  counts no more, neither for itself nor for who has pledged. So who has stopped for a store that
+  goes away again asks for new pledges, and carries operations out once more.
+- Only who could have been asked for such pledges can tell. Whose own lease has ended wasn't, so on
+  joining anew it takes all words back, and all who have given theirs look again.
 - Who restarted says so (`lost`), and an operator says it of who won't come back. Then everybody
   writes the chains that he knows the lost one to have answered for, and says anew that he has.
 - Who pledged begins no new way back for `SETTLE_S` after the state has changed: the pledgee must
@@ -127,12 +130,15 @@ class Flush:
         self._buckets = ExpiryBuckets(parts.store, parts.keys.root, parts.clock)
         self._marked = False
         """This member has said that it is through, perhaps unheard, and nothing ended that."""
+        self._joined_revision = 0
+        """Of my member key: it has stood there ever since the words in the state were given."""
         self._way_back: ClusterState | None = None
         """The last state of the latest way back, as far as it was seen here."""
         self._changed_boot_s = float("-inf")
         """When the cluster's state changed last, as far as this life knows."""
         parts.state.on_changed.append(self._changed)
         parts.outage.on_failsafe.append(self._failsafe)
+        parts.outage.stopped = lambda: not parts.gate.open
         self._wake = asyncio.Event()
         parts.outage.on_look.append(self._looked)
         self._written_of_lost: dict[tuple[bytes, bytes], None] = {}
@@ -226,7 +232,9 @@ class Flush:
         mine = state.roster.get(self._me)
         if mine is None or not self._parts.outage.store_answers():
             return
-        if mine not in ("", self._incarnation):
+        if self._joined_revision != self._parts.membership.key_revision:
+            await self._take_back_all(state)
+        elif mine not in ("", self._incarnation):
             if self._me not in state.lost:
                 await self._lose(state, state, self._me)
         elif self._me in state.lost:  # written off while it lives: others may have its shards
@@ -245,6 +253,12 @@ class Flush:
             await self._stop_and_mark(state)
         await self._perhaps_end()
 
+    async def _take_back_all(self, state: ClusterState) -> None:
+        revision = self._parts.membership.key_revision
+        if state.through:
+            await self._parts.state.change(state, msgspec.structs.replace(state, through={}))
+        self._joined_revision = revision
+
     async def _stop_and_mark(self, state: ClusterState) -> None:
         parts = self._parts
         parts.gate.stop()
@@ -253,7 +267,8 @@ class Flush:
         if not parts.gate.open:  # else failsafe has begun once more
             self._marked = True
             await self._mark(state, until)
-            parts.outage.set_alone(False)
+            if not parts.gate.noted:
+                parts.outage.set_alone(False)
 
     async def _mark(self, state: ClusterState, until: int | None) -> None:
         """Say up to which round this member is through; None: not at all."""
@@ -302,7 +317,9 @@ class Flush:
         state = self._parts.state.state
         if state.mode == FLUSHING and not self.waited_for(state):
             normal = msgspec.structs.replace(state, mode=NORMAL, roster={}, through={}, lost={})
-            await self._parts.state.change(state, normal)
+            key = self._parts.membership.key
+            mine = Compare(key, Target.MOD_REVISION, self._joined_revision)
+            await self._parts.state.change(state, normal, mine)
 
     async def _lose(self, before: ClusterState, state: ClusterState, name: str) -> None:
         lost = {**state.lost, name: state.roster[name]}

@@ -108,7 +108,8 @@ class Gate:
         """Whether that member may rely on me: it has my pledge."""
         self.on_first: Callable[[], None] = lambda: None
         """Called before anything is kept that the store doesn't have; once, until `stop`."""
-        self._noted = False
+        self.noted = False
+        """Something was kept since `stop`."""
         self.answered = 0
         """Operations that were answered without the store, in this life."""
 
@@ -201,7 +202,7 @@ class Gate:
     def stop(self) -> None:
         """Carry nothing out any more. What isn't decided is written by the flush if others were
         told of it, and goes back to the journal if not."""
-        self.open = self._noted = False
+        self.open = self.noted = False
         works, self._works = self._works, {}
         for op_id, work in works.items():
             if not work.begun:
@@ -346,9 +347,9 @@ class Gate:
             self._send(sender, Held(hold.claim.op_id, self._keep(hold.claim)))
 
     def _keep(self, claim: Claim) -> bool:
-        if not self._noted:
+        if not self.noted:
             self.on_first()
-            self._noted = True
+            self.noted = True
         return self.ledger.keep(claim)
 
     def _may_be_relied_on(self, sender: str) -> bool:

@@ -22,7 +22,7 @@ import msgspec
 from cluster.dispatch import Dispatch
 from cluster.errors import UNREADABLE, Incompatible
 from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeQuery, PledgeWord
-from cluster.failsafe.pledge import ENDED, Addressed, Given, Phase, Pledges, View
+from cluster.failsafe.pledge import ENDED, Addressed, Given, Pledges, View
 from cluster.link import PeerLink
 from cluster.member import Membership
 from cluster.seams import Clock
@@ -81,6 +81,8 @@ class Outage:
         """Processes heard lately that are in failsafe; set likewise."""
         self.listens: Callable[[], bool] = lambda: False
         """Whether such a process may yet turn up; set likewise."""
+        self.stopped: Callable[[], bool] = lambda: False
+        """Whether nothing is carried out here without the store now; set likewise."""
         self._rosters: dict[str, dict[str, str]] = {}
         """Of those that hold no pledge of mine, as they said."""
         self._needless: dict[str, None] = {}
@@ -108,15 +110,16 @@ class Outage:
         )
         self._silent_boot_s = clock.boot_s()
         """When the store was last found not to answer."""
+        self._told_began = 0
         self.on_failsafe: list[Callable[[bool], None]] = []
-        """Told as failsafe begins and ends."""
+        """Told as failsafe begins, also once more by new pledges, and ends."""
         self.on_look: list[Callable[[], None]] = []
         """Called at each look."""
 
     @property
     def failsafe(self) -> bool:
         """Whether this member goes on without the store, by everybody's pledge."""
-        return self.pledges.phase is Phase.FAILSAFE
+        return self.pledges.failsafe
 
     @property
     def given(self) -> Mapping[str, Given]:
@@ -242,7 +245,12 @@ class Outage:
         if members.get(member.me.name) != member.incarnation:
             members.pop(member.me.name, None)  # not joined, or not any more
         return View(
-            self._clock.boot_s(), self.store_answers(), member.deadline_boot_s, members, addresses
+            self._clock.boot_s(),
+            self.store_answers(),
+            member.deadline_boot_s,
+            members,
+            addresses,
+            self.stopped(),
         )
 
     def _asked(self, sender: str, ask: PledgeAsk) -> None:
@@ -281,8 +289,10 @@ class Outage:
 
     def _tell(self) -> None:
         standing, failsafe = self._membership.standing, self.failsafe
-        if failsafe == standing.holds(State.FAILSAFE):
+        began = self.pledges.began
+        if failsafe == standing.holds(State.FAILSAFE) and began == self._told_began:
             return
+        self._told_began = began
         if failsafe:
             standing.enter(State.FAILSAFE, f"pledged by all of {', '.join(self.pledges.roster)}")
         else:

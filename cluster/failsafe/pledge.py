@@ -13,6 +13,9 @@ Rules:
 - Failsafe begins before the lease's deadline or not at all: after it, who is known to nobody that
   pledged may have joined, and taken the shards. A member that slept finds itself there.
 - Every member that any pledger knows of must have pledged: one that joined unseen is found so.
+- Who is in failsafe, has stopped as the store was back, and finds it silent once more asks in a new
+  round, under the same rules. The pledges that it has still keep its shards; to go on it needs the
+  new ones.
 - Failsafe ends with the episode, not with the store's first answer: `over`.
 """
 
@@ -35,6 +38,8 @@ class Phase(enum.Enum):
     IDLE = "idle"
     ASKING = "asking"
     FAILSAFE = "failsafe"
+    AGAIN = "again"
+    """In failsafe, stopped, and asking anew."""
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -57,6 +62,8 @@ class View(msgspec.Struct, frozen=True):
     """The last installed roster, this member included: name → incarnation."""
     addresses: Mapping[str, str] = {}
     """Where they are."""
+    stopped: bool = False
+    """In failsafe this member carries nothing out any more: the store was back."""
 
 
 class Pledges:
@@ -80,6 +87,8 @@ class Pledges:
         """Members in failsafe that hold a pledge of mine, and their rosters, as they said."""
         self.round = 0
         """Counts how often pledges were asked for: once in each silence."""
+        self.began = 0
+        """The round by whose pledges failsafe began last."""
         self._received: dict[str, dict[str, str]] = {}
         self.refused: dict[str, str] = {}
         """Members that didn't pledge in this round, and why."""
@@ -87,7 +96,7 @@ class Pledges:
     @property
     def missing(self) -> tuple[str, ...]:
         """Whose pledge is known to be needed and not there; only while asking."""
-        if self.phase is not Phase.ASKING:
+        if not self.asking:
             return ()
         return tuple(sorted(set(self.refused) - set(self._received)))
 
@@ -97,25 +106,35 @@ class Pledges:
         return self.phase is Phase.IDLE and not self.given and not self.needed_by
 
     @property
+    def asking(self) -> bool:
+        """Whether failsafe may yet begin in this round."""
+        return self.phase in (Phase.ASKING, Phase.AGAIN)
+
+    @property
+    def failsafe(self) -> bool:
+        """Whether everybody's pledge is held."""
+        return self.phase in (Phase.FAILSAFE, Phase.AGAIN)
+
+    @property
     def round_over(self) -> int:
         """The last round that failsafe can't begin in any more, or is in."""
-        return self.round - 1 if self.phase is Phase.ASKING else self.round
+        return self.round - 1 if self.asking else self.round
 
     def look(self, view: View) -> list[Addressed]:
         """Time has passed: what is to be sent now. May enter failsafe."""
         out: list[Addressed] = []
-        if self.phase is Phase.IDLE and not view.store_answers:
-            self.phase = Phase.ASKING
-            self.round += 1
-            self._received.clear()
-            self.refused.clear()
-        elif self.phase is Phase.ASKING and view.store_answers:
+        if not view.store_answers:
+            self._perhaps_ask(view)
+        elif self.phase is Phase.ASKING:
             out += self._release()
-        if self.phase is Phase.ASKING:
+        elif self.phase is Phase.AGAIN:
+            self.phase = Phase.FAILSAFE
+        if self.asking:
             wanted = self._wanted(view)
             if all(name in self._received for name in wanted):
                 if 0 < view.deadline_s - view.now_s <= self._lead_s:
                     self.phase = Phase.FAILSAFE
+                    self.began = self.round
                     self.roster = dict(sorted({**wanted, self._me: self._incarnation}.items()))
             else:
                 ask = PledgeAsk(self._incarnation, self.round)
@@ -125,6 +144,17 @@ class Pledges:
                 (name, PledgeQuery(self.given[name].incarnation)) for name in sorted(self.given)
             ]
         return out
+
+    def _perhaps_ask(self, view: View) -> None:
+        if self.phase is Phase.IDLE:
+            self.phase = Phase.ASKING
+        elif self.phase is Phase.FAILSAFE and view.stopped:
+            self.phase = Phase.AGAIN
+        else:
+            return
+        self.round += 1
+        self._received.clear()
+        self.refused.clear()
 
     def _wanted(self, view: View) -> dict[str, str]:
         """Everybody whose pledge is needed: whom I know, and whom a pledger knows."""
@@ -154,7 +184,7 @@ class Pledges:
     def answered(self, sender: str, answer: PledgeAnswer) -> None:
         """An answer to my asking."""
         mine = answer.incarnation == self._incarnation and answer.round == self.round
-        if self.phase is not Phase.ASKING or not mine:
+        if not self.asking or not mine:
             return
         if answer.given:
             self._received[sender] = answer.roster
@@ -189,8 +219,11 @@ class Pledges:
         return self.given.pop(name, None) is not None
 
     def over(self) -> list[Addressed]:
-        """All is as the store says again: failsafe ends, whoever pledged is released."""
-        return self._release() if self.phase is Phase.FAILSAFE else []
+        """All is as the store says again: failsafe ends, whoever pledged is released. Who needs a
+        pledge of mine yet says so anew.
+        """
+        self.needed_by.clear()
+        return self._release() if self.failsafe else []
 
     def _release(self) -> list[Addressed]:
         names = sorted({*self._received, *self.refused, *self.roster} - {self._me})

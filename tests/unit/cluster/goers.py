@@ -1,6 +1,7 @@
 """Members that can go on without the store, with all that it takes and nothing else."""
 
 import asyncio
+from collections.abc import Callable
 
 from cluster.dispatch import Dispatch
 from cluster.failsafe.flush import Flush, FlushParts
@@ -60,11 +61,15 @@ class Goer:
     async def begin(self) -> "Goer":
         await self.state.load_or_create(4)
         await self.member.join()
-        runs = (
-            self.state.run, self.beats.run, self.outage.run, self.gate.run, self.flush.run,
-        )  # fmt: skip
+        runs = (self.state.run, self.beats.run, self.outage.run, self.gate.run)
         self.tasks = [self.cluster.spawn(run(), self.name) for run in runs]
+        self.go_on()
         return self
+
+    def go_on(self) -> None:
+        """Flush, from now on or again."""
+        self.flush_task = self.cluster.spawn(self.flush.run(), self.name)
+        self.tasks.append(self.flush_task)
 
     def kill(self) -> None:
         self.way.away = True
@@ -127,3 +132,17 @@ async def in_failsafe(cluster: Cluster) -> list[Goer]:
     await asyncio.sleep(6)
     assert all(goer.outage.failsafe for goer in goers)
     return goers
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Within ten seconds of virtual time."""
+    for _ in range(100):
+        if done():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("it doesn't come to that")
+
+
+async def version(cluster: Cluster) -> int:
+    entry = await cluster.store.get(KEYS.session(CHAIN))
+    return 0 if entry is None else entry.version

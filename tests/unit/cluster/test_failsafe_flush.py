@@ -1,7 +1,6 @@
 """The way back, between members on virtual time: who marks what when, and who is waited for."""
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -10,23 +9,9 @@ from cluster.errors import Conflict
 from cluster.failsafe.pledge import Given
 from cluster.layout import FLUSHING, NORMAL
 from cluster.store import Put, Txn
-from tests.unit.cluster.goers import Goer, in_failsafe
+from tests.unit.cluster.goers import Goer, in_failsafe, until, version
 from tests.unit.cluster.members import KEYS, Cluster, simulated
 from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, spi
-
-
-async def until(done: Callable[[], bool]) -> None:
-    """Within ten seconds of virtual time."""
-    for _ in range(100):
-        if done():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("it doesn't come to that")
-
-
-async def version(cluster: Cluster) -> int:
-    entry = await cluster.store.get(KEYS.session(CHAIN))
-    return 0 if entry is None else entry.version
 
 
 @simulated
@@ -347,8 +332,11 @@ async def test_who_is_through_and_asks_in_vain_says_it_for_that_round_too(cluste
     a.outage.pledges.round += 1
     b.outage.pledges.given["a"] = Given(a.member.incarnation, a.outage.pledges.round)
     b.way.away = False
-    await asyncio.sleep(5)
-    assert (a.state.state.mode, b.state.state.mode) == (NORMAL, NORMAL)
+    await until(lambda: a.state.state.mode == b.state.state.mode == NORMAL)
+    modes: list[str] = []
+    a.state.on_changed.append(lambda state: modes.append(state.mode))
+    await asyncio.sleep(10)
+    assert modes == []  # what they said before, when they could be heard, begins no other way back
 
 
 @simulated
@@ -379,3 +367,17 @@ async def test_what_is_kept_for_one_that_the_way_back_is_not_about_is_kept_on(
     assert (a.state.state.mode, c.state.state.mode) == (NORMAL, NORMAL)
     assert await version(cluster) == 3
     assert (a.gate.begun_ledger, c.gate.begun_ledger) == (None, None)
+
+
+@simulated
+async def test_all_of_whom_something_is_awaited_have_restarted_and_all_is_normal(
+    cluster: Cluster,
+) -> None:
+    goers = await in_failsafe(cluster)
+    goers[0].way.away = False
+    await until(lambda: goers[0].state.state.mode == FLUSHING)
+    for goer in goers:
+        goer.kill()
+    again = [await Goer(cluster, goer.name, 2, goer.book).begin() for goer in goers]
+    await asyncio.sleep(5)
+    assert [goer.state.state.mode for goer in again] == [NORMAL] * 3

@@ -163,6 +163,41 @@ def test_the_stores_answer_ends_asking_and_not_failsafe():
     assert a.phase is Phase.IDLE
 
 
+def in_failsafe() -> Pledges:
+    a, ask = asking()
+    pledge_of("b", a, ask)
+    pledge_of("c", a, ask)
+    a.look(view(False))
+    assert (a.phase, a.began) == (Phase.FAILSAFE, 1)
+    return a
+
+
+def test_who_has_stopped_and_finds_the_store_silent_again_needs_new_pledges_of_everybody():
+    a = in_failsafe()
+    stopped = msgspec.structs.replace(view(False), stopped=True)
+    assert a.look(view(False)) == []  # it goes on: it needs no others
+    (name, ask), (_, same) = a.look(stopped)
+    assert (name, ask, same) == ("b", PledgeAsk("a1", 2), ask)
+    assert (a.failsafe, a.began, a.round_over) == (True, 1, 1)
+    pledge_of("b", a, ask)
+    a.look(stopped)
+    assert a.began == 1
+    pledge_of("c", a, ask)
+    a.look(msgspec.structs.replace(stopped, now_s=DEADLINE_S))
+    assert (a.failsafe, a.began) == (True, 1)
+    a.look(stopped)
+    assert (a.phase, a.began, a.round_over) == (Phase.FAILSAFE, 2, 2)
+
+
+def test_the_stores_answer_ends_asking_again_and_no_pledge():
+    a = in_failsafe()
+    a.look(msgspec.structs.replace(view(False), stopped=True))
+    assert a.look(view(True)) == []
+    assert (a.phase, a.round_over) == (Phase.FAILSAFE, 2)
+    assert a.queried(PledgeQuery("a1")) == PledgeWord("a1", 2, True, MEMBERS)
+    assert [word for _, word in a.over()] == [PledgeWord("a1", 2, needed=False)] * 2
+
+
 def test_one_that_is_alone_needs_nobody():
     a = machine("a")
     a.look(view(False, members={"a": "a1"}))
