@@ -444,6 +444,8 @@ class Flush:
                 self._ended(row, lost, step.fate)
             else:
                 more.append((row, lost))
+        if not any(isinstance(each, TxnResult) and each.succeeded for each in result.responses):
+            raise Conflict("the store has other owners or chains than are known here by now")
         return more
 
     def _ended(self, row: Row, lost: bool, fate: Fate) -> None:

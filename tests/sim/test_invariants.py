@@ -159,15 +159,16 @@ def _refuse(world: World, ticket: bytes) -> None:
     gateway.spoke(gateway, encode_clear(*head, FLAG_RESPONSE, 0, (nack,)))
 
 
-def _refusal(*, by_reference: bool, revoked: bool) -> tuple[str, ...]:
+def _refusal(*, by_reference: bool, revoked: bool = False, spent: bool = False) -> tuple[str, ...]:
     """What is found when a ticket of a session without a record is refused; `revoked`: all sessions
-    of whoever it is were."""
+    of whoever it is were; `spent`: its chain has gone on."""
 
     async def show(world: World) -> None:
         body, ledger = _without_record(world), world.ledger
         key = ledger.rings[-1].tickets.current
         ledger.kept[body.chain] = encode_state(body)
         sealed = seal_reference if by_reference else seal
+        ledger.stored[body.chain] = body.generation + spent
         if revoked:
             ledger.revoked_identities[body.identity] = body.authenticated_wall_s + 1
         _refuse(world, sealed(body, key, CLUSTER.encode(), SeededRng(1, "a ticket")))
@@ -177,13 +178,18 @@ def _refusal(*, by_reference: bool, revoked: bool) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("by_reference", [False, True])
 def test_i5_a_valid_ticket_refused_is_found(by_reference: bool):
-    (finding,) = _refusal(by_reference=by_reference, revoked=False)
+    (finding,) = _refusal(by_reference=by_reference)
     assert finding.startswith("I5, promise 4: gw1 refused a valid ticket of chain ")
 
 
 @pytest.mark.parametrize("by_reference", [False, True])
 def test_i5_a_ticket_of_somebody_revoked_may_be_refused(by_reference: bool):
     assert _refusal(by_reference=by_reference, revoked=True) == ()
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_i5_a_ticket_whose_chain_went_on_without_a_record_may_be_refused(by_reference: bool):
+    assert _refusal(by_reference=by_reference, spent=True) == ()
 
 
 def test_i7_a_secret_in_store_log_or_events_is_found():

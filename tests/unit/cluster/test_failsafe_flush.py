@@ -212,6 +212,25 @@ async def test_a_record_is_not_written_under_a_fence_that_came_after_it(cluster:
 
 
 @simulated
+async def test_what_none_goes_through_of_is_not_tried_again_without_a_pause(
+    cluster: Cluster,
+) -> None:
+    """Nothing of a round went through: what is known here is old, and news take their time."""
+    a, _, _ = await in_failsafe(cluster)
+    shard = await cluster.store.commit(Txn((), (Put(KEYS.shard(3), b"was a's"),)))
+    a.owned = shard.revision
+    a.answer(2, 2, shard=3, record=b"sealed", shard_revision=shard.revision)
+    await cluster.store.commit(Txn((), (Put(KEYS.session(CHAIN), spi(1) + bytes(16)),)))
+    await cluster.store.commit(Txn((), (Put(KEYS.shard(3), b"is b's"),)))
+    a.way.away = False
+    with pytest.raises(Conflict, match="other owners"):
+        await a.flush._round([(row, False) for row in a.gate.rows()])
+    a.owned = None
+    assert await a.flush._round([(row, False) for row in a.gate.rows()]) == []
+    assert await version(cluster) == 2
+
+
+@simulated
 async def test_who_starts_holds_to_the_pledges_of_those_that_it_hears(cluster: Cluster) -> None:
     a, b = [await Goer(cluster, name).begin() for name in ("a", "b")]
     await asyncio.sleep(1)
