@@ -242,11 +242,14 @@ class Invariants:
         if gateway.node.outage.failsafe:
             return  # by policy, or by a filter that nobody can confirm now
         if isinstance(body, Reference):
+            pointer = body
             try:
-                body = resolve(body, ledger.kept.get(body.chain, b""))
+                body = resolve(pointer, ledger.kept.get(body.chain, b""))
             except TicketRejected:
-                self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
-                return
+                of = pointer.chain, pointer.generation
+                if not ledger.forgotten_states.holds(of, self._lives()):
+                    self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
+                return  # else it was issued without the store, and lost with all that kept it
         # whose it is says the ticket itself: of a session that was begun without the store, and
         # flushed for its lost owner, the store has a chain and never a record
         until_s = ledger.revoked_identities.get(body.identity, float("-inf"))

@@ -32,6 +32,7 @@ from cluster.store import Changes, Delete, Entry, Lease, Mark, Put, Scan, Store,
 from cluster.vault import Kek, open_sealed
 from proto.ike import record as records
 from proto.ike.fragment import apart
+from proto.ike.ticket import decode_body
 from tests.sim.findings import Findings
 from tests.sim.forgotten import Forgotten
 from tests.sim.last_words import LastWords
@@ -105,6 +106,7 @@ class Ledger:
         self.loose: dict[bytes, None] = {}
         """Chains moved on without the store, with a member lost: tickets may be used twice."""
         self.forgotten = Forgotten()
+        self.forgotten_states = Forgotten()
         self.values: list[bytes] = []
         """Everything that was ever written, once."""
         self.commits = 0
@@ -187,7 +189,7 @@ class Ledger:
             await self._address(op)
         elif op.key.startswith(keys.tickets):
             if isinstance(op, Put):
-                self.kept[bytes.fromhex(op.key[len(keys.tickets) :].decode())] = self._opened(op)
+                self._pointed(op)
         elif isinstance(op, Delete):
             self.rules.pop(op.key, None)
             if op.key.startswith(keys.sessions):
@@ -205,6 +207,13 @@ class Ledger:
             await self._session(bytes.fromhex(op.key[len(keys.sessions) :].decode()))
         if isinstance(op, Put):
             self.values.append(op.value)
+
+    def _pointed(self, op: Put) -> None:
+        """What a chain's tickets by reference point to from now on."""
+        chain, octets = bytes.fromhex(op.key[len(self._keys.tickets) :].decode()), self._opened(op)
+        self.kept[chain] = octets
+        if octets:
+            self.forgotten_states.named[chain, decode_body(octets[1:]).generation] = None
 
     async def _address(self, op: Put | Delete) -> None:
         """One that is there is its chain's until it is deleted, or has expired."""

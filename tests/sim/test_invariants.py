@@ -6,6 +6,7 @@ import hashlib
 import msgspec
 import pytest
 
+from cluster.failsafe.frames import Claim, Held, Hold
 from cluster.layout import Keys, MemberRecord, ShardRecord
 from cluster.store import Compare, Delete, Put, Target, Txn
 from cluster.store_memory import MemoryStore
@@ -75,14 +76,14 @@ def test_what_a_commit_wrote_is_read_from_the_branch_it_took():
     assert [op.key for op in run(main)] == [b"b", b"y"]
 
 
-def _play(sabotage) -> tuple[str, ...]:
+def _play(sabotage, size: Size = SMALL) -> tuple[str, ...]:
     async def play(world: World) -> None:
         await world.begin()
         await world.connect_all()
         await asyncio.sleep(1)
         await sabotage(world)
 
-    return run_scenario(Scenario(play, size=SMALL, weather=Weather()), 1).findings
+    return run_scenario(Scenario(play, size=size, weather=Weather()), 1).findings
 
 
 def test_nothing_is_found_where_nothing_is_wrong():
@@ -151,7 +152,7 @@ def _without_record(world: World) -> TicketBody:
 
 def _refuse(world: World, ticket: bytes) -> None:
     """A client shows that ticket, and its gateway refuses it."""
-    (gateway,), path = world.gateways, Path(("10.1.0.1", 500), ("10.0.0.1", 500))
+    gateway, path = world.gateways[0], Path(("10.1.0.1", 500), ("10.0.0.1", 500))
     head = b"a client", bytes(8), ExchangeType.IKE_SESSION_RESUME
     shown = NotifyPayload(NotifyType.TICKET_OPAQUE, ticket)
     world.invariants.asked(encode_clear(*head, FLAG_INITIATOR, 0, (shown,)), path)
@@ -190,6 +191,58 @@ def test_i5_a_ticket_of_somebody_revoked_may_be_refused(by_reference: bool):
 @pytest.mark.parametrize("by_reference", [False, True])
 def test_i5_a_ticket_whose_chain_went_on_without_a_record_may_be_refused(by_reference: bool):
     assert _refusal(by_reference=by_reference, spent=True) == ()
+
+
+def _keep(world: World, body: TicketBody, ticket: bytes | None) -> None:
+    """A former life of gw1 writes to a chain without the store, and gw2 keeps that."""
+    of = body.chain, body.generation, b"the spi ", 3
+    life, expires_wall_s = "a former life", body.expires_wall_s
+    claim = Claim(bytes(16), *of, "gw1", life, expires_wall_s, b"", ticket, (), False)
+    world.without_store.frame("gw1", Hold(claim))
+    world.without_store.frame("gw2", Held(claim.op_id, True))
+
+
+async def _store(world: World, body: TicketBody) -> None:
+    """The store has what tickets by reference of that chain's generation point to."""
+    key = KEYS.ticket(body.chain)
+    sealed = world.ledger.vault.seal_record(encode_state(body), key)
+    await world.ledger.commit(Txn(success=(Put(key, sealed),)))
+
+
+def _unresolved(
+    ticket: bytes | None = b"sealed", *, killed: bool = True, stored: bool = False
+) -> tuple[str, ...]:
+    """What is found when a ticket by reference is refused, as the store has what the generation
+    before pointed to. `ticket`: what was kept without the store; `killed`: nobody lives who kept
+    it; `stored`: the store once had it."""
+
+    async def show(world: World) -> None:
+        body, ledger = _without_record(world), world.ledger
+        ledger.stored[body.chain] = body.generation
+        _keep(world, body, ticket)
+        if stored:
+            await _store(world, body)
+        await _store(world, msgspec.structs.replace(body, generation=body.generation - 1))
+        if killed:
+            await world.gateways[1].kill()
+        key = ledger.rings[-1].tickets.current
+        _refuse(world, seal_reference(body, key, CLUSTER.encode(), SeededRng(1, "a ticket")))
+
+    return _play(show, Size(gateways=2, clients=1))
+
+
+def test_i5_what_a_ticket_points_to_may_be_lost_with_all_that_kept_it():
+    assert _unresolved() == ()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"killed": False}, {"stored": True}, {"ticket": None}],
+    ids=["who kept it lives", "the store had it", "nobody kept it"],
+)
+def test_i5_a_ticket_that_points_to_nothing_is_found(how):
+    (finding,) = _unresolved(**how)
+    assert finding == f"I5, promise 4: nothing is kept for chain {b'without a record'.hex()}"
 
 
 def test_i7_a_secret_in_store_log_or_events_is_found():

@@ -33,9 +33,11 @@ class WithoutStore:
                 self._ledger.loose[frame.claim.chain] = None
         elif isinstance(frame, Held) and frame.kept:
             claim = self._claims[frame.op_id]
+            ledger, of = self._ledger, (claim.chain, claim.generation)
             for kept in (
-                self._ledger.keepers.setdefault((claim.chain, claim.generation), {}),
-                self._ledger.forgotten.knowers.setdefault(claim.spi, {}),
+                ledger.keepers.setdefault(of, {}),
+                ledger.forgotten.knowers.setdefault(claim.spi, {}),
+                *((ledger.forgotten_states.knowers.setdefault(of, {}),) if claim.ticket else ()),
             ):
                 kept[claim.owner, claim.incarnation] = None
                 kept[sender, self._gateways[sender].incarnation] = None
