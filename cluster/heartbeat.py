@@ -81,6 +81,8 @@ class Heartbeats:
         self._vitals = vitals
         self._settings = settings
         self._sequence = 0
+        self._awake_s: float | None = None
+        """When this member last knew itself awake, once it beats."""
         self._seen: dict[str, Seen] = {}
         self._since: dict[str, float] = {}
         """From when on a member's silence counts."""
@@ -127,10 +129,15 @@ class Heartbeats:
     def silent_s(self, name: str) -> float:
         """How long nothing was heard of `name`, be it in the store's roster or not, though it was
         listened for."""
-        now_s = self._clock.boot_s()
+        now_s = self._listening()
         since_s = self._peer_since.setdefault(name, now_s)
         seen = self._seen.get(name)
         return now_s - (since_s if seen is None else max(since_s, seen.boot_s))
+
+    def heard(self, name: str) -> bool:
+        """Whether `name` was heard at all since it is listened for."""
+        now_s, seen = self._listening(), self._seen.get(name)
+        return seen is not None and seen.boot_s >= self._peer_since.get(name, now_s)
 
     def in_failsafe(self) -> dict[str, str]:
         """The processes heard lately that go on without the store: name → incarnation."""
@@ -172,19 +179,27 @@ class Heartbeats:
     async def run(self) -> None:
         """Beat for ever."""
         interval_s = self._settings.interval_s
-        before_s = self._clock.boot_s()
         while True:
-            now_s = self._clock.boot_s()
-            if now_s - before_s > interval_s + self._settings.suspect_after_s / 2:
-                # it was I who slept
-                self._since = dict.fromkeys(self._since, now_s)
-                self._peer_since = dict.fromkeys(self._peer_since, now_s)
-            before_s = now_s
+            now_s = self._awake_s = self._listening()
             self._end_lingering(now_s)
             self._connect()
             self._send()
             self._look(now_s)
             await asyncio.sleep(interval_s)
+
+    def _listening(self) -> float:
+        """The time (boot seconds). If it was I who slept since the last beat, silence counts from
+        here on: whoever asks first finds out, for the next beat may be due after a claim.
+        """
+        now_s, awake_s, settings = self._clock.boot_s(), self._awake_s, self._settings
+        slept = awake_s is not None and (
+            now_s - awake_s > settings.interval_s + settings.suspect_after_s / 2
+        )
+        if slept:
+            self._since = dict.fromkeys(self._since, now_s)
+            self._peer_since = dict.fromkeys(self._peer_since, now_s)
+            self._awake_s = now_s
+        return now_s
 
     def _send(self) -> None:
         self._sequence += 1

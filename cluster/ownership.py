@@ -65,7 +65,8 @@ class OwnershipSettings(msgspec.Struct, frozen=True):
     """The longest pause between two looks at what could be claimed or given up."""
     listen_s: float = 2.0
     """How long an owner that is gone from the store must have been silent: a member that starts
-    anew hears by then of those that go on without the store, and claims nothing of theirs."""
+    anew, or wakes, hears by then of those that go on without the store, and claims nothing of
+    theirs."""
     claim_grace_s: float = 5.0
     """How long an owner that is gone from the store but still heard may take to come back."""
     closed_s: float = 0.5
@@ -202,15 +203,13 @@ class Ownership:
         return self._absent
 
     def listens(self) -> bool:
-        """Whether an owner that is gone from the store, and was never heard, may yet be: it may
-        live without the store, and what it does is not to be crossed."""
+        """Whether an owner that is gone from the store, and wasn't heard since we listen, may yet
+        be: it may live without the store, and what it does is not to be crossed."""
         absent = self.absent()
         if not absent:
             return False
         beats, patience_s = self._heartbeats, self._settings.listen_s
-        return any(
-            beats.seen(name) is None and beats.silent_s(name) < patience_s for name in absent
-        )
+        return any(not beats.heard(name) and beats.silent_s(name) < patience_s for name in absent)
 
     def should_leave(self, shard: int) -> bool:
         """Whether another live member should own this shard of mine: it takes no new SPIs."""

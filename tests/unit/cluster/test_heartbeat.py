@@ -125,6 +125,22 @@ async def test_who_slept_itself_suspects_nobody_for_it(cluster: Cluster) -> None
 
 
 @simulated
+async def test_silence_counts_from_where_one_woke_also_before_the_next_beat(
+    cluster: Cluster,
+) -> None:
+    one, _ = await pair(cluster)
+    await asyncio.sleep(1)
+    assert one.heard("gw2")
+    cluster.net.cut("gw2", "gw1")
+    cluster.clock_of("gw1").boot_offset_s += 30
+    assert one.silent_s("gw2") == 0
+    assert not one.heard("gw2")
+    await asyncio.sleep(1.5)
+    assert one.silent_s("gw2") == pytest.approx(1.5)
+    assert not one.heard("gw2")
+
+
+@simulated
 async def test_a_member_that_left_the_store_but_lives_is_still_heard(cluster: Cluster) -> None:
     one, two = await pair(cluster)
     await asyncio.sleep(1)

@@ -440,3 +440,24 @@ async def test_an_owner_that_lives_without_the_store_is_heard_by_one_that_starts
     assert two.owned == []
     assert two.ownership.absent() == {"gw1": one.member.me.rpc_address}
     assert not two.ownership.listens()
+
+
+@simulated
+async def test_a_member_that_wakes_listens_for_owners_that_are_gone_before_it_claims(
+    cluster: Cluster,
+) -> None:
+    one, two = await Owner(cluster, "gw1").begin(), await Owner(cluster, "gw2").begin()
+    await asyncio.sleep(5.05)  # the next beat is due a while after the claims are
+    before = two.owned
+    assert 0 < len(before) < SHARDS
+    one.way.away = True
+    cluster.net.cut("gw1", "gw2")
+    cluster.clock_of("gw2").boot_offset_s += 3  # a suspend shorter than its lease
+    await cluster.store.commit(Txn(success=(Delete(one.member.key),)))
+    await asyncio.sleep(1.5)
+    assert two.owned == before
+    assert two.ownership.absent() == {"gw1": one.member.me.rpc_address}
+    assert two.ownership.listens()
+    await asyncio.sleep(2)
+    assert not two.ownership.listens()
+    assert two.owned == ALL
