@@ -2,10 +2,11 @@
 
 Rules: a ticket is (chain, generation). A filter per window of ticket *expiry* holds what was spent;
 a window is forgotten once its last ticket has expired everywhere. A hit may be wrong and is
-confirmed by one read of the session chain, which alone decides; a miss may be late by as much as
-members lag. Members tell each other what they spend, and whole filters to whoever comes; merging is
-OR, so any order will do. All members make filters alike: `FORM` names how, and frames of another
-form are left alone. A full window takes no more: its errors stay rare. RFC 5723 9.8.
+confirmed by one read of the session chain, which alone decides; without the store the hit does. A
+miss may be late by as much as members lag. Members tell each other what they spend, and whole
+filters to whoever comes; merging is OR, so any order will do. All members make filters alike:
+`FORM` names how, and frames of another form are left alone. A full window takes no more: its errors
+stay rare. RFC 5723 9.8.
 """
 
 import asyncio
@@ -86,6 +87,13 @@ class SpentTickets:
         """May this ticket have been spent? False: nothing is known."""
         spent = self._filters.get(int(expires_wall_s // WINDOW_S))
         return spent is not None and number(chain, generation) in spent
+
+    def may_be_over(self, chain: bytes, generation: int) -> bool:
+        """May that generation be over? Whenever a ticket of it expires: another one may have been
+        spent. For whoever can't ask the chain.
+        """
+        ticket = number(chain, generation)
+        return any(ticket in spent for spent in self._filters.values())
 
     def surely_used(self, chain: bytes, generation: int) -> bool:
         """Was it seen to be spent? Once true it stays true: a chain never goes back."""

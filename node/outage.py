@@ -186,6 +186,10 @@ class Standby:
             for core, _path in node.gateway.endpoint.established()
         }
 
+    def may_be_over(self, chain: bytes, generation: int) -> bool:
+        """See `Others.may_be_over`."""
+        return self._node.refusals.spent.may_be_over(chain, generation)
+
     # -- what it tells
 
     def used_twice(self, row: Row) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from node.wiring import Node
 
 WHY = "revoked by an operator"
+_ENDS_ALL = (PersistKind.REKEY, PersistKind.REVOKE)
+"""What ends a generation without a ticket of it: all of them are void, whenever they expire."""
 
 
 class ClusterRefusals:
@@ -69,17 +71,15 @@ class ClusterRefusals:
         """See `Refusals.used`."""
         spent, chain, generation = self.spent, shown.chain, shown.generation
         if self._node.outage.failsafe:
-            return self._used_without_store(shown)
+            return Used.YES if self._refused_without_store(chain, generation) else Used.NO
         if not spent.used(chain, generation, shown.expires_wall_s):
             return Used.NO
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
 
-    def _used_without_store(self, shown: TicketBody | Reference) -> Used:
+    def _refused_without_store(self, chain: bytes, generation: int) -> bool:
         """Nothing can be confirmed now."""
-        if self._node.standby.gate.refuses_tickets():
-            return Used.YES
-        spent = self.spent.used(shown.chain, shown.generation, shown.expires_wall_s)
-        return Used.YES if spent else Used.NO
+        gate = self._node.standby.gate
+        return gate.refuses_tickets() or self.spent.may_be_over(chain, generation)
 
     # -- for the journal
 
@@ -111,7 +111,7 @@ class ClusterRefusals:
         if persist.redeems is not None:
             ticket = persist.redeems
             self.spent.add(ticket.chain, ticket.generation, ticket.expires_wall_s)
-        elif persist.kind is PersistKind.REVOKE:
+        elif persist.kind in _ENDS_ALL:
             self.spent.add_until(persist.chain, persist.generation, self.ticket_lifetime_s)
 
     # -- for the operator

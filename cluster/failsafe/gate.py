@@ -11,6 +11,9 @@ Rules:
 - The home is the first of the frozen roster by rank that is heard. While one of the roster isn't
   heard, tickets are refused or accepted by policy: with it lost, two members may take another for
   the home. What it missed is told to it as soon as it is heard again.
+- A ledger knows the chains that live here, and none whose SA ended in the store. So no ticket is
+  taken of a generation that the filters of spent ones may have, shown when it may have been: who
+  asked the store about it then, and heard nothing, has left that to this gate.
 - An operation ends here. When the gate closes before it was decided, it goes back to the journal;
   but one that others may keep by then is written with all that was done (`cluster.failsafe.flush`)
   and ends with that: the chain it moves on may be one that only its former owner's row tells of,
@@ -53,6 +56,10 @@ class Others(Protocol):
 
     def live(self) -> Mapping[bytes, Live]:
         """The chains of the SAs that are established here."""
+        ...
+
+    def may_be_over(self, chain: bytes, generation: int) -> bool:
+        """Whether that generation of the chain may be over, by what is told of spent tickets."""
         ...
 
 
@@ -253,7 +260,9 @@ class Gate:
             shard_revision=pending.shard_revision,
             addresses=op.addresses,
         )
-        if op.issued_wall_s is not None and self.refuses_tickets():
+        if op.issued_wall_s is not None and (
+            self.refuses_tickets() or self._others.may_be_over(op.chain, op.generation)
+        ):
             end(pending, Outcome.SUPERSEDED)
             return
         # a chain that is made now is nobody else's: there is nothing to serialise

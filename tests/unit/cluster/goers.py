@@ -90,6 +90,9 @@ class Goer:
     def live(self) -> dict[bytes, Live]:
         return {}
 
+    def may_be_over(self, chain: bytes, generation: int) -> bool:
+        return False
+
     watermark = obeyed = 0
 
     async def obey(self, watermark: Entry | None) -> None:

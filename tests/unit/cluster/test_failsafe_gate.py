@@ -49,6 +49,7 @@ class Member:
     def __init__(self, net: Net, name: str, refuse: bool) -> None:
         self.net, self.name = net, name
         self.known: dict[bytes, Live] = {}
+        self.over: set[tuple[bytes, int]] = set()
         self.ended: list[Outcome | None] = []
         self.gate = Gate(self, SimClock(SimLoop()), Me(name, f"{name}1", refuse), self)
         self.gate.listen(Dispatch(self))
@@ -76,9 +77,14 @@ class Member:
     def live(self) -> dict[bytes, Live]:
         return self.known
 
-    def take(self, kind: OpKind, generation: int, sa: int, serial: int = 1) -> None:
+    def may_be_over(self, chain: bytes, generation: int) -> bool:
+        return (chain, generation) in self.over
+
+    def take(
+        self, kind: OpKind, generation: int, sa: int, serial: int = 1, *, rekey: bool = False
+    ) -> None:
         spi = b"%08d" % sa
-        issued_wall_s = 1.0 if kind is OpKind.REDEEM else None
+        issued_wall_s = 1.0 if kind is OpKind.REDEEM and not rekey else None
         op = Op(
             kind, CHAIN, generation, 3, spi, b"record", None, 1e9, issued_wall_s=issued_wall_s
         )  # fmt: skip
@@ -145,6 +151,17 @@ def test_who_knows_better_says_no():
     net.members[NEXT].take(OpKind.REDEEM, 1, 1)
     net.run()
     assert net.members[NEXT].ended == [Outcome.SUPERSEDED]
+
+
+def test_no_ticket_of_a_generation_that_may_be_over_is_taken_and_an_sa_is_rekeyed_all_the_same():
+    net = Net()
+    member = net.members[NEXT]
+    member.over = {(CHAIN, 1)}  # spent for an SA that has ended in the store: no ledger knows it
+    member.take(OpKind.REDEEM, 1, 1)
+    assert (member.ended, net.flight) == ([Outcome.SUPERSEDED], [])
+    member.take(OpKind.REDEEM, 1, 2, rekey=True)
+    net.run()
+    assert member.ended == [Outcome.SUPERSEDED, Outcome.COMMITTED]
 
 
 def test_an_sa_whose_session_went_on_elsewhere_changes_nothing_any_more():

@@ -281,3 +281,19 @@ def test_an_ended_session_s_tickets_are_spent_whenever_they_expire() -> None:
         assert not one.used(chain, 2, world.clock.wall_s() + 2 * 3600.0)
 
     play(story)
+
+
+def test_a_generation_may_be_over_by_the_use_of_a_ticket_that_expires_at_another_time() -> None:
+    async def story(world: World) -> None:
+        one = world.member("gw1")
+        chain = world.chain()
+        assert not one.may_be_over(chain, 3)
+        one.add(chain, 3, SOON_S)
+        assert not one.used(chain, 3, SOON_S + WINDOW_S)
+        assert one.may_be_over(chain, 3)
+        assert not one.may_be_over(chain, 4)
+        one.add_until(chain, 4, 3600.0)
+        assert one.may_be_over(chain, 4)
+        assert not one.may_be_over(world.chain(), 3)
+
+    play(story)
