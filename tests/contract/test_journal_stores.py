@@ -69,13 +69,17 @@ async def member(bench: Bench) -> AsyncIterator[Member]:
     await made.stop()
 
 
-def op(kind: OpKind, number: int, generation: int, old: int | None = None) -> Op:
+def op(
+    kind: OpKind, number: int, generation: int, old: int | None = None, sa: int | None = None
+) -> Op:
+    """`generation`: the chain's, before; `sa`: which of its SAs asks, by default that one."""
+    asks = generation if sa is None else sa
     return Op(
         kind,
         number.to_bytes(16, "big"),
         generation,
         SHARD,
-        (number * 100 + generation).to_bytes(8, "big"),
+        (number * 100 + asks).to_bytes(8, "big"),
         b"" if kind in (OpKind.END, OpKind.REVOKE) else RECORD,
         None if old is None else (SHARD, (number * 100 + old).to_bytes(8, "big")),
         OsClock().wall_s() + 5000,
@@ -100,7 +104,7 @@ async def test_in_one_batch_each_operation_has_its_own_outcome(member: Member) -
     await member.all([op(OpKind.REDEEM, n, 1, old=0) for n in range(1, 11)])
     again = await member.all([op(OpKind.REDEEM, n, 1, old=0) for n in range(1, 21)])
     assert again == [Outcome.SUPERSEDED] * 10 + [Outcome.COMMITTED] * 10
-    assert await member.all([op(OpKind.REVOKE, n, 2) for n in range(1, 21)]) == (
+    assert await member.all([op(OpKind.REVOKE, n, 2, sa=1) for n in range(1, 21)]) == (
         [Outcome.COMMITTED] * 20
     )
     assert (await member.store.scan(member.keys.sessions)).entries == ()
