@@ -139,7 +139,8 @@ class Pending(msgspec.Struct, eq=False):
 
     op: Op
     done: Callable[[Outcome], None]
-    serial: int
+    number: int
+    """See `number_after`."""
     op_id: bytes
     shard_revision: int
     epoch: int

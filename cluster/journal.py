@@ -98,8 +98,8 @@ class Journal:
         self._lanes = tuple(Lane(keys.lane(f"{journal.hex()}-{n}")) for n in range(lanes))
         self.watermark = 0
         """The store's revision of the revocation watermark up to which every rule is obeyed."""
-        self._serial = 0
         self._number = 0
+        """Of the operation that was accepted last."""
         self._accepted: dict[int, Pending] = {}
         self._ready: deque[Pending] = deque()
         """At most one per chain; the next of a chain comes here when the one before has ended."""
@@ -134,18 +134,17 @@ class Journal:
         if revision is None:
             asyncio.get_running_loop().call_soon(done, Outcome.FENCED)
             return True
-        self._serial = serial = self._serial + 1
         self._number = number = number_after(self._number, self._clock.wall_s())
         pending = Pending(
             op,
             done,
-            serial=serial,
+            number=number,
             op_id=op.op_id or self._op_id_head + number.to_bytes(OP_ID_LEN - 8, "big"),
             shard_revision=revision,
             epoch=self._cluster.state.epoch,
             submitted_s=self._clock.boot_s(),
         )
-        self._accepted[serial] = pending
+        self._accepted[number] = pending
         if op.chain in self._chains:
             waiting = self._chains[op.chain]
             if waiting is None:
@@ -339,7 +338,7 @@ class Journal:
             elif outcome is Outcome.SUPERSEDED and (
                 pending.op.kind not in BEGINS or pending.op.is_rekey
             ):
-                self._doubt(pending)  # whoever moved the chain on has deleted the record
+                self._doubt(pending)  # its record is gone by now
             self._end(pending, outcome)
 
     def _overtaken(self, pending: Pending) -> bool:
@@ -420,7 +419,7 @@ class Journal:
 
     def _end(self, pending: Pending, outcome: Outcome) -> None:
         chain = pending.op.chain
-        del self._accepted[pending.serial]
+        del self._accepted[pending.number]
         self.ended += 1
         waiting = self._chains[chain]
         if waiting:

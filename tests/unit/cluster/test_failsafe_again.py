@@ -4,17 +4,23 @@ import asyncio
 
 from cluster.failsafe.frames import Hold
 from cluster.layout import FLUSHING, NORMAL
-from tests.unit.cluster.goers import in_failsafe, until, version
+from tests.unit.cluster.goers import Goer, in_failsafe, until, version
 from tests.unit.cluster.members import Cluster, simulated
+
+
+async def two_are_through(cluster: Cluster) -> list[Goer]:
+    """The store is back: a and b have written all and said so, c takes its time."""
+    goers = a, _, c = await in_failsafe(cluster)
+    c.flush_task.cancel()
+    for goer in goers:
+        goer.way.away = False
+    await until(lambda: {"a", "b"} <= a.state.state.through.keys())
+    return goers
 
 
 @simulated
 async def test_who_is_through_goes_on_when_the_store_goes_away_again(cluster: Cluster) -> None:
-    goers = a, b, c = await in_failsafe(cluster)
-    c.flush_task.cancel()  # it takes its time
-    for goer in goers:
-        goer.way.away = False
-    await until(lambda: {"a", "b"} <= a.state.state.through.keys())
+    goers = a, b, c = await two_are_through(cluster)
     assert (a.gate.open, b.gate.open) == (False, False)
     for goer in goers:
         goer.way.away = True
@@ -83,11 +89,7 @@ async def test_the_note_stays_of_one_that_keeps_something_as_it_says_that_it_is_
 async def test_whose_lease_ended_was_not_asked_and_does_not_take_the_others_word(
     cluster: Cluster,
 ) -> None:
-    goers = a, b, c = await in_failsafe(cluster)
-    for goer in goers:
-        goer.way.away = False
-    c.flush_task.cancel()  # it takes its time
-    await until(lambda: {"a", "b"} <= a.state.state.through.keys())
+    goers = a, b, c = await two_are_through(cluster)
     for goer in (a, b):
         goer.flush_task.cancel()  # and they find none to take their word back
     c.way.away = True
@@ -114,11 +116,7 @@ async def test_whose_lease_ended_was_not_asked_and_does_not_take_the_others_word
 async def test_whose_lease_holds_knows_by_its_pledge_whose_word_is_of_before(
     cluster: Cluster,
 ) -> None:
-    goers = a, b, c = await in_failsafe(cluster)
-    c.flush_task.cancel()
-    for goer in goers:
-        goer.way.away = False
-    await until(lambda: {"a", "b"} <= a.state.state.through.keys())
+    goers = a, b, c = await two_are_through(cluster)
     revisions = [goer.member.key_revision for goer in goers]
     c.flush._joined_revision = revisions[2]  # it has seen these words given
     for goer in goers:

@@ -81,7 +81,7 @@ class Member:
         return (chain, generation) in self.over
 
     def take(
-        self, kind: OpKind, generation: int, sa: int, serial: int = 1, *, rekey: bool = False
+        self, kind: OpKind, generation: int, sa: int, number: int = 1, *, rekey: bool = False
     ) -> None:
         spi = b"%08d" % sa
         issued_wall_s = 1.0 if kind is OpKind.REDEEM and not rekey else None
@@ -89,7 +89,7 @@ class Member:
             kind, CHAIN, generation, 3, spi, b"record", None, 1e9, issued_wall_s=issued_wall_s
         )  # fmt: skip
         pending = Pending(
-            op, lambda _outcome: None, serial=serial, op_id=self.name.encode() * 16,
+            op, lambda _outcome: None, number=number, op_id=self.name.encode() * 16,
             shard_revision=1, epoch=0, submitted_s=0.0,
         )  # fmt: skip
         pending.sealed = b"sealed"
@@ -131,7 +131,7 @@ def test_every_member_that_is_heard_keeps_it_before_it_is_answered():
 def test_one_ticket_at_two_members_is_used_once(first: str, second: str):
     net = Net()
     net.members[first].take(OpKind.REDEEM, 1, 1)
-    net.members[second].take(OpKind.REDEEM, 1, 2, serial=2)
+    net.members[second].take(OpKind.REDEEM, 1, 2, number=2)
     net.run()
     ended = net.members[first].ended + (net.members[second].ended if first != second else [])
     assert sorted(o.value for o in ended if o) == ["committed", "superseded"]
