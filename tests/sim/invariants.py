@@ -16,6 +16,7 @@ with what the gateway believes, but for the state of its own SA. Findings are se
 """
 
 import hashlib
+from collections.abc import Callable
 
 from cluster.journal import QUEUE_MAX
 from cluster.keyring import KeyRing, KeyState, RingKey
@@ -75,6 +76,7 @@ class Invariants:
         self._ledger = ledger
         self._realm = cluster.encode()
         self._gateways: list[SimGateway] = []
+        self._joined: Callable[[str, str], bool] = lambda a, b: True
         self.heard: dict[bytes, None] = {}
         """Digests of everything that gateways said."""
         self._speakers: dict[tuple[bytes, int, int], str] = {}
@@ -86,7 +88,7 @@ class Invariants:
 
     def watch(self, gateways: list[SimGateway], links: LinkNet) -> None:
         """Listen to these from now on."""
-        self._gateways = gateways
+        self._gateways, self._joined = gateways, links.joined
         for gateway in gateways:
             gateway.spoke = self.spoke
         links.observers.append(self._frame)
@@ -247,9 +249,9 @@ class Invariants:
                 body = resolve(pointer, ledger.kept.get(body.chain, b""))
             except TicketRejected:
                 of = pointer.chain, pointer.generation
-                if not ledger.forgotten_states.holds(of, self._lives()):
+                if not ledger.forgotten_states.holds(of, self._asked_by(gateway)):
                     self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
-                return  # else it was issued without the store, and lost with all that kept it
+                return  # else it was issued without the store, and is lost, or not there yet
         # whose it is says the ticket itself: of a session that was begun without the store, and
         # flushed for its lost owner, the store has a chain and never a record
         until_s = ledger.revoked_identities.get(body.identity, float("-inf"))
@@ -277,6 +279,16 @@ class Invariants:
 
     def _lives(self) -> set[tuple[str, str]]:
         return {(each.name, each.incarnation) for each in self._gateways if each.alive}
+
+    def _asked_by(self, gateway: SimGateway) -> set[tuple[str, str]]:
+        """Who lives and could tell `gateway` now what it has: who stands still can't, nor who is
+        cut off. Waiting for them would keep the client without a session.
+        """
+        return {
+            (each.name, each.incarnation)
+            for each in self._gateways
+            if each.alive and not each.process.paused and self._joined(gateway.name, each.name)
+        }
 
     def _never_recorded(self, gateway: SimGateway, spi: bytes, chain: bytes) -> bool:
         """Whether an SA is of a time without the store and ended before that was over: nobody has

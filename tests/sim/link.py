@@ -63,6 +63,10 @@ class LinkNet:
         if both:
             self._cut[b, a] = None
 
+    def joined(self, a: str, b: str) -> bool:
+        """Whether nothing is cut between members `a` and `b`, either way."""
+        return (a, b) not in self._cut and (b, a) not in self._cut
+
     def heal(self) -> None:
         """Every cut is mended."""
         self._cut.clear()

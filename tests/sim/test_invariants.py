@@ -210,11 +210,11 @@ async def _store(world: World, body: TicketBody) -> None:
 
 
 def _unresolved(
-    ticket: bytes | None = b"sealed", *, killed: bool = True, stored: bool = False
+    ticket: bytes | None = b"sealed", *, keeper: str = "killed", stored: bool = False
 ) -> tuple[str, ...]:
-    """What is found when a ticket by reference is refused, as the store has what the generation
-    before pointed to. `ticket`: what was kept without the store; `killed`: nobody lives who kept
-    it; `stored`: the store once had it."""
+    """What is found when gw1 refuses a ticket by reference, as the store has what the generation
+    before pointed to. `ticket`: what was kept without the store; `keeper`: what became of gw2, who
+    kept it; `stored`: the store once had it."""
 
     async def show(world: World) -> None:
         body, ledger = _without_record(world), world.ledger
@@ -223,22 +223,27 @@ def _unresolved(
         if stored:
             await _store(world, body)
         await _store(world, msgspec.structs.replace(body, generation=body.generation - 1))
-        if killed:
+        if keeper == "killed":
             await world.gateways[1].kill()
+        elif keeper == "asleep":
+            world.gateways[1].process.pause()
+        elif keeper == "cut off":
+            world.links.cut("gw1", "gw2", both=False)
         key = ledger.rings[-1].tickets.current
         _refuse(world, seal_reference(body, key, CLUSTER.encode(), SeededRng(1, "a ticket")))
 
     return _play(show, Size(gateways=2, clients=1))
 
 
-def test_i5_what_a_ticket_points_to_may_be_lost_with_all_that_kept_it():
-    assert _unresolved() == ()
+@pytest.mark.parametrize("keeper", ["killed", "asleep", "cut off"])
+def test_i5_what_a_ticket_points_to_may_be_out_of_reach_with_all_that_kept_it(keeper):
+    assert _unresolved(keeper=keeper) == ()
 
 
 @pytest.mark.parametrize(
     "how",
-    [{"killed": False}, {"stored": True}, {"ticket": None}],
-    ids=["who kept it lives", "the store had it", "nobody kept it"],
+    [{"keeper": "there"}, {"stored": True}, {"ticket": None}],
+    ids=["who kept it is there", "the store had it", "nobody kept it"],
 )
 def test_i5_a_ticket_that_points_to_nothing_is_found(how):
     (finding,) = _unresolved(**how)
