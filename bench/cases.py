@@ -10,13 +10,13 @@ import secrets
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from bench import handlers, papers, ring, takeover
-from bench.cluster import Cluster, running_cluster
+from bench.cluster import MEASURED, Cluster, running_cluster
 from bench.figures import Figures
 from bench.load import Order, Report, Setup
 from bench.piped import Broken, Piped, running
@@ -86,7 +86,7 @@ async def run_durable(size: Size) -> Figures:
     async with running_cluster(2, 1) as cluster, running("bench.load") as load:
         load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
         await _warm_up(load, size)
-        resumed, figures = await _resumed(cluster, load, size, "resume_durable")
+        resumed, figures = await _resumed(cluster, {MEASURED: load}, size, "resume_durable")
         alone = await _runs(load, Order("resume", size.alone, 1), size)
         made = await _runs(load, Order("handshake", size.operations), size)
         cluster.check()
@@ -101,23 +101,38 @@ async def run_durable(size: Size) -> Figures:
 
 
 async def run_three(size: Size) -> Figures:
-    """The same with a three-member etcd: what every process of it takes."""
-    async with running_cluster(2, 1, etcd_members=3) as cluster, running("bench.load") as load:
-        load.tell(Setup(cluster.address, cluster.psk_hex, cluster.pid()))
-        await _warm_up(load, size)
-        _, figures = await _resumed(cluster, load, size, "resume_three_etcd")
+    """Both gateways take load, 64 in flight at each, and mirror each other, with a three-member
+    etcd: what every process of it takes.
+    """
+    async with (
+        running_cluster(2, 1, etcd_members=3) as cluster,
+        running("bench.load") as first,
+        running("bench.load") as second,
+    ):
+        loads = {MEASURED: first, MIRROR: second}
+        for name, load in loads.items():
+            load.tell(Setup(cluster.address_of(name), cluster.psk_hex, cluster.pid(name)))
+            await _warm_up(load, size)
+        _, figures = await _resumed(cluster, loads, size, "resume_three_etcd")
         cluster.check()
     return figures
 
 
 async def _resumed(
-    cluster: Cluster, load: Piped, size: Size, name: str
+    cluster: Cluster, loads: Mapping[str, Piped], size: Size, name: str
 ) -> tuple[list[Report], Figures]:
-    """Resumptions, 64 in flight; each process's CPU of one, and how many share a batch."""
-    pids = {"mirror": (cluster.pid(MIRROR),), "load": (load.pid,), "etcd": cluster.etcd_pids}
+    """Resumptions, 64 in flight at each gateway that takes load; the CPU that all of these take
+    for one, and the other processes, and how many share a batch.
+    """
+    pids = {
+        "mirror": tuple(map(cluster.pid, {MEASURED, MIRROR} - loads.keys())),
+        "load": tuple(load.pid for load in loads.values()),
+        "etcd": cluster.etcd_pids,
+    }
+    order = Order("resume", size.operations // len(loads), IN_FLIGHT)
     revision = await cluster.revision()
     before_s = {who: sum(map(cpu_s, pids[who])) for who in pids}
-    reports = await _runs(load, Order("resume", size.operations), size)
+    reports = [await _at_once(loads.values(), order) for _ in range(size.runs)]
     batches = await cluster.revision() - revision
     operations = sum(report.done for report in reports)
     figures = {
@@ -125,12 +140,27 @@ async def _resumed(
             (sum(map(cpu_s, pids[who])) - before_s[who]) / operations * 1e6, 1
         )
         for who in pids
+        if pids[who]
     }
     return reports, figures | {
         f"{name}_cpu_us": _cpu_us(reports),
         f"{name}_per_s": _per_s(reports),
         f"{name}_batch_ops": round(operations / batches, 1),
     }
+
+
+async def _at_once(loads: Iterable[Piped], order: Order) -> Report:
+    """One order for each of `loads`, as one report; its latencies are those of who was slower."""
+    reports = await asyncio.gather(*(_do(load, order) for load in loads))
+    return Report(
+        done=sum(report.done for report in reports),
+        failed=sum(report.failed for report in reports),
+        repeated=sum(report.repeated for report in reports),
+        wall_s=max(report.wall_s for report in reports),
+        cpu_s=sum(report.cpu_s for report in reports),
+        p50_ms=max(report.p50_ms for report in reports),
+        p99_ms=max(report.p99_ms for report in reports),
+    )
 
 
 async def run_ring(size: Size) -> Figures:
