@@ -5,6 +5,7 @@ addresses will do; the first that answers is kept.
 """
 
 import asyncio
+import enum
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from pathlib import Path
@@ -93,14 +94,16 @@ class AdminClient:
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> "AdminClient":
+        reached: dict[str, _Reached] = {}
         for address in self._addresses:
             channel = grpc.aio.secure_channel(address, self._credentials, options=self._options)
-            if await _ready(channel):
+            reached[address] = await _reach(channel)
+            if reached[address] is _Reached.READY:
                 self._channel = channel
                 self._stub = admin_pb2_grpc.AdminStub(channel)
                 return self
             await channel.close(None)
-        where = ", ".join([f"{one} ({await _why_not(one)})" for one in self._addresses])
+        where = ", ".join([f"{one} ({await _why_not(one, how)})" for one, how in reached.items()])
         raise Unreachable(f"no member answers at {where}")
 
     async def __aexit__(
@@ -265,22 +268,32 @@ async def _each_step(
         _fail(error)
 
 
-async def _ready(channel: grpc.aio.Channel) -> bool:
-    """Whether the channel connects; gives up at the first failure, for others are waiting."""
+class _Reached(enum.Enum):
+    """What came of connecting a channel."""
+
+    READY = "ready"
+    FAILED = "failed"
+    """Refused, by TCP or by TLS."""
+    SILENT = "silent"
+    """Nothing came back in time."""
+
+
+async def _reach(channel: grpc.aio.Channel) -> _Reached:
+    """Connect the channel; gives up at the first failure, for others are waiting."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
                 if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                    return False
+                    return _Reached.FAILED
                 await channel.wait_for_state_change(state)
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError:
-        return False
-    return True
+        return _Reached.SILENT
+    return _Reached.READY
 
 
-async def _why_not(address: str) -> str:
+async def _why_not(address: str, reached: _Reached) -> str:
     """Why no channel to `address` came about; asked once it has failed, for people."""
     host, port = parse_address(address)
     try:
@@ -291,6 +304,8 @@ async def _why_not(address: str) -> str:
     except OSError as error:
         return (os.strerror(error.errno) if error.errno else str(error)).lower()
     writer.close()
+    if reached is _Reached.SILENT:
+        return "somebody listens and does not answer: a process that stands still, or no gateway"
     return "somebody listens, but certificates don't fit: another authority's, or out of their time"
 
 

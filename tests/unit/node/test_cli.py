@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -364,6 +365,17 @@ async def test_another_authoritys_member_is_told_from_nobody(
     assert (code, out) == (2, "")
     assert f"{BASE_PORT + 41} (somebody listens, but certificates don't fit" in err
     assert f"{BASE_PORT + 42} (connection refused)" in err
+
+
+async def test_who_listens_and_stands_still_is_not_taken_for_another_authoritys(
+    served: Served,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as still:  # the kernel takes connections for it
+        address = f"127.0.0.1:{still.getsockname()[1]}"
+        code, out, err = await served.ask("status", "--address", address)
+    assert (code, out) == (2, "")
+    assert f"{address} (somebody listens and does not answer" in err
+    assert "certificates" not in err
 
 
 class Value(msgspec.Struct, frozen=True):
