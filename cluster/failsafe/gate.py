@@ -281,7 +281,11 @@ class Gate:
     # -- one operation
 
     def _push(self, work: _Work) -> None:
-        """Ask whoever has to be asked next."""
+        """Ask whoever has to be asked next; nobody, while nobody could go on with it if this host
+        burnt down: what isn't begun goes back to the journal, and the store decides.
+        """
+        if not self.can_answer():
+            return
         claim = work.claim
         if not work.granted:
             home = next(n for n in home_order(claim.chain, self._roster) if self._reached(n))

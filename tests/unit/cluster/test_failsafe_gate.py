@@ -114,6 +114,19 @@ def test_members_on_the_same_host_are_not_enough():
     assert not net.members[HOME].gate.can_answer()
 
 
+@pytest.mark.parametrize("alone", ["nobody else is heard", "nobody is elsewhere"])
+def test_what_nobody_could_keep_is_not_begun_and_goes_back_to_the_journal(alone: str):
+    net = Net(dict.fromkeys(ROSTER, "host") if alone == "nobody is elsewhere" else None)
+    net.lost = {NEXT, LAST} if alone == "nobody else is heard" else set()
+    member = net.members[HOME]
+    member.take(OpKind.REDEEM, 1, 1)
+    net.run()
+    net.repeat()
+    member.gate.stop()
+    assert member.ended == [None]
+    assert all(CHAIN not in each.gate.ledger.rows for each in net.members.values())
+
+
 def test_every_member_that_is_heard_keeps_it_before_it_is_answered():
     net = Net()
     member = net.members[HOME]
