@@ -35,6 +35,7 @@ from typing import Protocol
 
 import msgspec
 
+from cluster.batch import OP_OVERHEAD_OCTETS
 from cluster.errors import ClusterError, Conflict, LeaseLost
 from cluster.expiry import ExpiryBuckets
 from cluster.failsafe.bury import bury
@@ -59,6 +60,8 @@ its word take much less. Nothing is committed meanwhile by whoever stands by a p
 ROWS_PER_TXN = 20
 """Rows read or written in one transaction: each has few keys, a store takes 128 operations."""
 OCTETS_PER_TXN = 1 << 19
+"""Records, tickets and keys written in one transaction. A row alone has little more at most, by the
+limit of the operations that it comes of; etcd's default limit of a request is three times this."""
 RESUMED = "resumed elsewhere"
 TAKEN = "its internal address is another session's"
 """Why SAs are dropped."""
@@ -370,8 +373,7 @@ class Flush:
     async def _round(self, rows: list[tuple[Row, bool]]) -> list[tuple[Row, bool]]:
         """One step for each; those that need more."""
         more: list[tuple[Row, bool]] = []
-        for start in range(0, len(rows), ROWS_PER_TXN):
-            some = rows[start : start + ROWS_PER_TXN]
+        for some in _fitting(rows):
             read = await self._read([row for row, _ in some])
             steps: list[tuple[Row, bool, Step]] = []
             for (row, lost), found in zip(some, read, strict=True):
@@ -460,3 +462,17 @@ class Flush:
         else:
             stands = fate is Fate.DONE and not self._parts.rules.revoked(row)
             self._parts.gate.written(row, stands)
+
+
+def _fitting(rows: list[tuple[Row, bool]]) -> list[list[tuple[Row, bool]]]:
+    """`rows` in their order, so many together as one transaction takes: one at least."""
+    found: list[list[tuple[Row, bool]]] = []
+    room = 0
+    for row, lost in rows:
+        octets = len(row.claim.record) + len(row.claim.ticket or b"") + OP_OVERHEAD_OCTETS
+        if not found or octets > room or len(found[-1]) == ROWS_PER_TXN:
+            found.append([])
+            room = OCTETS_PER_TXN
+        found[-1].append((row, lost))
+        room -= octets
+    return found

@@ -5,13 +5,15 @@ import asyncio
 import msgspec
 import pytest
 
+from cluster.batch import RECORD_OCTETS_MAX
 from cluster.errors import Conflict
+from cluster.failsafe.flush import ROWS_PER_TXN
 from cluster.failsafe.pledge import Given
 from cluster.layout import FLUSHING, NORMAL
 from cluster.store import Put, Txn
 from tests.unit.cluster.goers import Goer, in_failsafe, until, version
 from tests.unit.cluster.members import KEYS, Cluster, simulated
-from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, spi
+from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, op_id, other, spi
 
 
 @simulated
@@ -400,3 +402,26 @@ async def test_all_of_whom_something_is_awaited_have_restarted_and_all_is_normal
     again = [await Goer(cluster, goer.name, 2, goer.book).begin() for goer in goers]
     await asyncio.sleep(5)
     assert [goer.state.state.mode for goer in again] == [NORMAL] * 3
+
+
+@simulated
+async def test_rows_that_fill_no_transaction_together_are_written_in_several(
+    cluster: Cluster,
+) -> None:
+    """The largest records that are accepted, each beside a ticket of an operation before."""
+    goers = a, *_ = await in_failsafe(cluster)
+    shard = await cluster.store.commit(Txn((), (Put(KEYS.shard(3), b"is a's"),)))
+    a.owned = shard.revision
+    largest = bytes(RECORD_OCTETS_MAX)
+    for number in range(ROWS_PER_TXN + 1):
+        each = {"chain": other(number), "shard_revision": shard.revision}
+        a.answer(1, number, record=b"", ticket=largest, **each)
+        a.answer(1, number, record=largest, op_id=op_id(BIG + 2), **each)
+    for goer in goers:
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert not a.flush_task.done()
+    assert a.state.state.mode == NORMAL
+    for prefix in (KEYS.shard_records(3), KEYS.tickets):
+        written = (await cluster.store.scan(prefix)).entries
+        assert [entry.value for entry in written] == [largest] * (ROWS_PER_TXN + 1)
