@@ -15,6 +15,10 @@ from cluster.failsafe.frames import Claim
 
 CHAINS_MAX = 100_000
 """Chains kept; beyond it no operation of another chain is kept, and so none is answered."""
+GONE_MAX = 100
+"""Records of one chain that have gone; beyond it the chain moves on no more. All are deleted with
+its last step, and of the store's 128 operations the steps of a flush, and the step's own, take 25.
+"""
 RESERVED_MAX = 100_000
 """Chains granted here as their home; beyond it none is granted."""
 
@@ -33,6 +37,15 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     claim: Claim
     gone: tuple[tuple[int, bytes], ...]
+
+
+def _gone(row: Row | None, claim: Claim) -> tuple[tuple[int, bytes], ...]:
+    """The records that have gone once `claim` is the newest of the chain; `row` is what was."""
+    if row is None:
+        return claim.gone
+    last = row.claim
+    gone = {*row.gone, *claim.gone, (last.shard, last.spi)}
+    return tuple(sorted(gone - {(claim.shard, claim.spi)}))
 
 
 def _is_of(row: Row, processes: Mapping[str, str]) -> bool:
@@ -73,24 +86,23 @@ class Ledger:
             return False
         if row is None and len(self.rows) >= CHAINS_MAX:
             return False
+        gone = _gone(row, claim)
+        if len(gone) > GONE_MAX:
+            return False
         for key in claim.addresses:
             if claim.void:
                 self._leased.pop(key, None)
             else:
                 self._leased[key] = claim.chain
         if row is None:
-            self.rows[claim.chain] = Row(claim, claim.gone)
+            self.rows[claim.chain] = Row(claim, gone)
             return True
         last = row.claim
         if claim.generation == last.generation and claim.number < last.number:
             return True  # overtaken by a later one of the same SA
-        gone = {*row.gone, *claim.gone}
-        if last.spi != claim.spi:
-            gone.add((last.shard, last.spi))
-        gone.discard((claim.shard, claim.spi))
         ticket = last.ticket if claim.ticket is None else claim.ticket
         newest = msgspec.structs.replace(claim, ticket=ticket)
-        self.rows[claim.chain] = Row(newest, tuple(sorted(gone)))
+        self.rows[claim.chain] = Row(newest, gone)
         return True
 
     def answered(self, claim: Claim) -> bool:

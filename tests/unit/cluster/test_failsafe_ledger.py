@@ -4,12 +4,15 @@ import asyncio
 
 import pytest
 
+from cluster.batch import ADDRESSES_MAX
+from cluster.failsafe.flush import ROWS_PER_TXN
 from cluster.failsafe.frames import Claim
-from cluster.failsafe.ledger import CHAINS_MAX, RESERVED_MAX, Ledger, Live, Row
+from cluster.failsafe.ledger import CHAINS_MAX, GONE_MAX, RESERVED_MAX, Ledger, Live, Row
 from cluster.failsafe.write import Fate, Step, next_step
 from cluster.layout import Keys
-from cluster.store import Put, Txn, TxnResult
+from cluster.store import Entry, Put, Txn, TxnResult
 from cluster.store_memory import MemoryStore
+from cluster.txn_rules import check_txn
 from tests.unit.cluster.fakes import LoopClock
 
 KEYS = Keys("sample")
@@ -276,6 +279,40 @@ def test_a_full_home_grants_no_other_chain():
         assert ledger.grant(op_id(1), other(number), 1, spi(1))
     assert not ledger.grant(op_id(1), FRESH, 1, spi(1))
     assert ledger.grant(op_id(1), other(7), 1, spi(1))
+
+
+def test_a_chain_moves_on_as_often_as_one_step_can_delete_what_went():
+    ledger, moves = Ledger({}), GONE_MAX + 1
+    for one in range(1, moves + 1):
+        assert ledger.keep(claim(one, one, one))
+    assert not ledger.keep(claim(moves + 1, moves + 1, moves + 1))
+    assert ledger.keep(claim(moves, moves, moves + 2))  # of the same SA
+    assert len(ledger.rows[CHAIN].gone) == GONE_MAX
+
+
+@pytest.mark.parametrize("void", [False, True])
+def test_so_many_steps_as_are_made_at_once_fit_one_transaction(void: bool):
+    """Of chains that have as much as any can have."""
+    steps = []
+    for number in range(ROWS_PER_TXN):
+        addresses = tuple(KEYS.address("office", bytes([number, n])) for n in range(ADDRESSES_MAX))
+        gone = tuple((SHARD, spi(1 + GONE_MAX * number + n)) for n in range(GONE_MAX))
+        mine = claim(
+            2, 1_000_000 + number, BIG, chain=other(number), ticket=b"t", void=void,
+            addresses=addresses,
+        )  # fmt: skip
+        step = next_step(
+            KEYS,
+            Row(mine, gone),
+            Entry(KEYS.session(mine.chain), gone[-1][1] + op_id(1), 1, 1, 1),
+            [Entry(address, mine.chain, 1, 1, 1) for address in addresses],
+            lease_id=1,
+            shard_revision=2,
+            shard_of=lambda _spi: SHARD,
+        )
+        assert isinstance(step, Step)
+        steps.append(step.txn)
+    check_txn(Txn((), tuple(steps)))
 
 
 def test_a_write_that_changes_no_reference_leaves_what_the_store_has():
