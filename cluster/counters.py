@@ -126,12 +126,6 @@ class CounterMirror:
             for backup in self._backups.of(shard):
                 self._send(backup, shard, rows)
 
-    def push(self, shard: int, member: str) -> None:
-        """Send everything of `shard` to `member` now, backup or not: before a hand-over."""
-        mine = [spi for spi in self._source.spis() if self._source.shard_of(spi) == shard]
-        for rows in self._sorted(mine).values():
-            self._send(member, shard, rows)
-
     def _sorted(self, spis: Iterable[bytes]) -> dict[int, list[Counters]]:
         found: dict[int, list[Counters]] = {}
         for spi in spis:

@@ -1,6 +1,6 @@
 """Hands each frame that a link brings to whoever asked for its kind.
 
-Rules: one receiver per kind; a frame that nobody asked for is counted and dropped.
+Rules: one receiver per kind; a frame that nobody asked for is dropped.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,6 @@ class Dispatch:
 
     def __init__(self, link: PeerLink) -> None:
         self._receivers: dict[type, Callable[[str, Frame], None]] = {}
-        self.unwanted = 0
-        """Frames of a kind that nobody asked for."""
         link.on_frame(self._receive)
 
     def on(self, kind: type[F], receiver: Callable[[str, F], None]) -> None:
@@ -31,7 +29,5 @@ class Dispatch:
 
     def _receive(self, sender: str, frame: Frame) -> None:
         receiver = self._receivers.get(type(frame))
-        if receiver is None:
-            self.unwanted += 1
-        else:
+        if receiver is not None:
             receiver(sender, frame)

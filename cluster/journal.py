@@ -167,13 +167,6 @@ class Journal:
         """Operations that are to be carried out: those pending, but for what nobody may want."""
         return len(self._accepted) - len(self._held)
 
-    @property
-    def oldest_pending_s(self) -> float:
-        """How long the oldest of them has waited; 0 if there is none."""
-        for pending in self._accepted.values():
-            return self._clock.boot_s() - pending.submitted_s
-        return 0.0
-
     async def drained(self) -> None:
         """Wait until nothing is pending."""
         await self._idle.wait()

@@ -24,12 +24,7 @@ is sealed. Readers ignore fields they don't know, so that members one release ap
 etcd's own per-key version of `session/<chain>` *is* the chain's generation.
 """
 
-from typing import NewType
-
 import msgspec
-
-ShardId = NewType("ShardId", int)
-Fence = NewType("Fence", int)
 
 NORMAL, FLUSHING = "normal", "flushing"
 """The modes of the cluster's state."""

@@ -45,8 +45,6 @@ class References:
         self._without_store = without_store
         self._keys = keys
         self._vault = vault
-        self.reads = 0
-        """How often the store was asked."""
 
     async def fetch(self, chain: bytes, generation: int) -> Kept | None:
         """What is kept for the ticket of a chain's generation; None: the store doesn't answer."""
@@ -55,7 +53,6 @@ class References:
         if held is not None:
             used, sealed = held
             return Kept(True, b"") if used else Kept(False, self._open(sealed, key))
-        self.reads += 1
         try:
             result = await self._store.commit(
                 Txn((), (Get(self._keys.session(chain)), Get(key)), ())

@@ -79,8 +79,6 @@ class RelayedStore:
         self._closed = False
         self.via = ""
         """The member that calls go through; empty: none."""
-        self.relayed = 0
-        """Calls made through others."""
         self.on_via: list[Callable[[str], None]] = []
         """Told whenever `via` changes."""
         direct.on_look.append(self.look)
@@ -261,7 +259,6 @@ class RelayedStore:
         number = self._next()
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answered
-        self.relayed += 1
         wait = None
         try:
             self._send(via, number, call)

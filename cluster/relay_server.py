@@ -53,7 +53,6 @@ class RelayServer:
         self._watches: dict[tuple[str, int], _Watch] = {}
         self.calls = 0
         """Under way."""
-        self.served = 0
         direct.on_look.append(self.sweep)
 
     def receive(self, sender: str, frame: Relay) -> None:
@@ -94,7 +93,6 @@ class RelayServer:
             answer = wire.failed(error)
         finally:
             self.calls -= 1
-        self.served += 1
         try:
             await self._send(sender, number, answer)
         except ValueError as error:  # too long to be carried

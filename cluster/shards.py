@@ -122,13 +122,3 @@ def rank(shard: int, members: Iterable[str]) -> tuple[str, ...]:
         return hashlib.blake2s(head + name.encode(), digest_size=8).digest(), name
 
     return tuple(sorted(members, key=score, reverse=True))
-
-
-def assign(shards: int, members: Iterable[str]) -> dict[int, str]:
-    """Who should own each shard from 0 to `shards` − 1: the first of its rank. Empty without
-    members.
-    """
-    names = tuple(members)
-    if not names:
-        return {}
-    return {shard: rank(shard, names)[0] for shard in range(shards)}

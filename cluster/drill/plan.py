@@ -77,16 +77,6 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect_parallel: int = 32
     """Handshakes in flight at once while the load is built up."""
 
-    def give_up_s(self) -> float:
-        """How long a client waits for one answer, all repeats included, before it gives its
-        gateway up.
-        """
-        waits = [
-            self.retransmit_initial_s * self.retransmit_factor**n
-            for n in range(self.retransmit_tries + 1)
-        ]
-        return sum(waits)
-
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that goes wrong. Faults happen in the file's order, each at a time or after an

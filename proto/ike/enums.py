@@ -11,8 +11,6 @@ from enum import IntEnum
 
 FLAG_INITIATOR = 0x08
 """Sent by the original initiator of the IKE SA (RFC 7296 3.1)."""
-FLAG_VERSION = 0x10
-"""The sender can speak a higher major version."""
 FLAG_RESPONSE = 0x20
 
 VERSION = 0x20

@@ -1,7 +1,7 @@
 """Whole members on virtual time: membership, heartbeats and ownership joined as a gateway does."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 
 import msgspec
 
@@ -11,11 +11,18 @@ from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.layout import ShardRecord
 from cluster.link import Heartbeat, Hello
 from cluster.ownership import Ownership, OwnershipSettings
+from cluster.shards import rank
 from cluster.store import Put, Txn
 from tests.sim.seams import SeededRng
 from tests.unit.cluster.members import KEYS, Cluster
 
 SHARDS = 64
+
+
+def assign(shards: int, members: Iterable[str]) -> dict[int, str]:
+    """Who should own each shard from 0 to `shards` − 1: the first of its rank."""
+    names = tuple(members)
+    return {shard: rank(shard, names)[0] for shard in range(shards)}
 
 
 class Owner:

@@ -130,17 +130,6 @@ async def test_both_sides_have_bounds(cluster: Cluster) -> None:
 
 
 @simulated
-async def test_a_whole_shard_can_be_told_to_anyone_before_a_hand_over(cluster: Cluster) -> None:
-    one, two = await pair(cluster)
-    shard, other = one.owned[:2]
-    one.sas.moved = {spi_in(shard): (5, 1), spi_in(other): (6, 1)}
-    one.mirrors.hot.push(shard, "gw2")
-    await asyncio.sleep(0.01)
-    assert ids(two, spi_in(shard), shard) == (5, 1)
-    assert two.mirrors.counters(other) == {}
-
-
-@simulated
 async def test_the_heir_has_them_long_enough_and_not_for_ever(cluster: Cluster) -> None:
     one, two = await pair(cluster)
     shard = shard_of(one)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.drill.plan import Action, decode_drill
-from tests.unit.cluster.drill_record import DRILL_TOML, KILL_GW2, drill
+from tests.unit.cluster.drill_record import DRILL_TOML, KILL_GW2
 
 DRILLS = sorted((Path(__file__).parents[3] / "deploy" / "drills").glob("*.toml"))
 
@@ -69,12 +69,6 @@ def test_a_drill_file_may_change_the_gateways_configuration() -> None:
     plan = decode_drill(text, "x")
     assert plan.topology.every == {"member": {"lease_ttl_s": 3}}
     assert plan.topology.only == {"gw1": {"ike": {"proposals": ["x"]}}}
-
-
-def test_patience_is_the_sum_of_all_waits_for_one_answer() -> None:
-    load = drill(1).load
-    waits = [0.3, 0.45, 0.675, 1.0125]
-    assert load.give_up_s() == pytest.approx(sum(waits))
 
 
 def test_actions_are_spelled_as_in_the_drill_files() -> None:

@@ -7,9 +7,8 @@ import pytest
 from cluster.errors import Conflict, Unavailable
 from cluster.layout import ShardRecord
 from cluster.moves import move
-from cluster.shards import assign
 from tests.unit.cluster.members import KEYS, Cluster, simulated
-from tests.unit.cluster.owners import SHARDS, Owner, shard_records, write_shard
+from tests.unit.cluster.owners import SHARDS, Owner, assign, shard_records, write_shard
 
 ALL = list(range(SHARDS))
 

@@ -7,10 +7,10 @@ import pytest
 from cluster.backups import backups
 from cluster.layout import MemberRecord
 from cluster.link import Mirror, MirrorAck, MirrorEntry
-from cluster.shards import assign, rank
+from cluster.shards import rank
 from tests.unit.cluster.members import Cluster, simulated
 from tests.unit.cluster.mirrored import Mirrored, commit, copied, pair, shard_of, spi_in, stored
-from tests.unit.cluster.owners import SHARDS
+from tests.unit.cluster.owners import SHARDS, assign
 
 WHOLE_S = 12.0
 """Until what a shard holds is listed (5 s) and has been compared (5 s)."""

@@ -7,12 +7,11 @@ import pytest
 from cluster.claims import Preference, next_fence
 from cluster.errors import Incompatible
 from cluster.layout import FENCE_MAX, ShardRecord
-from cluster.shards import assign
 from cluster.standing import State
 from cluster.store import Delete, Txn
 from tests.sim.loop import SimLoop, run
 from tests.unit.cluster.members import KEYS, Cluster, simulated
-from tests.unit.cluster.owners import SHARDS, Owner, shard_records, write_shard
+from tests.unit.cluster.owners import SHARDS, Owner, assign, shard_records, write_shard
 
 ALL = list(range(SHARDS))
 

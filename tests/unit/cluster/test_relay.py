@@ -89,9 +89,9 @@ async def test_the_way_is_left_after_failures_and_taken_again_after_answers(b: B
     assert b.store.via == "gw2"  # one answer is not enough
     await asyncio.sleep(SUCCESSES)
     assert ways == ["gw2", ""]
-    before = b.pair.server.served
+    before = b.pair.asks.sent
     assert (await b.store.get(KEY)) is not None
-    assert b.pair.server.served == before
+    assert b.pair.asks.sent == before
 
 
 @bench

