@@ -252,7 +252,7 @@ def outcome_of(pending: Pending, result: TxnResult) -> Outcome:
     return Outcome.SUPERSEDED
 
 
-def committed_at(pending: Pending, result: TxnResult) -> int:
+def committed_at(result: TxnResult) -> int:
     """The store's revision of an operation that was COMMITTED: now, or by an earlier attempt."""
     session = None if result.succeeded else entry(result, 0)
     return result.revision if session is None else session.mod_revision

@@ -325,7 +325,7 @@ class Journal:
             told = nested(result, index)
             outcome = outcome_of(pending, told)
             if outcome is Outcome.COMMITTED:
-                self._mirror(pending, committed_at(pending, told))
+                self._mirror(pending, committed_at(told))
                 if watches and self._overtaken(pending):
                     outcome = Outcome.SUPERSEDED
             elif outcome is Outcome.SUPERSEDED and (
