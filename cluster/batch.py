@@ -67,6 +67,8 @@ class OpKind(enum.Enum):
 
 MOVES = (OpKind.CREATE, OpKind.REDEEM, OpKind.REVOKE)
 """What ends a generation of its chain: no ticket of it is good any more."""
+ENDS = (OpKind.END, OpKind.REVOKE)
+"""What puts nothing: there is no record any more."""
 BEGINS = (OpKind.CREATE, OpKind.REDEEM)
 """What begins one: a revocation forbids it. An SA that stands is ended by its owner (REVOKE)."""
 

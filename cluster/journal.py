@@ -17,6 +17,7 @@ from cluster.batch import (
     BATCH_OCTETS_MAX,
     BATCH_OPS_MAX,
     BEGINS,
+    ENDS,
     MOVES,
     OP_ID_LEN,
     OP_OVERHEAD_OCTETS,
@@ -294,7 +295,7 @@ class Journal:
 
     async def _grant(self, pending: Pending) -> int:
         """The lease that what `pending` puts hangs on."""
-        if pending.op.kind in _PUTS_NOTHING:
+        if pending.op.kind in ENDS:
             return 0
         return await self._buckets.grant(pending.op.expires_wall_s)
 
@@ -357,7 +358,7 @@ class Journal:
         pending.record_key = self._keys.record(op.shard, op.spi)
         if op.replaces is not None:
             pending.replaced_key = self._keys.record(*op.replaces)
-        empty = op.kind in _PUTS_NOTHING
+        empty = op.kind in ENDS
         pending.sealed = b"" if empty else self._vault.seal_record(op.record, pending.record_key)
         if op.ticket:
             pending.sealed_ticket = self._vault.seal_record(op.ticket, self._keys.ticket(op.chain))
@@ -445,4 +446,3 @@ _STATES = {
     _Attempt.UNAVAILABLE: JournalState.UNAVAILABLE,
     _Attempt.HELD: JournalState.HELD,
 }
-_PUTS_NOTHING = (OpKind.END, OpKind.REVOKE)

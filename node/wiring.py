@@ -14,6 +14,7 @@ import msgspec
 from cluster.addresses import Addresses
 from cluster.dispatch import Dispatch
 from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
+from cluster.failsafe.flush import RESUMED
 from cluster.failsafe.outage import Outage
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
 from cluster.journal import Journal, JournalHooks, JournalState
@@ -286,7 +287,7 @@ class Node:
             self.keys,
             shard_of=self.codec.shard_of,
             established=lambda: [core for core, _ in self.gateway.endpoint.established()],
-            drop=lambda spi: self.drop(spi, "resumed elsewhere"),
+            drop=lambda spi: self.drop(spi, RESUMED),
             settled=self.standby.settled,
         )
 
@@ -462,7 +463,7 @@ class Node:
         self.adopter.replaced(frame.spi)
         core = self.gateway.endpoint.find(frame.spi)
         if core is not None and core.chain == frame.chain:
-            self.drop(frame.spi, "resumed elsewhere")
+            self.drop(frame.spi, RESUMED)
 
     def _return(self, frame: Return) -> None:
         self.sockets.send(Datagram(frame.data, Path(frame.local, frame.remote)))

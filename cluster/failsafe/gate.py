@@ -27,7 +27,7 @@ from typing import Protocol
 
 import msgspec
 
-from cluster.batch import MOVES, Op, OpKind, Outcome, Pending, number_after
+from cluster.batch import ENDS, MOVES, Op, OpKind, Outcome, Pending, number_after
 from cluster.dispatch import Dispatch
 from cluster.failsafe.frames import Claim, ClaimAnswer, ClaimAsk, Held, Hold
 from cluster.failsafe.ledger import Ledger, Live, Row
@@ -243,7 +243,7 @@ class Gate:
         op = pending.op
         self._number = number_after(self._number, self._clock.wall_s())
         moves = op.kind in MOVES
-        ends = op.kind in (OpKind.END, OpKind.REVOKE)
+        ends = op.kind in ENDS
         claim = Claim(
             op_id=pending.op_id[:8] + self._number.to_bytes(8, "big"),
             chain=op.chain,
