@@ -25,7 +25,6 @@ from cluster.batch import (
     Installed,
     Lane,
     Op,
-    OpKind,
     Outcome,
     Pending,
     batch_txn,
@@ -45,16 +44,6 @@ from cluster.patience import HELD_LOOK_S, STALE_S, Wait, look
 from cluster.records import RecordVault
 from cluster.seams import Clock, Rng, Spawn
 from cluster.store import Entry, Store, TxnResult
-
-__all__ = [
-    "Journal",
-    "JournalHooks",
-    "JournalState",
-    "Op",
-    "OpKind",
-    "Outcome",
-    "RecordVault",
-]
 
 QUEUE_MAX = 16_384
 """Operations accepted and not ended; beyond it `submit` refuses."""

@@ -36,8 +36,6 @@ from cluster.roster import Roster
 from cluster.seams import Clock, Spawn
 from cluster.store import Store
 
-__all__ = ["MirrorCounts", "MirrorSettings", "Mirrors"]
-
 
 class MirrorCounts(msgspec.Struct, frozen=True):
     """For status and metrics: since the start, but for `held` and `whole`."""

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cluster.addresses import Addresses
-from cluster.journal import Journal, Op, OpKind
-from cluster.journal import Outcome as Ended
+from cluster.batch import Op, OpKind
+from cluster.batch import Outcome as Ended
+from cluster.journal import Journal
 from cluster.seams import Clock
 from cluster.shards import SpiCodec
 from node.errands import NoErrands

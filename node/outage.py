@@ -13,7 +13,7 @@ from cluster.batch import BEGINS
 from cluster.failsafe.flush import Flush, FlushParts
 from cluster.failsafe.gate import Gate, Me
 from cluster.failsafe.ledger import Live, Row
-from cluster.journal import JournalState
+from cluster.journal_hooks import JournalState
 from cluster.layout import FLUSHING, NORMAL
 from cluster.seams import Spawn
 from cluster.standing import State

@@ -17,11 +17,13 @@ from cluster.errors import ClusterError, Unavailable, Unknown, WrongKek
 from cluster.failsafe.flush import RESUMED
 from cluster.failsafe.outage import Outage
 from cluster.heartbeat import Heartbeats, HeartbeatSettings, Vitals
-from cluster.journal import Journal, JournalHooks, JournalState
+from cluster.journal import Journal
+from cluster.journal_hooks import JournalHooks, JournalState
 from cluster.layout import Keys
 from cluster.link import Forward, Heartbeat, Hello, Return, Superseded
 from cluster.member import Membership
-from cluster.mirror import Mirrors, MirrorSettings
+from cluster.mirror import Mirrors
+from cluster.mirror_settings import MirrorSettings
 from cluster.ownership import Ownership, OwnershipSettings
 from cluster.records import RecordVault
 from cluster.references import References

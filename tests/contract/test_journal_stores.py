@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from cluster.batch import BATCH_OPS_MAX
-from cluster.journal import Journal, Op, OpKind, Outcome
+from cluster.batch import BATCH_OPS_MAX, Op, OpKind, Outcome
+from cluster.journal import Journal
 from cluster.keyring import RingPolicy, new_ring
 from cluster.layout import Keys
 from cluster.records import RecordVault

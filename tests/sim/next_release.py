@@ -6,7 +6,7 @@ row and to every IKE SA record, and sends frames of a kind that this release has
 
 import msgspec
 
-from cluster.journal import RecordVault
+from cluster.records import RecordVault
 from cluster.store import Put, Txn
 from tests.sim.machine import SimGateway
 

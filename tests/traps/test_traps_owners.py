@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from cluster.journal import Op, OpKind
+from cluster.batch import Op, OpKind
 from node.audit import CYCLE_S
 from proto.ike.effects import Path
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType

@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from cluster.batch import Op, OpKind, Outcome
 from cluster.errors import Unavailable
-from cluster.journal import Journal, JournalHooks, JournalState, Op, OpKind, Outcome
+from cluster.journal import Journal
+from cluster.journal_hooks import JournalHooks, JournalState
 from cluster.keyring import RingPolicy, new_ring
 from cluster.layout import Keys
 from cluster.link import MirrorEntry

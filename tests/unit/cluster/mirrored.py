@@ -6,7 +6,8 @@ from typing import Any
 
 from cluster.backups import backups
 from cluster.link import Counters, MirrorEntry
-from cluster.mirror import Mirrors, MirrorSettings
+from cluster.mirror import Mirrors
+from cluster.mirror_settings import MirrorSettings
 from cluster.store import Delete, Put, Txn
 from tests.unit.cluster.members import KEYS, Cluster
 from tests.unit.cluster.owners import Owner

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cluster.addresses import HELD_S, Addresses, Pool, parse_pool
-from cluster.journal import Op, OpKind
+from cluster.batch import Op, OpKind
 from cluster.layout import Keys
 from tests.unit.cluster.journal_world import (
     COMMITTED,

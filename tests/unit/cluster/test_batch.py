@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from cluster.journal import JournalState, Op, OpKind
+from cluster.batch import Op, OpKind
+from cluster.journal_hooks import JournalState
 from cluster.store import Compare, Delete, Get, Put, Target, Txn
 from tests.unit.cluster.fakes import T0
 from tests.unit.cluster.journal_world import (

@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 
-from cluster.batch import BATCH_OPS_MAX, RECORD_OCTETS_MAX, number_after
+from cluster.batch import BATCH_OPS_MAX, RECORD_OCTETS_MAX, Op, OpKind, Outcome, number_after
 from cluster.expiry import BUCKET_S
 from cluster.failsafe.ledger import Row
 from cluster.failsafe.write import Fate, Step, next_step
-from cluster.journal import JournalState, Op, OpKind, Outcome
+from cluster.journal_hooks import JournalState
 from tests.unit.cluster.fakes import Fault
 from tests.unit.cluster.journal_world import (
     COMMITTED,

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from cluster.journal import JournalState, OpKind
+from cluster.batch import OpKind
+from cluster.journal_hooks import JournalState
 from cluster.patience import GIVE_UP_S, STALE_S
 from tests.unit.cluster.fakes import Fault
 from tests.unit.cluster.journal_world import (

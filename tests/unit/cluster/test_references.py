@@ -2,8 +2,7 @@
 
 import msgspec
 
-from cluster.batch import BATCH_OPS_MAX
-from cluster.journal import Op, OpKind
+from cluster.batch import BATCH_OPS_MAX, Op, OpKind
 from cluster.layout import Keys
 from cluster.references import Kept, References
 from cluster.store import Entry
