@@ -4,7 +4,7 @@ The tests of EAP run against them.
 
 Rules: Debian's packages with what they need and this machine lacks, unpacked and not installed, so
 that no service starts; from an earlier call if they are there. They run with LD_LIBRARY_PATH and
-configurations of their own (`tests/e2e/aaa.py`).
+configurations of their own (`tests/e2e/aaa`).
 """
 
 import re
