@@ -22,6 +22,7 @@ async def gauges(node: "Node") -> None:
         metrics.shards_handed_over = node.ownership.handed_over
         metrics.peers_suspected = len(node.heartbeats.suspected)
         metrics.datagrams_out = node.gateway.lane.sent
+        metrics.datagrams_unsent = node.sockets.unsent
         metrics.store_state = node.store_state()
         node.way.measure(metrics, node.membership.state)
         metrics.mirrors = node.mirrors.counts()

@@ -122,6 +122,7 @@ class Metrics:
         """From handing a write over until it is durable."""
         self.datagrams_in = 0
         self.datagrams_out = 0
+        self.datagrams_unsent = 0
         self.shards_handed_over = 0
         self.moves = 0
         self.redirects = 0
@@ -170,6 +171,7 @@ class _Scrape(Collector):
         plain = {
             "datagrams_in": ("Datagrams received", m.datagrams_in),
             "datagrams_out": ("Datagrams sent", m.datagrams_out),
+            "datagrams_unsent": ("Datagrams that the kernel didn't take", m.datagrams_unsent),
             "store_compactions": (
                 "Times that history a watch wanted was gone from the store",
                 m.store_compactions,

@@ -40,6 +40,9 @@ Receiver = Callable[[bytes, Path], None]
 class Sockets(Protocol):
     """The datagram seam. Implementers: `UdpSockets`, `tests.sim.net`."""
 
+    unsent: int
+    """Datagrams that the kernel didn't take."""
+
     def send(self, datagram: Datagram) -> None:
         """Send from `path.local` to `path.remote`, or drop."""
         ...
@@ -88,8 +91,7 @@ class UdpSockets:
         self._esp = esp
         self._ports: dict[Address, _Port] = {}
         """By the local address of a path, those met at a wildcard too."""
-        self.send_failed = 0
-        """Datagrams that the kernel didn't take."""
+        self.unsent = 0
         for nat, addresses in ((False, listen.ike), (True, listen.nat)):
             for address in addresses:
                 port = _bind(address, nat)
@@ -113,7 +115,7 @@ class UdpSockets:
         path, data = datagram.path, datagram.data
         port = self._ports.get(path.local) or self._meet(path.local)
         if port is None:
-            self.send_failed += 1
+            self.unsent += 1
             return
         if port.nat and data != KEEPALIVE:
             data = NON_ESP_MARKER + data
@@ -123,7 +125,7 @@ class UdpSockets:
             else:
                 port.sock.sendto(data, path.remote)
         except OSError:
-            self.send_failed += 1
+            self.unsent += 1
 
     def close(self) -> None:
         """Stop receiving and give the ports back."""

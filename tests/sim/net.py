@@ -153,6 +153,7 @@ class SimSockets:
         self.addresses = addresses
         self._spoke = spoke
         self._closed = False
+        self.unsent = 0
 
     def on_datagram(self, handler: Callable[[bytes, Path], None]) -> None:
         """Open the sockets: whatever arrives goes to `handler(data, path)`."""

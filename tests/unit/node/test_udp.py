@@ -146,7 +146,7 @@ async def test_it_knows_which_addresses_are_its_own(wildcard: str, host: str) ->
         assert sockets.origin(nat, (host, 4500)) == (loopback, nat[1])
         sockets.send(Datagram(b"x", Path((away, ike[1]), (host, 9))))
         sockets.send(Datagram(b"x", Path((host, 1), (host, 9))))
-        assert sockets.send_failed == 2
+        assert sockets.unsent == 2
     async with opened(host) as (sockets, _taken, ike, nat):
         assert sockets.has(ike)
         assert not sockets.has((away, ike[1]))
