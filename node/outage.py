@@ -14,11 +14,12 @@ from cluster.failsafe.flush import Flush, FlushParts
 from cluster.failsafe.gate import Gate, Me
 from cluster.failsafe.ledger import Live, Row
 from cluster.journal_hooks import JournalState
-from cluster.layout import FLUSHING, NORMAL
+from cluster.layout import NORMAL
 from cluster.seams import Spawn
 from cluster.standing import State
 from cluster.store import Entry
 from node.admin_view import StoreConditionInfo
+from node.outage_lines import OutageLines
 
 if TYPE_CHECKING:
     from node.wiring import Node
@@ -82,6 +83,7 @@ class Standby:
                 self,
             )
         )
+        self._lines = OutageLines(node, self.gate, self.flush)
         node.membership.standing.on_changed.append(self._stands)
         outage.on_failsafe.append(self._failsafe)
         beats, ownership = node.heartbeats, node.ownership
@@ -109,25 +111,7 @@ class Standby:
 
     def infos(self) -> tuple[StoreConditionInfo, ...]:
         """What is done without the store or waits for somebody, for `status`."""
-        node = self._node
-        now_s, state, given = node.seams.clock.boot_s(), node.state.state, node.outage.given
-        since_s = now_s - node.membership.standing.since_boot_s
-        found = []
-        if node.outage.failsafe:
-            detail = f"{self.flush.unwritten} sessions to be written"
-            if lost := self.gate.lost():
-                detail += f"; not heard: {', '.join(lost)}"
-            fix = "bring etcd back; sessions go on meanwhile"
-            found.append(StoreConditionInfo("failsafe", detail, fix, since_s))
-        if state.mode == FLUSHING:
-            waiting = ", ".join(self.flush.waited_for(state))
-            fix = "start the gateways that don't run; one that won't come back: member write-off"
-            found.append(StoreConditionInfo("flushing", f"waits for {waiting}", fix, since_s))
-        elif given and node.outage.store_answers():
-            fix = "start them; one that won't come back: member write-off"
-            detail = f"pledged to {', '.join(sorted(given))}, which is not heard"
-            found.append(StoreConditionInfo("pledged", detail, fix, since_s))
-        return tuple(found)
+        return self._lines.infos()
 
     def lapsed(self) -> bool:
         """Whether my shards may be another's by now and I have yet to find out. A process that

@@ -1,0 +1,46 @@
+"""What `status` says while a cluster does without its store, and on the way back."""
+
+import asyncio
+
+from node.admin_view import StoreConditionInfo
+from node.view import View
+from tests.sim.machine import SimGateway
+from tests.sim.scenario import Scenario, run_scenario
+from tests.sim.world import Size, World
+
+
+def lines(gateway: SimGateway) -> dict[str, StoreConditionInfo]:
+    """Name → line, as `status` has them."""
+    return {each.name: each for each in View(gateway.node, "memory").status().store_conditions}
+
+
+async def in_failsafe(world: World) -> None:
+    """All gateways have lost the store, and go on."""
+    await world.begin()
+    await asyncio.sleep(1)
+    world.kill_store()
+    await world.until(
+        lambda: all(g.node.outage.failsafe for g in world.live()), 8, "no failsafe without store"
+    )
+
+
+async def one_is_missing(world: World) -> None:
+    """gw3 dies in failsafe; the store is back, and the others wait."""
+    await in_failsafe(world)
+    gw1, _, gw3 = world.gateways
+    await gw3.kill()
+    world.start_store()
+    await world.until(lambda: "flushing" in lines(gw1), 10, "nobody waits")
+    await asyncio.sleep(10)
+    flushing = lines(gw1)["flushing"]
+    assert flushing.detail.startswith("waits for gw3, "), flushing.detail
+    assert flushing.detail.index("gw3") < flushing.detail.index("; gw1, gw2: ")
+    assert "write-off" in flushing.fix
+
+
+def played(play, **size: object) -> tuple[str, ...]:
+    return run_scenario(Scenario(play, size=Size(clients=0, **size)), 1).findings  # type: ignore[arg-type]
+
+
+def test_who_is_missing_is_who_is_waited_for() -> None:
+    assert played(one_is_missing) == ()
