@@ -39,10 +39,16 @@ class OutageLines:
         return tuple(found)
 
     def _failsafe(self, since_s: float) -> StoreConditionInfo:
+        node = self._node
         detail = f"{self._flush.unwritten} sessions to be written"
         if lost := self._gate.lost():
             detail += f"; not heard: {', '.join(lost)}"
-        fix = "bring etcd back; sessions go on meanwhile"
+        if node.way.guard.rewound:
+            fix = "see what is said of the data in etcd; sessions go on meanwhile"
+        elif node.outage.store_answers():
+            fix = "nothing: etcd is back, and this ends once every gateway has written (`flushing`)"
+        else:
+            fix = "bring etcd back; sessions go on meanwhile"
         return StoreConditionInfo("failsafe", detail, fix, since_s)
 
     def _flushing(self, since_s: float) -> StoreConditionInfo:

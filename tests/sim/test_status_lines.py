@@ -38,9 +38,25 @@ async def one_is_missing(world: World) -> None:
     assert "write-off" in flushing.fix
 
 
+async def etcd_is_back(world: World) -> None:
+    """The same, and what is to be done: bring etcd back, as long as it is away only."""
+    await in_failsafe(world)
+    gw1, _, gw3 = world.gateways
+    assert lines(gw1)["failsafe"].fix.startswith("bring etcd back")
+    await gw3.kill()
+    world.start_store()
+    await world.until(lambda: "flushing" in lines(gw1), 10, "nobody waits")
+    await asyncio.sleep(1)
+    assert "etcd is back" in lines(gw1)["failsafe"].fix
+
+
 def played(play, **size: object) -> tuple[str, ...]:
     return run_scenario(Scenario(play, size=Size(clients=0, **size)), 1).findings  # type: ignore[arg-type]
 
 
 def test_who_is_missing_is_who_is_waited_for() -> None:
     assert played(one_is_missing) == ()
+
+
+def test_who_goes_on_while_etcd_is_back_is_not_told_to_bring_it_back() -> None:
+    assert played(etcd_is_back) == ()
