@@ -123,6 +123,17 @@ class Conditions:
             self._present[condition] = found
             self._tell(condition, found)
 
+    def put(self, condition: Condition, detail: str) -> None:
+        """It holds with these words, which may be others than before; empty: it doesn't."""
+        former = self._present.get(condition)
+        if not detail:
+            self.leave(condition)
+        elif former is None:
+            self.enter(condition, detail)
+        elif former.detail != detail:
+            self._present[condition] = found = msgspec.structs.replace(former, detail=detail)
+            self._tell(condition, found)
+
     def leave(self, condition: Condition) -> None:
         """It holds no more; it needn't have."""
         if self._present.pop(condition, None) is not None:

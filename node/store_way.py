@@ -6,7 +6,7 @@ here; each change is one line of the log and one event.
 
 import asyncio
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -54,6 +54,8 @@ class StoreWay:
         self._log = seams.log
         self._clock = seams.clock
         self.conditions = Conditions(seams.clock)
+        self._ends_wall_s: dict[str, float] = {}
+        """Of certificates, by file, as last read."""
         self.guard = Guard(
             seams.store, keys, seams.clock, self.conditions, notebook,
             me=me, data_dir_id=data_dir_id,
@@ -80,32 +82,40 @@ class StoreWay:
         )
         node.state.on_changed.append(lambda _state: self.guard.doubt())
         node.seams.spawn(self.guard.run(), "store-way")
-        if node.config.store.cert_file:
-            node.seams.spawn(self._certificate(node.config.store.cert_file), "store-certificate")
+        store, member = node.config.store.cert_file, node.config.member.cert_file
+        shown = {"store.cert_file": store, "member.cert_file": member}
+        if store or member:
+            node.seams.spawn(self._certificates(shown), "certificates")
 
-    async def _certificate(self, file: str) -> None:
-        """Look at the end of the certificate that etcd is shown, for ever."""
+    async def _certificates(self, shown: Mapping[str, str]) -> None:
+        """Look at the end of the certificates that etcd and other members are shown, for ever."""
         while True:
-            self.look_at_certificate(file)
+            self.look_at_certificates(shown)
             await asyncio.sleep(CERTIFICATE_LOOK_S)
 
-    def look_at_certificate(self, file: str) -> None:
-        """Name it if it has ended, or will soon."""
-        try:
-            left_s = ends_wall_s(file) - self._clock.wall_s()
-        except (OSError, ValueError) as error:
-            self._log.warning("the certificate for the store can't be read", why=str(error))
-            return
-        at = datetime.datetime.fromtimestamp(self._clock.wall_s() + left_s, datetime.UTC)
-        detail = f"{file}: {'ended' if left_s <= 0 else 'ends'} {at:%Y-%m-%d %H:%M} UTC"
-        for condition, holds in (
-            (Condition.CERTIFICATE, left_s <= 0),
-            (Condition.CERTIFICATE_SOON, 0 < left_s <= CERTIFICATE_SOON_S),
+    def look_at_certificates(self, shown: Mapping[str, str]) -> None:
+        """Name those that have ended, or will soon; `shown`: setting → file, empty if it isn't set.
+        One that can't be read is as it was."""
+        for file in {file: None for file in shown.values() if file}:
+            try:
+                self._ends_wall_s[file] = ends_wall_s(file)
+            except (OSError, ValueError) as error:
+                self._log.warning("a certificate can't be read", file=file, why=str(error))
+        ended, soon = [], []
+        for file, end_s in self._ends_wall_s.items():
+            left_s = end_s - self._clock.wall_s()
+            settings = ", ".join(key for key, named in shown.items() if named == file)
+            at = datetime.datetime.fromtimestamp(end_s, datetime.UTC)
+            line = f"{settings} {file} {'ended' if left_s <= 0 else 'ends'} {at:%Y-%m-%d %H:%M} UTC"
+            if left_s <= 0:
+                ended.append(line)
+            elif left_s <= CERTIFICATE_SOON_S:
+                soon.append(line)
+        for condition, lines in (
+            (Condition.CERTIFICATE, ended),
+            (Condition.CERTIFICATE_SOON, soon),
         ):
-            if holds:
-                self.conditions.enter(condition, detail)
-            else:
-                self.conditions.leave(condition)
+            self.conditions.put(condition, "; ".join(lines))
 
     async def accept_restore(self, shards: int, who: str, progress: Callable[[str], None]) -> int:
         """Make the store, which is behind, the one that counts; the new epoch. Raises

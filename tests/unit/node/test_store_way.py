@@ -1,4 +1,4 @@
-"""The certificate for the store is named with its file and date before and after its end."""
+"""Certificates are named with setting, file and date before and after their end."""
 
 from pathlib import Path
 
@@ -39,11 +39,11 @@ def test_a_certificate_is_named_by_its_end(
     file = tmp_path / "gw1.crt"
     file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
     store_way = way(clock)
-    store_way.look_at_certificate(str(file))
+    store_way.look_at_certificates({"store.cert_file": str(file)})
     found = store_way.condition_infos()
     assert [each.name for each in found] == ([named] if named else [])
     for each in found:
-        assert str(file) in each.detail
+        assert f"store.cert_file {file} " in each.detail
         assert "UTC" in each.detail
         assert each.fix
 
@@ -54,13 +54,59 @@ def test_a_renewed_certificate_is_named_no_more(tmp_path: Path) -> None:
     store_way = way(clock)
     for made_s in (clock.wall_s() - 900 * DAY_S, clock.wall_s()):
         file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
-        store_way.look_at_certificate(str(file))
+        store_way.look_at_certificates({"store.cert_file": str(file)})
     assert store_way.condition_infos() == ()
 
 
 def test_a_certificate_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
     store_way = way(HandClock())
-    store_way.look_at_certificate(str(tmp_path / "none"))
+    store_way.look_at_certificates({"store.cert_file": str(tmp_path / "none")})
     (tmp_path / "rubbish").write_text("rubbish")
-    store_way.look_at_certificate(str(tmp_path / "rubbish"))
+    store_way.look_at_certificates({"store.cert_file": str(tmp_path / "rubbish")})
     assert store_way.condition_infos() == ()
+
+
+def test_the_certificate_for_the_other_members_is_looked_at_too(tmp_path: Path) -> None:
+    clock = HandClock()
+    shown = {key: str(tmp_path / key) for key in ("store.cert_file", "member.cert_file")}
+
+    def make(key: str, days_left: float) -> None:
+        made_s = clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
+        (tmp_path / key).write_bytes(Authority("sample", made_s).member("gw1").certificate)
+
+    make("store.cert_file", LEAF_DAYS)
+    make("member.cert_file", -1)
+    store_way = way(clock)
+    store_way.look_at_certificates(shown)
+    (found,) = store_way.condition_infos()
+    assert found.name == "certificate-expired"
+    assert found.detail.startswith(f"member.cert_file {shown['member.cert_file']} ended ")
+    make("store.cert_file", -1)
+    store_way.look_at_certificates(shown)
+    (found,) = store_way.condition_infos()
+    assert [each.split()[0] for each in found.detail.split("; ")] == list(shown)
+    (tmp_path / "member.cert_file").unlink()  # which doesn't renew it
+    store_way.look_at_certificates(shown)
+    assert store_way.condition_infos() == (found,)
+
+
+def test_one_file_for_both_is_named_once_with_both_settings(tmp_path: Path) -> None:
+    clock = HandClock()
+    file = tmp_path / "gw1.crt"
+    made_s = clock.wall_s() - (LEAF_DAYS + 1) * DAY_S
+    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    store_way = way(clock)
+    store_way.look_at_certificates({"store.cert_file": str(file), "member.cert_file": str(file)})
+    (found,) = store_way.condition_infos()
+    assert found.detail.startswith(f"store.cert_file, member.cert_file {file} ended ")
+
+
+def test_a_certificate_for_the_other_members_alone_is_watched(tmp_path: Path) -> None:
+    clock = HandClock()
+    file = tmp_path / "gw1.crt"
+    made_s = clock.wall_s() - (LEAF_DAYS + 1) * DAY_S
+    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    store_way = way(clock)
+    store_way.look_at_certificates({"store.cert_file": "", "member.cert_file": str(file)})
+    (found,) = store_way.condition_infos()
+    assert found.detail.startswith(f"member.cert_file {file} ended ")
