@@ -3,6 +3,7 @@
 Rules: from what is at hand, without the store. Who has to do something is named first.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cluster.failsafe.flush import Flush
@@ -18,27 +19,43 @@ class OutageLines:
     """See the module."""
 
     def __init__(self, node: "Node", gate: Gate, flush: Flush) -> None:
-        """`node`: with its outage built."""
+        """`node`: with its outage built, at whose looks is noted what begins and ends."""
         self._node = node
         self._gate = gate
         self._flush = flush
+        self._since_boot_s: dict[str, float] = {}
+        node.outage.on_look.append(self._note)
 
     def infos(self) -> tuple[StoreConditionInfo, ...]:
         """The lines that hold now."""
-        node, found = self._node, []
-        now_s, state, given = node.seams.clock.boot_s(), node.state.state, node.outage.given
-        since_s = now_s - node.membership.standing.since_boot_s
-        if node.outage.failsafe:
-            found.append(self._failsafe(since_s))
-        if state.mode == FLUSHING:
-            found.append(self._flushing(since_s))
-        elif given and node.outage.store_answers():
-            fix = "start them; one that won't come back: member write-off"
-            detail = f"pledged to {', '.join(sorted(given))}, which is not heard"
-            found.append(StoreConditionInfo("pledged", detail, fix, since_s))
-        return tuple(found)
+        self._note()
+        now_s = self._node.seams.clock.boot_s()
+        told = {"failsafe": self._failsafe, "flushing": self._flushing, "pledged": self._pledged}
+        return tuple(
+            StoreConditionInfo(name, *told[name](), now_s - since_s)
+            for name, since_s in self._since_boot_s.items()
+        )
 
-    def _failsafe(self, since_s: float) -> StoreConditionInfo:
+    def _note(self) -> None:
+        """What holds, and since when."""
+        now_s, before = self._node.seams.clock.boot_s(), self._since_boot_s
+        self._since_boot_s = {name: before.get(name, now_s) for name in self._holding()}
+
+    def _holding(self) -> Iterator[str]:
+        node = self._node
+        flushing = node.state.state.mode == FLUSHING
+        if node.outage.failsafe:
+            yield "failsafe"
+        if flushing:
+            yield "flushing"
+        if node.outage.given and not flushing and node.outage.store_answers():
+            yield "pledged"
+
+    def _pledged(self) -> tuple[str, str]:
+        fix = "start them; one that won't come back: member write-off"
+        return f"pledged to {', '.join(sorted(self._node.outage.given))}, which is not heard", fix
+
+    def _failsafe(self) -> tuple[str, str]:
         node = self._node
         detail = f"{self._flush.unwritten} sessions to be written"
         if lost := self._gate.lost():
@@ -49,9 +66,9 @@ class OutageLines:
             fix = "nothing: etcd is back, and this ends once every gateway has written (`flushing`)"
         else:
             fix = "bring etcd back; sessions go on meanwhile"
-        return StoreConditionInfo("failsafe", detail, fix, since_s)
+        return detail, fix
 
-    def _flushing(self, since_s: float) -> StoreConditionInfo:
+    def _flushing(self) -> tuple[str, str]:
         node = self._node
         waited_for = self._flush.waited_for(node.state.state)
         missing = [name for name in waited_for if name not in node.membership.members]
@@ -63,4 +80,4 @@ class OutageLines:
         else:
             detail = f"{there or 'nobody'} has yet to write what was done without etcd"
             fix = "nothing, it takes a moment; if it stays, see the logs of those"
-        return StoreConditionInfo("flushing", detail, fix, since_s)
+        return detail, fix

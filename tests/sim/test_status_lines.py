@@ -1,6 +1,7 @@
 """What `status` says while a cluster does without its store, and on the way back."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from node.admin_view import StoreConditionInfo
 from node.view import View
@@ -50,7 +51,21 @@ async def etcd_is_back(world: World) -> None:
     assert "etcd is back" in lines(gw1)["failsafe"].fix
 
 
-def played(play, **size: object) -> tuple[str, ...]:
+async def long_away(world: World) -> None:
+    """Ten seconds of failsafe, then a way back that waits for one."""
+    await in_failsafe(world)
+    gw1, _, gw3 = world.gateways
+    await asyncio.sleep(10)
+    await gw3.kill()
+    world.start_store()
+    await world.until(lambda: gw1.node.state.state.mode == "flushing", 10, "nobody waits")
+    await asyncio.sleep(3)
+    found = lines(gw1)
+    assert found["failsafe"].since_s > 10
+    assert 2.5 < found["flushing"].since_s < 3.5
+
+
+def played(play: Callable[[World], Awaitable[None]], **size: object) -> tuple[str, ...]:
     return run_scenario(Scenario(play, size=Size(clients=0, **size)), 1).findings  # type: ignore[arg-type]
 
 
@@ -60,3 +75,7 @@ def test_who_is_missing_is_who_is_waited_for() -> None:
 
 def test_who_goes_on_while_etcd_is_back_is_not_told_to_bring_it_back() -> None:
     assert played(etcd_is_back) == ()
+
+
+def test_each_line_has_its_own_age() -> None:
+    assert played(long_away) == ()
