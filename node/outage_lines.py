@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from node.wiring import Node
 
 
+NOTHING_BEGINS = "no session begins and no ticket is taken"
+"""Nothing may be answered that no other host keeps (`cluster.failsafe.gate`)."""
+
+
 class OutageLines:
     """See the module."""
 
@@ -30,7 +34,12 @@ class OutageLines:
         """The lines that hold now."""
         self._note()
         now_s = self._node.seams.clock.boot_s()
-        told = {"failsafe": self._failsafe, "flushing": self._flushing, "pledged": self._pledged}
+        told = {
+            "failsafe": self._failsafe,
+            "flushing": self._flushing,
+            "pledged": self._pledged,
+            "one-host": self._one_host,
+        }
         return tuple(
             StoreConditionInfo(name, *told[name](), now_s - since_s)
             for name, since_s in self._since_boot_s.items()
@@ -50,6 +59,15 @@ class OutageLines:
             yield "flushing"
         if node.outage.given and not flushing and node.outage.store_answers():
             yield "pledged"
+        members = node.membership.members
+        if len(members) > 1 and len({record.host for record in members.values()}) == 1:
+            yield "one-host"
+
+    def _one_host(self) -> tuple[str, str]:
+        node = self._node
+        detail = f"all gateways are on one host by their settings: {node.config.member.host}; "
+        fix = "set member.host at each gateway to the name of its machine"
+        return f"{detail}without etcd {NOTHING_BEGINS}", fix
 
     def _pledged(self) -> tuple[str, str]:
         fix = "start them; one that won't come back: member write-off"
@@ -60,6 +78,8 @@ class OutageLines:
         detail = f"{self._flush.unwritten} sessions to be written"
         if lost := self._gate.lost():
             detail += f"; not heard: {', '.join(lost)}"
+        if self._gate.open and not self._gate.can_answer():
+            detail += f"; no gateway on another host (member.host) is heard: {NOTHING_BEGINS}"
         if node.way.guard.rewound:
             fix = "see what is said of the data in etcd; sessions go on meanwhile"
         elif node.outage.store_answers():

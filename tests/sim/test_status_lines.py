@@ -65,6 +65,27 @@ async def long_away(world: World) -> None:
     assert 2.5 < found["flushing"].since_s < 3.5
 
 
+async def on_one_host(world: World) -> None:
+    """Nobody has said that the gateways are on different machines."""
+    await world.begin()
+    gw1 = world.gateways[0]
+    one_host = lines(gw1)["one-host"]
+    assert "host-1; without etcd no session begins and no ticket" in one_host.detail
+    assert "member.host" in one_host.fix
+    world.kill_store()
+    await world.until(lambda: gw1.node.outage.failsafe, 8, "no failsafe without store")
+    assert "(member.host) is heard: no session begins" in lines(gw1)["failsafe"].detail
+    assert gw1.node.standby.closed()
+
+
+async def on_two_hosts(world: World) -> None:
+    """Two of three gateways share one: each hears one on another."""
+    await in_failsafe(world)
+    for gateway in world.gateways:
+        assert lines(gateway).keys() == {"failsafe", "no-answer"}
+        assert "host" not in lines(gateway)["failsafe"].detail
+
+
 def played(play: Callable[[World], Awaitable[None]], **size: object) -> tuple[str, ...]:
     return run_scenario(Scenario(play, size=Size(clients=0, **size)), 1).findings  # type: ignore[arg-type]
 
@@ -79,3 +100,19 @@ def test_who_goes_on_while_etcd_is_back_is_not_told_to_bring_it_back() -> None:
 
 def test_each_line_has_its_own_age() -> None:
     assert played(long_away) == ()
+
+
+def test_a_cluster_that_cannot_go_on_without_etcd_says_so_before() -> None:
+    assert played(on_one_host, hosts=1) == ()
+
+
+def test_two_hosts_are_enough_to_say_nothing() -> None:
+    assert played(on_two_hosts, hosts=2) == ()
+
+
+def test_one_gateway_alone_says_nothing_of_hosts() -> None:
+    async def alone(world: World) -> None:
+        await world.begin()
+        assert lines(world.gateways[0]) == {}
+
+    assert played(alone, gateways=1) == ()
