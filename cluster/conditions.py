@@ -18,8 +18,8 @@ SLOW_S = 0.25
 """A commit that takes longer is slow; etcd's own bound for a disk that is too slow is 25 ms."""
 SLOW_COMMITS = 3
 """So many slow commits in a row make the store slow, so many quick ones make it well again."""
-COMPACTED_FOR_S = 60.0
-"""How long a lost history is shown; the counter stays."""
+SHOWN_FOR_S = 60.0
+"""How long what happens in a moment is shown: a lost history, a lost answer to a write."""
 
 
 class Condition(enum.Enum):
@@ -29,6 +29,7 @@ class Condition(enum.Enum):
     NO_LEADER = "no-leader"
     SLOW = "slow"
     COMPACTED = "compacted"
+    UNKNOWN_OUTCOME = "unknown-outcome"
     NO_SPACE = "no-space"
     DENIED = "permission-denied"
     ETCD_CERTIFICATE = "etcd-certificate-refused"
@@ -44,6 +45,10 @@ FIXES: Mapping[Condition, str] = MappingProxyType(
         Condition.NO_LEADER: "etcd has lost its majority: start its other members",
         Condition.SLOW: "look at the disks and the load of the etcd members",
         Condition.COMPACTED: "nothing: what was missed was read anew",
+        Condition.UNKNOWN_OUTCOME: (
+            "nothing: a write was sent and its answer is lost; whether it was carried out is found "
+            "out before anything is built on it, and it counts once"
+        ),
         Condition.NO_SPACE: (
             "etcd is full and takes no writes: `etcdctl compact`, `etcdctl defrag`, then "
             "`etcdctl alarm disarm`; running sessions are answered, new ones wait"
@@ -104,6 +109,8 @@ class Conditions:
         self._present: dict[Condition, Present] = {}
         self._slow = 0
         self._quick = 0
+        self._shown_until_s: dict[Condition, float] = {}
+        """Those that nothing ends but time."""
         self.compactions = 0
         """How often a watch found its history gone."""
         self.on_changed: list[Callable[[Condition, Present | None], None]] = []
@@ -111,9 +118,11 @@ class Conditions:
 
     def present(self) -> tuple[Present, ...]:
         """What holds now, by name."""
-        lost = self._present.get(Condition.COMPACTED)
-        if lost is not None and self._clock.boot_s() - lost.since_boot_s > COMPACTED_FOR_S:
-            self.leave(Condition.COMPACTED)
+        now_s = self._clock.boot_s()
+        for condition, until_s in list(self._shown_until_s.items()):
+            if now_s > until_s:
+                del self._shown_until_s[condition]
+                self.leave(condition)
         return tuple(sorted(self._present.values(), key=lambda each: each.condition.value))
 
     def enter(self, condition: Condition, detail: str) -> None:
@@ -177,7 +186,15 @@ class Conditions:
         """A watch's history was gone."""
         self.compactions += 1
         self.leave(Condition.COMPACTED)
-        self.enter(Condition.COMPACTED, detail)
+        self._show(Condition.COMPACTED, detail)
+
+    def in_doubt(self, detail: str) -> None:
+        """Whether a write was carried out isn't known: its answer is lost."""
+        self._show(Condition.UNKNOWN_OUTCOME, detail)
+
+    def _show(self, condition: Condition, detail: str) -> None:
+        self._shown_until_s[condition] = self._clock.boot_s() + SHOWN_FOR_S
+        self.enter(condition, detail)
 
     def _tell(self, condition: Condition, how: Present | None) -> None:
         for listener in self.on_changed:

@@ -148,13 +148,13 @@ class Guard:
         """See `Store.commit`."""
         if not self._fresh():
             await self._enter()
-        floor, sent_s = self.floor, self._clock.boot_s()
-        answered = False
+        floor, sent_s, answered = self.floor, self._clock.boot_s(), False
         try:
             result = await self._inner.commit(txn)
             answered = True
         except Unknown as error:
             self._failed(self.explain()[0], str(error))
+            self.conditions.in_doubt(str(error))
             raise
         except Unavailable as error:
             self._unavailable(error)
@@ -170,6 +170,7 @@ class Guard:
         try:
             await self._vouch(sent_s)
         except Unavailable as error:
+            self.conditions.in_doubt(str(error))
             raise Unknown(str(error)) from error
         self.conditions.committed(now_s - sent_s)
         if result.succeeded and txn.success:

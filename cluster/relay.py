@@ -150,10 +150,10 @@ class RelayedStore:
             call = wire.CommitCall(txn, self._direct.floor)
             try:
                 answer = await self._through(self.via, call)
-            except _NoAnswer as error:
-                raise Unknown(str(error)) from None
+            except (_NoAnswer, Unknown) as error:
+                raise self._in_doubt(str(error)) from None
             if not isinstance(answer, wire.Done):
-                raise Unknown(f"an answer of another kind: {type(answer).__name__}")
+                raise self._in_doubt(f"an answer of another kind: {type(answer).__name__}")
             self._direct.saw(answer.result.revision)
             return answer.result
         scope = self._off.scope()
@@ -163,7 +163,12 @@ class RelayedStore:
         except TimeoutError:
             if not wait.expired():
                 raise
-            raise Unknown("the way to the store has changed") from None
+            raise self._in_doubt("the way to the store has changed") from None
+
+    def _in_doubt(self, why: str) -> Unknown:
+        """A commit's answer is lost; what its caller is told."""
+        self._direct.conditions.in_doubt(why)
+        return Unknown(why)
 
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
         """See `Store.watch`."""

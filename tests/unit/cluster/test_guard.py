@@ -292,6 +292,25 @@ async def test_compaction_is_told_and_forgotten(cluster: Cluster) -> None:
 
 
 @simulated
+async def test_a_write_whose_answer_is_lost_is_named_for_a_minute_after_the_last(
+    cluster: Cluster,
+) -> None:
+    b = Bench(cluster)
+    await b.begin()
+    for _ in range(2):
+        b.store.faults.append(Fault.UNKNOWN_DONE)
+        with pytest.raises(Unknown):
+            await b.guard.commit(put())
+        await b.guard.commit(put())  # that etcd answers again doesn't tell what became of the other
+        assert b.has(Condition.UNKNOWN_OUTCOME)
+        assert not b.has(Condition.NO_ANSWER)
+        await asyncio.sleep(40)
+    assert b.has(Condition.UNKNOWN_OUTCOME)
+    await asyncio.sleep(25)
+    assert b.guard.conditions.present() == ()
+
+
+@simulated
 async def test_a_slow_store_is_named_after_a_few_commits(cluster: Cluster) -> None:
     b = Bench(cluster)
     await b.begin()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from cluster.conditions import Condition
 from cluster.errors import LeaseLost, Unavailable, Unknown
 from cluster.link import Relay
 from cluster.relay import FAILURES, SUCCESSES
@@ -35,6 +36,10 @@ KEY = KEYS.root + b"key"
 
 def put(value: bytes = b"v", key: bytes = KEY) -> Txn:
     return Txn(success=(Put(key, value),))
+
+
+def conditions(b: "Bench") -> list[Condition]:
+    return [each.condition for each in b.pair.direct.conditions.present()]
 
 
 class Bench:
@@ -128,6 +133,7 @@ async def test_a_commit_under_way_is_in_doubt_when_the_way_changes(b: Bench) -> 
     b.store._go("gw2")
     with pytest.raises(Unknown):
         await writing
+    assert Condition.UNKNOWN_OUTCOME in conditions(b)
 
 
 # -- what is lost
@@ -139,6 +145,7 @@ async def test_a_lost_answer_of_a_commit_is_in_doubt_and_the_deed_is_done(b: Ben
     b.pair.serves.lose = lambda frame: frame.back
     with pytest.raises(Unknown):
         await b.store.commit(put(b"done"))
+    assert Condition.UNKNOWN_OUTCOME in conditions(b)
     entry = await b.shared.get(KEY)
     assert entry is not None
     assert entry.value == b"done"

@@ -8,6 +8,7 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
+from cluster.conditions import Condition
 from node.metrics import Metrics, MetricsServer
 from node.sections import ClientConfig, GatewayConfig, OperatorFile
 from node.toml_strict import show
@@ -77,6 +78,7 @@ def test_every_metric_and_every_reason_of_a_refused_ticket_is_explained() -> Non
     assert len(names) > 10
     assert [name for name in sorted(names) if name not in OPERATIONS] == []
     assert [r.value for r in TicketReason if f"`{r.value}`" not in OPERATIONS] == []
+    assert [c.value for c in Condition if f"`{c.value}`" not in OPERATIONS] == []
 
 
 def scraped(port: int) -> set[str]:
