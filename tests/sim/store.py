@@ -11,7 +11,7 @@ import contextvars
 import copy
 from collections.abc import AsyncIterator, Callable
 
-from cluster.errors import LeaseLost, Unavailable, Unknown
+from cluster.errors import ClusterError, LeaseLost, Unavailable, Unknown
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Store, Txn, TxnResult
 from cluster.store_memory import MemoryStore
 from tests.sim.loop import SimLoop
@@ -73,6 +73,8 @@ class FaultyStore:
         """Share of commits that are carried out only after their caller gave up."""
         self.refused = 0.0
         """Share of calls that are answered `Unavailable`."""
+        self.wrong: ClusterError | None = None
+        """What every call is answered, but for those of watches that stand."""
         self.twist: Callable[[Txn], Txn] | None = None
         """Changes what reaches the store: for tests that must see a broken store found out."""
         self.before_commit: Callable[[], None] | None = None
@@ -185,6 +187,8 @@ class FaultyStore:
             raise Unavailable("the way to the store is cut")
         await asyncio.sleep(self._way_s())
         await self._alive()
+        if self.wrong is not None:
+            raise self.wrong
 
     async def _answered(self, answer):
         """The way back of a call that changed nothing."""
