@@ -342,6 +342,8 @@ class Flush:
         gone = gone or (given[name].incarnation if name in given else "")
         if name in members and gone in ("", members[name].incarnation):
             raise Conflict(f"{name} lives: the store has it among the members")
+        if parts.outage.hears(name, gone):  # its lease is over, and it is about to join anew
+            raise Conflict(f"{name} lives: it is heard, and the store will have it again soon")
         if not waited_for and name not in given:
             raise Conflict(f"nothing waits for {name}")
         roster = dict(state.roster)

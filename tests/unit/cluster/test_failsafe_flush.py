@@ -108,6 +108,21 @@ async def test_who_is_lost_is_waited_for_until_it_is_written_off(cluster: Cluste
 
 
 @simulated
+async def test_who_is_heard_is_not_written_off_though_the_store_does_not_have_it(
+    cluster: Cluster,
+) -> None:
+    a, b, c = await in_failsafe(cluster)
+    a.way.away = c.way.away = False  # b's lease runs out in the store meanwhile
+    await until(lambda: a.state.state.mode == FLUSHING and "b" not in a.member.members)
+    with pytest.raises(Conflict, match="b lives: it is heard"):
+        await a.flush.write_off("b")
+    b.way.away = False
+    await until(lambda: a.state.state.mode == NORMAL)
+    assert not a.state.state.lost
+    assert "void" not in [*a.told, *b.told, *c.told]
+
+
+@simulated
 async def test_a_restarted_member_says_that_its_former_life_is_lost(cluster: Cluster) -> None:
     a, b, c = await in_failsafe(cluster)
     lost = claim(1, 2, BIG + 2, owner="b", incarnation=b.member.incarnation)
