@@ -160,6 +160,11 @@ class Conditions:
             self.leave(Condition.NO_ANSWER)
         self.enter(condition, detail)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether something holds that any answer would end."""
+        return any(each in self._present for each in _ENDED_BY_AN_ANSWER)
+
     def answered(self) -> None:
         """A call was answered."""
         if self._present:

@@ -69,6 +69,11 @@ class StoreWay:
         """What the other parts use."""
         return self.relay
 
+    @property
+    def away(self) -> bool:
+        """Whether the store is known not to answer, itself or through another member."""
+        return self.conditions.unanswered and not self.relay.via
+
     def start(self, node: "Node") -> None:
         """Begin to look, to ask and to serve."""
         self._standing: Standing = node.membership.standing

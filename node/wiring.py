@@ -353,9 +353,9 @@ class Node:
     # -- what the parts ask ---------------------------------------------------------------------
 
     def store_state(self) -> str:
-        """`ok` or `unavailable`: whether the store answered last, to lease or journal."""
+        """`ok` or `unavailable`: whether the store answered last, to lease, journal or anybody."""
         answers = self.membership.store_ok and self.journal.state is not JournalState.UNAVAILABLE
-        return "ok" if answers else "unavailable"
+        return "ok" if answers and not self.way.away else "unavailable"
 
     def sessions(self) -> int:
         """Established IKE SAs of this member."""

@@ -86,6 +86,18 @@ async def on_two_hosts(world: World) -> None:
         assert "host" not in lines(gateway)["failsafe"].detail
 
 
+async def through_another(world: World) -> None:
+    """Etcd answers gw1 through another gateway."""
+    await world.begin()
+    await asyncio.sleep(1)
+    gw1 = world.gateways[0]
+    gw1.store.set_reachable(False)
+    await world.until(lambda: gw1.node.membership.state == "relayed", 8, "it isn't relayed")
+    await asyncio.sleep(2)
+    assert "no-answer" in lines(gw1)
+    assert gw1.node.store_state() == "ok"
+
+
 def played(play: Callable[[World], Awaitable[None]], **size: object) -> tuple[str, ...]:
     return run_scenario(Scenario(play, size=Size(clients=0, **size)), 1).findings  # type: ignore[arg-type]
 
@@ -116,3 +128,7 @@ def test_one_gateway_alone_says_nothing_of_hosts() -> None:
         assert lines(world.gateways[0]) == {}
 
     assert played(alone, gateways=1) == ()
+
+
+def test_who_reaches_the_store_through_another_says_that_it_is_there() -> None:
+    assert played(through_another) == ()

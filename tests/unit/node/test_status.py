@@ -124,6 +124,9 @@ PLAYS: dict[str, tuple[Play, Size]] = {
 }
 
 
+UNANSWERED = ("no-answer", "no-leader", "permission-denied", "etcd-certificate-refused")
+
+
 class Shown(FakeView):
     """A gateway that has come to this."""
 
@@ -185,6 +188,8 @@ def test_status_prints_it_by_its_name(name: str, sample: Path) -> None:
     out = asyncio.run(printed(sample, brought_about(name)))
     (line,) = [line for line in out.splitlines() if line.split(": ")[0].strip() == name]
     assert " → " in line
+    if name in UNANSWERED:  # as soon as there is a line for it
+        assert "store      etcd, unavailable" in out.splitlines()
 
 
 def test_none_is_left_out() -> None:
