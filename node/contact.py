@@ -56,7 +56,7 @@ class Contacts:
             self._end([core], self._heard.get(pair, (0.0, b"")))
 
     def _told(self, told: Alone) -> None:
-        if not self.obeyed or not hasattr(self._node, "gateway"):
+        if not self.obeyed:
             return
         pair, said = (told.identity, told.local_id), (told.established_wall_s, told.chain)
         newest = max(said, self._heard.pop(pair, said))

@@ -36,7 +36,7 @@ async def drain(node: "Node") -> None:
 
 async def leave_shards(node: "Node") -> int:
     """Give the shards away; how many went. Of a node that has not started wholly, too."""
-    if not hasattr(node, "ownership"):
+    if not node.built:
         return 0
     alone = node.outage.alone
     if alone:

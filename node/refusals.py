@@ -137,9 +137,9 @@ class ClusterRefusals:
         """Rules were added, or SAs adopted: those that rules are about end, and their peers are
         told.
         """
-        gateway = getattr(self._node, "gateway", None)
-        if gateway is None or not self.rules.active:
+        if not self._node.built or not self.rules.active:
             return
+        gateway = self._node.gateway
         established = gateway.endpoint.established()
         revoked = [core.spi for core, _path in established if self.ends(core)]
         for spi in revoked:

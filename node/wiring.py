@@ -78,8 +78,8 @@ class Node:
     def __init__(self, config: GatewayConfig, seams: Seams, identity: Identity) -> None:
         self.config = config
         self.metrics = Metrics()
-        self.ready = False
-        """Joined and serving."""
+        self.built = self.ready = False
+        """Every part stands, for the store has told what they are made of; joined and serving."""
         self.deposed = asyncio.Event()
         """Set when this process has lost its name for good."""
         name = config.member.name
@@ -162,6 +162,7 @@ class Node:
         await self._patiently(self.refusals.rules.refresh)
         self._build_cluster()
         self._build_gateway()
+        self.built = True
         self._listen()
         self.key_parts.start()
         spawn(self.state.run(), "cluster-state")
@@ -331,7 +332,7 @@ class Node:
             self.seams.log.info(what, shards_given_up=released)
         except ClusterError as error:
             self.seams.log.warning("left without the store's knowledge", why=str(error))
-        if hasattr(self, "gateway"):
+        if self.built:
             self.gateway.close()
             self.sockets.close()
         self.way.guard.write_down()
@@ -402,7 +403,7 @@ class Node:
         self.events.write("ring_installed", revision=revision)
         self.membership.report_ring(revision)
         ring = self.rings.ring
-        if hasattr(self, "gateway"):
+        if self.built:
             self.gateway.endpoint.tickets = ring
             self.gateway.endpoint.cookies = ring.cookies
 
