@@ -9,20 +9,22 @@ layer become one line.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import TypeVar
 
 import grpc
 import grpc.aio
 
-from cluster.errors import ClusterError, Conflict, Unavailable, Unknown
+from cluster.errors import ClusterError, Conflict
 from cluster.identity import MEMBER, OPERATOR, Identity, peer_identity, server_name
 from node.admin_client import AdminClient, AdminError, NotFound
+from node.admin_refusals import Context, check_spi, not_found, refuse
 from node.admin_view import (
     ClusterStatus,
     KeyInfo,
     MemberInfo,
     NodeView,
     Redirected,
+    Revoked,
     RotationStep,
     SessionInfo,
     key_infos,
@@ -34,12 +36,14 @@ from node.admin_wire import (
     encode_pool,
     encode_redirected,
     encode_revocation,
+    encode_revoked,
     encode_session,
     encode_shard,
     encode_status,
     encode_step,
 )
 from node.redirects import checked, in_all
+from node.revoking import ENDS_SAS, SESSION, concerned_at
 from proto.rpc import admin_pb2, admin_pb2_grpc
 
 __all__ = [
@@ -58,9 +62,7 @@ BATCH_SESSIONS = 256
 """Sessions per message: well below gRPC's 4 MiB, and between two the loop serves others."""
 STEPS_MAX = 1024
 """Steps of a rotation kept for an operator who reads slowly or has gone; later ones are dropped."""
-SPI_OCTETS = 8
 
-Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 Job = Callable[[Callable[[str], None]], Awaitable[None]]
 """Something that takes a while and says its steps to what it is given."""
@@ -119,7 +121,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
     ) -> admin_pb2.Session:
         """See admin.proto."""
         await self._admit(context, member=request.local_only)
-        await _check_spi(request.spi, context)
+        await check_spi(request.spi, context)
         found = self._own(request.spi)
         if found is not None:
             return encode_session(found)
@@ -134,13 +136,13 @@ class AdminService(admin_pb2_grpc.AdminServicer):
     ) -> admin_pb2.TerminateReply:
         """See admin.proto."""
         await self._admit(context, member=request.local_only)
-        await _check_spi(request.spi, context)
+        await check_spi(request.spi, context)
         own = self._own(request.spi)
         try:
             if own is not None and await self._view.terminate(own.spi_r):
                 return admin_pb2.TerminateReply(member=self._view.status().member)
         except ClusterError as error:
-            await _refuse(error, context)
+            await refuse(error, context)
         owner = await self._elsewhere(
             request, context, lambda peer: peer.terminate(request.spi, local_only=True)
         )
@@ -211,7 +213,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 async with self._peer(owner, address) as peer:
                     await peer.move_shard(request.shard, request.member, local_only=True)
         except ClusterError as error:
-            await _refuse(error, context)
+            await refuse(error, context)
         except AdminError as error:
             await context.abort(grpc.StatusCode.ABORTED, f"{owner}: {error}")
         return admin_pb2.MoveShardReply(former=owner)
@@ -251,7 +253,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         try:
             return admin_pb2.CancelRotationReply(key=await self._view.cancel_rotation())
         except ClusterError as error:
-            return await _refuse(error, context)
+            return await refuse(error, context)
 
     async def RevokeKey(  # noqa: N802  gRPC's name
         self, request: admin_pb2.RevokeKeyRequest, context: Context
@@ -273,7 +275,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         try:
             return admin_pb2.ReadKeksReply(kek_ids=await self._view.read_keks())
         except ClusterError as error:
-            return await _refuse(error, context)
+            return await refuse(error, context)
 
     async def RewrapKeys(  # noqa: N802  gRPC's name
         self, request: admin_pb2.RewrapKeysRequest, context: Context
@@ -292,10 +294,29 @@ class AdminService(admin_pb2_grpc.AdminServicer):
     ) -> admin_pb2.RevokeReply:
         """See admin.proto."""
         await self._admit(context, member=False)
+        what = decode_revoke(request)
+        peers = self._view.peers() if what.kind in ENDS_SAS else {}
+        others = {name: self._peer(name, address) for name, address in peers.items()}
+        elsewhere, unreachable = await concerned_at(others, what)
         try:
-            return admin_pb2.RevokeReply(id=await self._view.revoke(decode_revoke(request)))
+            stands = await self._view.stands(what.chain) if what.kind == SESSION else None
+            sessions = elsewhere + self._view.concerned(what)
+            done = await self._view.revoke(what)
         except ClusterError as error:
-            return await _refuse(error, context)
+            return await refuse(error, context)
+        found = None if stands is None else stands or sessions > 0
+        return encode_revoked(Revoked(done, sessions, found, unreachable))
+
+    async def CountConcerned(  # noqa: N802  gRPC's name
+        self, request: admin_pb2.RevokeRequest, context: Context
+    ) -> admin_pb2.CountConcernedReply:
+        """See admin.proto."""
+        await self._admit(context, member=True)
+        try:
+            count = self._view.concerned(decode_revoke(request))
+        except ClusterError as error:
+            return await refuse(error, context)
+        return admin_pb2.CountConcernedReply(sessions=count)
 
     async def ListRevocations(  # noqa: N802  gRPC's name
         self, request: admin_pb2.ListRevocationsRequest, context: Context
@@ -362,7 +383,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self._spawn(run(), "change keys")
         while (step := await steps.get()) is not None:
             if isinstance(step, ClusterError):
-                await _refuse(step, context)
+                await refuse(step, context)
             yield encode_step(step)
 
     def _own(self, spi: bytes) -> SessionInfo | None:
@@ -387,7 +408,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 continue
             except AdminError:
                 unreachable.append(name)
-        return await _not_found(request.spi, unreachable, context)
+        return await not_found(request.spi, unreachable, context)
 
     def _peer(self, name: str, address: str) -> AdminClient:
         server = server_name(Identity(cluster=self._cluster, role=MEMBER, name=name))
@@ -401,7 +422,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         try:
             self._view.check_ready()
         except ClusterError as error:
-            await _refuse(error, context)
+            await refuse(error, context)
         return who
 
     async def _let_in(self, context: Context, *, member: bool) -> str:
@@ -417,29 +438,3 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 grpc.StatusCode.PERMISSION_DENIED, f"the certificate shown is of {who}: {needed}"
             )
         return caller.name if caller is not None else ""
-
-
-async def _check_spi(spi: bytes, context: Context) -> None:
-    if len(spi) != SPI_OCTETS:
-        await context.abort(
-            grpc.StatusCode.INVALID_ARGUMENT, f"an SPI of {len(spi)} octets → {SPI_OCTETS} octets"
-        )
-
-
-async def _not_found(spi: bytes, unreachable: list[str], context: Context) -> NoReturn:
-    if unreachable:
-        names = ", ".join(unreachable)
-        text = f"no session {spi.hex()} at those who answered ({names} did not)"
-        await context.abort(grpc.StatusCode.UNAVAILABLE, text)
-    await context.abort(grpc.StatusCode.NOT_FOUND, f"no session {spi.hex()}")
-    raise AssertionError("abort returned")
-
-
-async def _refuse(error: ClusterError, context: Context) -> NoReturn:
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    if isinstance(error, Unavailable | Unknown):
-        code = grpc.StatusCode.UNAVAILABLE
-    elif isinstance(error, Conflict):
-        code = grpc.StatusCode.ABORTED
-    await context.abort(code, str(error))
-    raise AssertionError("abort returned")

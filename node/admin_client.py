@@ -24,6 +24,7 @@ from node.admin_view import (
     Redirected,
     RevocationInfo,
     Revoke,
+    Revoked,
     RotationStep,
     SessionInfo,
     ShardInfo,
@@ -33,6 +34,7 @@ from node.admin_wire import (
     decode_pool,
     decode_redirected,
     decode_revocation,
+    decode_revoked,
     decode_session,
     decode_shard,
     decode_status,
@@ -225,13 +227,21 @@ class AdminClient:
             _fail(error)
         return tuple(reply.kek_ids)
 
-    async def revoke(self, what: Revoke) -> str:
-        """Make sessions and tickets void everywhere; the revocation's id. Raises AdminError."""
+    async def revoke(self, what: Revoke) -> Revoked:
+        """Make sessions and tickets void everywhere; what that hit. Raises AdminError."""
         try:
             reply = await self._stub.Revoke(encode_revoke(what), timeout=LIST_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             _fail(error)
-        return str(reply.id)
+        return decode_revoked(reply)
+
+    async def concerned(self, what: Revoke) -> int:
+        """How many IKE SAs of the member a revocation would end. Raises AdminError."""
+        try:
+            reply = await self._stub.CountConcerned(encode_revoke(what), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            _fail(error)
+        return int(reply.sessions)
 
     async def revocations(self) -> tuple[RevocationInfo, ...]:
         """The revocations in force. Raises AdminError."""

@@ -156,6 +156,18 @@ class Revoke(msgspec.Struct, frozen=True):
     before_wall_s: float = 0.0
 
 
+class Revoked(msgspec.Struct, frozen=True):
+    """What a revocation hit."""
+
+    id: str
+    sessions: int
+    """IKE SAs that it ends."""
+    found: bool | None
+    """Of a session: whether there is one of that chain, live or in the store."""
+    unreachable: tuple[str, ...] = ()
+    """Members that did not say how many it ends there; it holds there all the same."""
+
+
 class Redirect(msgspec.Struct, frozen=True):
     """Which clients are to be sent where."""
 
@@ -256,6 +268,16 @@ class NodeView(Protocol):
         """Seal the cluster's secrets under the key-encryption key `kek_id`; a line per step.
 
         `held_by`: asks every member which it holds. Raises ClusterError.
+        """
+        ...
+
+    def concerned(self, what: Revoke) -> int:
+        """How many IKE SAs of this member a revocation would end. Raises Conflict: it is none."""
+        ...
+
+    async def stands(self, chain: bytes) -> bool:
+        """Whether the store has a session of that chain: one that lives or that a ticket may
+        resume. Raises ClusterError.
         """
         ...
 

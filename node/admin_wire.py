@@ -18,6 +18,7 @@ from node.admin_view import (
     Redirected,
     RevocationInfo,
     Revoke,
+    Revoked,
     RotationStep,
     SessionInfo,
     ShardInfo,
@@ -77,9 +78,7 @@ def encode_redirected(done: Redirected) -> admin_pb2.RedirectReply:
 
 def decode_redirected(message: admin_pb2.RedirectReply) -> Redirected:
     """The message as how many were sent away."""
-    return msgspec.structs.replace(
-        _decode(Redirected, message), unreachable=tuple(message.unreachable)
-    )
+    return _decode(Redirected, message)
 
 
 def encode_shard(shard: ShardInfo) -> admin_pb2.Shard:
@@ -132,6 +131,16 @@ def decode_revoke(message: admin_pb2.RevokeRequest) -> Revoke:
     return _decode(Revoke, message)
 
 
+def encode_revoked(done: Revoked) -> admin_pb2.RevokeReply:
+    """What a revocation hit as a message."""
+    return admin_pb2.RevokeReply(**msgspec.structs.asdict(done))
+
+
+def decode_revoked(message: admin_pb2.RevokeReply) -> Revoked:
+    """The message as what a revocation hit."""
+    return _decode(Revoked, message)
+
+
 def encode_revocation(revocation: RevocationInfo) -> admin_pb2.Revocation:
     """A revocation as a message."""
     return admin_pb2.Revocation(**msgspec.structs.asdict(revocation))
@@ -152,5 +161,5 @@ def _decode(cls: type[S], message: Message) -> S:
     return cls(**values)
 
 
-_REPEATED = ("members", "ike_addresses", "store_conditions")
-_OPTIONAL = ("heartbeat_age_s", "sessions_here")
+_REPEATED = ("members", "ike_addresses", "store_conditions", "unreachable")
+_OPTIONAL = ("heartbeat_age_s", "sessions_here", "found")

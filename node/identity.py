@@ -91,6 +91,18 @@ def normal_pattern(text: str) -> str:
     return text
 
 
+def one_identity(text: str) -> str:
+    """An identity, and no pattern, as `format_identity` spells it. Raises ValueError saying what
+    would be right.
+    """
+    if "*" in text:
+        raise ValueError(
+            "one identity, letter by letter: `sessions list` shows whose there are; one that has a "
+            "* in it is revoked session by session"
+        )
+    return format_identity(parse_identity(text))
+
+
 def find_psk(psks: PskTable, identity: str) -> Secret | None:
     """The key for the *peer's* identity: the exact entry, else the first pattern that fits.
 

@@ -15,10 +15,10 @@ from cluster.seams import Spawn
 from cluster.spent import SpentTickets
 from cluster.store import Entry
 from node.admin_view import Revoke
+from node.identity import one_identity
 from proto.ike.core import SaCore, Settings
 from proto.ike.effects import Persist, PersistKind
 from proto.ike.exchanges.ike_auth import CHAIN_OCTETS
-from proto.ike.identity import format_identity, parse_identity
 from proto.ike.reference import Reference
 from proto.ike.refusals import Used
 from proto.ike.ticket import TicketBody
@@ -121,17 +121,28 @@ class ClusterRefusals:
         # a ticket can't outlive its key, so this holds for members with other files too
         keys = self._node.rings.ring.tickets.keys
         lifetime_s = max(self.ticket_lifetime_s, *(key.opening_period_s for key in keys))
-        if what.kind == RuleKind.SESSION.value and len(what.chain) == CHAIN_OCTETS:
+        kind = _kind_of(what)
+        if kind is RuleKind.SESSION:
             return await self.rules.revoke_session(what.chain, lifetime_s)
-        if what.kind == RuleKind.IDENTITY.value:
-            try:
-                identity = format_identity(parse_identity(what.identity))
-            except ValueError as error:
-                raise Conflict(f"identity: {what.identity} → {error}") from None
-            return await self.rules.revoke_identity(identity, lifetime_s)
-        if what.kind == RuleKind.ISSUED_BEFORE.value:
-            return await self.rules.revoke_issued_before(what.before_wall_s, lifetime_s)
-        raise Conflict("revoke what? → a session's chain (16 octets), an identity, or a time")
+        if kind is RuleKind.IDENTITY:
+            return await self.rules.revoke_identity(_identity_of(what), lifetime_s)
+        return await self.rules.revoke_issued_before(what.before_wall_s, lifetime_s)
+
+    def concerned(self, what: Revoke) -> int:
+        """How many SAs that stand here it would end. Raises Conflict: it is no revocation."""
+        kind = _kind_of(what)
+        if kind is RuleKind.ISSUED_BEFORE:
+            return 0
+        identity = _identity_of(what) if kind is RuleKind.IDENTITY else ""
+        return sum(
+            core.identity == identity if identity else core.chain == what.chain
+            for core, _path in self._node.gateway.endpoint.established()
+        )
+
+    async def stands(self, chain: bytes) -> bool:
+        """Whether the store has a session of that chain. Raises ClusterError."""
+        key = self._node.keys.session(chain)
+        return await self._node.seams.store.get(key) is not None
 
     def end_revoked(self) -> None:
         """Rules were added, or SAs adopted: those that rules are about end, and their peers are
@@ -153,3 +164,19 @@ class ClusterRefusals:
     def _others(self) -> list[str]:
         me = self._node.config.member.name
         return [name for name in self._node.membership.members if name != me]
+
+
+def _kind_of(what: Revoke) -> RuleKind:
+    known = {kind.value: kind for kind in (RuleKind.IDENTITY, RuleKind.ISSUED_BEFORE)}
+    if len(what.chain) == CHAIN_OCTETS:
+        known[RuleKind.SESSION.value] = RuleKind.SESSION
+    if what.kind not in known:
+        raise Conflict("revoke what? → a session's chain (16 octets), an identity, or a time")
+    return known[what.kind]
+
+
+def _identity_of(what: Revoke) -> str:
+    try:
+        return one_identity(what.identity)
+    except ValueError as error:
+        raise Conflict(f"identity: {what.identity} → {error}") from None

@@ -163,6 +163,14 @@ class View:
         """Change the key-encryption key. Raises ClusterError."""
         await self._node.key_parts.rewrap.run(kek_id, held_by, ROTATION_TIMEOUT_S, progress)
 
+    def concerned(self, what: Revoke) -> int:
+        """How many IKE SAs of this member a revocation would end. Raises Conflict: it is none."""
+        return self._node.refusals.concerned(what)
+
+    async def stands(self, chain: bytes) -> bool:
+        """Whether the store has a session of that chain. Raises ClusterError."""
+        return await self._node.refusals.stands(chain)
+
     async def revoke(self, what: Revoke) -> str:
         """Make sessions and tickets void at every live member. Raises ClusterError."""
         return await self._node.refusals.revoke(what)

@@ -2,11 +2,13 @@
 
 import datetime
 
-from node.admin_view import Revoke
+import msgspec
+
+from node.admin_view import Revoke, Revoked
 from node.cli.admin import Reach, ask
 from node.cli.failure import ExitCode, Failed
 from node.cli.output import Output, print_json, print_table, when
-from proto.ike.identity import parse_identity
+from node.identity import one_identity
 
 CHAIN_OCTETS = 16
 
@@ -19,13 +21,17 @@ def session(whom: Reach, chain: str, output: Output) -> None:
         octets = b""
     if len(octets) != CHAIN_OCTETS:
         raise Failed(ExitCode.COULD_NOT_RUN, [f"CHAIN: {chain} → 32 hex digits"])
-    _revoke(whom, Revoke("session", chain=octets), output)
+    done = _revoke(whom, Revoke("session", chain=octets), output)
+    if not done.found:
+        unsaid = f" ({_names(done)} did not answer)" if done.unreachable else ""
+        what = f"no session of chain {chain}{unsaid}: nothing is void by that but what may come yet"
+        raise Failed(ExitCode.REFUSED, [what])
 
 
 def identity(whom: Reach, text: str, output: Output) -> None:
     """Revoke what an identity has now."""
     try:
-        parse_identity(text)
+        one_identity(text)
     except ValueError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, [f"ID: {text} → {error}"]) from None
     _revoke(whom, Revoke("identity", identity=text), output)
@@ -65,9 +71,18 @@ def listed(whom: Reach, output: Output) -> None:
     )
 
 
-def _revoke(whom: Reach, what: Revoke, output: Output) -> None:
-    made = ask(whom, lambda client: client.revoke(what))
+def _revoke(whom: Reach, what: Revoke, output: Output) -> Revoked:
+    done = ask(whom, lambda client: client.revoke(what))
     if output is Output.JSON:
-        print_json({"revocation": made})
-    else:
-        print(f"revoked: {made}")
+        fields = msgspec.structs.asdict(done)
+        print_json({"revocation": fields.pop("id"), **fields})
+        return done
+    print(f"revoked: {done.id}")
+    if what.kind != "issued-before":
+        unsaid = f"; how many at {_names(done)} isn't known" if done.unreachable else ""
+        print(f"live sessions that end: {done.sessions}{unsaid}")
+    return done
+
+
+def _names(done: Revoked) -> str:
+    return ", ".join(done.unreachable)

@@ -313,10 +313,22 @@ class RevokeRequest(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., chain: _Optional[bytes] = ..., identity: _Optional[str] = ..., before_wall_s: _Optional[float] = ...) -> None: ...
 
 class RevokeReply(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "sessions", "found", "unreachable")
     ID_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
     id: str
-    def __init__(self, id: _Optional[str] = ...) -> None: ...
+    sessions: int
+    found: bool
+    unreachable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., sessions: _Optional[int] = ..., found: bool = ..., unreachable: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CountConcernedReply(_message.Message):
+    __slots__ = ("sessions",)
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    sessions: int
+    def __init__(self, sessions: _Optional[int] = ...) -> None: ...
 
 class ListRevocationsRequest(_message.Message):
     __slots__ = ()

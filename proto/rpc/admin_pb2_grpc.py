@@ -109,6 +109,11 @@ class AdminStub(object):
                 request_serializer=proto_dot_rpc_dot_admin__pb2.RevokeRequest.SerializeToString,
                 response_deserializer=proto_dot_rpc_dot_admin__pb2.RevokeReply.FromString,
                 _registered_method=True)
+        self.CountConcerned = channel.unary_unary(
+                '/standfast.admin.v1.Admin/CountConcerned',
+                request_serializer=proto_dot_rpc_dot_admin__pb2.RevokeRequest.SerializeToString,
+                response_deserializer=proto_dot_rpc_dot_admin__pb2.CountConcernedReply.FromString,
+                _registered_method=True)
         self.ListRevocations = channel.unary_unary(
                 '/standfast.admin.v1.Admin/ListRevocations',
                 request_serializer=proto_dot_rpc_dot_admin__pb2.ListRevocationsRequest.SerializeToString,
@@ -239,6 +244,13 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountConcerned(self, request, context):
+        """member. How many IKE SAs of the member asked a revocation would end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRevocations(self, request, context):
         """The revocations in force. They name no person, for the store doesn't know any.
         """
@@ -340,6 +352,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Revoke,
                     request_deserializer=proto_dot_rpc_dot_admin__pb2.RevokeRequest.FromString,
                     response_serializer=proto_dot_rpc_dot_admin__pb2.RevokeReply.SerializeToString,
+            ),
+            'CountConcerned': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountConcerned,
+                    request_deserializer=proto_dot_rpc_dot_admin__pb2.RevokeRequest.FromString,
+                    response_serializer=proto_dot_rpc_dot_admin__pb2.CountConcernedReply.SerializeToString,
             ),
             'ListRevocations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRevocations,
@@ -762,6 +779,33 @@ class Admin(object):
             '/standfast.admin.v1.Admin/Revoke',
             proto_dot_rpc_dot_admin__pb2.RevokeRequest.SerializeToString,
             proto_dot_rpc_dot_admin__pb2.RevokeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountConcerned(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/standfast.admin.v1.Admin/CountConcerned',
+            proto_dot_rpc_dot_admin__pb2.RevokeRequest.SerializeToString,
+            proto_dot_rpc_dot_admin__pb2.CountConcernedReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ from node.admin import (
     key_infos,
 )
 from node.admin_client import AdminClient, AdminError, NotFound, Unreachable, load_credentials
-from node.admin_view import RevocationInfo, Revoke
+from node.admin_view import RevocationInfo, Revoke, Revoked
 from node.admin_wire import (
     decode_key,
     decode_session,
@@ -74,6 +74,7 @@ class FakeView:
         self.rotations = 0
         self.asked: list[tuple[object, ...]] = []
         self.kek_ids = (b"kek-old.", b"kek-new.")
+        self.stored: tuple[bytes, ...] = ()
         self.ring = announce(new_ring(OsRng(), NOW, RingPolicy()), OsRng(), NOW + 1, RingPolicy())
 
     def check_ready(self) -> None:
@@ -133,6 +134,12 @@ class FakeView:
         held = await held_by()
         self.asked.append(("rewrap", kek_id))
         progress(f"held by {sorted(name for name in held if kek_id in held[name])}")
+
+    def concerned(self, what: Revoke) -> int:
+        return sum(what.chain == one.chain for one in self.held)
+
+    async def stands(self, chain: bytes) -> bool:
+        return chain in self.stored
 
     async def revoke(self, what: Revoke) -> str:
         if self.failure is not None:
@@ -481,6 +488,7 @@ async def test_a_member_is_known_by_its_name_and_not_its_address(cluster: Cluste
         (SessionInfo, admin_pb2.Session),
         (KeyInfo, admin_pb2.Key),
         (RevocationInfo, admin_pb2.Revocation),
+        (Revoked, admin_pb2.RevokeReply),
         (RotationStep, admin_pb2.RotationStep),
     ],
     ids=lambda cls: cls.__name__,

@@ -344,6 +344,33 @@ async def test_keys_are_changed_by_an_operators_word(served: Served, tmp_path: P
     ]
 
 
+async def test_a_revocation_says_whom_it_hits(served: Served) -> None:
+    chain = session(1, "gw1").chain.hex()
+    code, out, _ = await served.ask("revoke", "session", chain)
+    assert (code, out) == (0, "revoked: 0102\nlive sessions that end: 1\n")
+    nobody = "ff" * 16
+    code, out, err = await served.ask("revoke", "session", nobody)
+    assert (code, out) == (1, "revoked: 0102\nlive sessions that end: 0\n")
+    assert err == (
+        f"standfast: no session of chain {nobody}: nothing is void by that but what may come yet\n"
+    )
+    served.view.others = {"gw2": "127.0.0.1:1"}
+    code, out, err = await served.ask("revoke", "session", nobody, "-o", "json")
+    assert code == 1
+    assert json.loads(out) == {
+        "revocation": "0102",
+        "sessions": 0,
+        "found": False,
+        "unreachable": ["gw2"],
+    }
+    assert f"no session of chain {nobody} (gw2 did not answer): nothing is void" in err
+    before = len(served.view.asked)
+    code, out, err = await served.ask("revoke", "identity", "rfc822:*@example.com")
+    assert (code, out) == (2, "")
+    assert err.startswith("standfast: ID: rfc822:*@example.com → one identity, letter by letter: ")
+    assert len(served.view.asked) == before
+
+
 async def test_a_gateways_own_file_asks_about_that_gateway(served: Served) -> None:
     served.view.others = {"gw2": "127.0.0.1:1"}
     code, out, err = await served.ask("sessions", "list", config="gw1.toml")
