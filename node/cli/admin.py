@@ -16,7 +16,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 from cluster.vault import Kek
 from node.admin_client import AdminClient, AdminError, Unreachable, load_credentials
 from node.admin_view import ClusterStatus, RotationStep, SessionInfo
-from node.cli.failure import ExitCode, Failed
+from node.cli.failure import ExitCode, Failed, unless_sure
 from node.cli.files import KINDS, gateway_config, kind_of, operator_config
 from node.cli.output import Output, print_json, print_json_line, print_table, visible, when
 from node.identity import format_address, load_kek, parse_address
@@ -176,9 +176,9 @@ def keys_revoke(whom: Reach, key: str, output: Output, *, yes: bool) -> None:
     if not re.fullmatch(r"[0-9a-f]{8,16}", wanted):
         right = "its id as the list of keys shows it, 8 hex digits or more"
         raise Failed(ExitCode.COULD_NOT_RUN, [f"KEY: {key} → {right}"])
-    if not yes:
-        what = f"every ticket under key {wanted} becomes useless, its clients do a full handshake"
-        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes if that is wanted"])
+    unless_sure(
+        yes, f"every ticket under key {wanted} becomes useless, its clients do a full handshake"
+    )
     _steps(whom, output, lambda client: client.revoke_key(wanted))
 
 
@@ -193,17 +193,14 @@ def keys_rewrap(whom: Reach, new_kek: Path, output: Output) -> None:
 
 def member_write_off(whom: Reach, name: str, output: Output, *, yes: bool) -> None:
     """Say that a gateway won't come back, a line per step."""
-    if not yes:
-        what = f"if {name} still runs where nobody sees it, two gateways may serve one session"
-        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes if it is gone for good"])
+    what = f"if {name} still runs where nobody sees it, two gateways may serve one session"
+    unless_sure(yes, what, "if it is gone for good")
     _steps(whom, output, lambda client: client.write_off(name))
 
 
 def store_accept_restore(whom: Reach, output: Output, *, yes: bool) -> None:
     """Accept a store that was put back, a line per step."""
-    if not yes:
-        what = "every session ends, every ticket becomes useless, all keys are made anew"
-        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes if that is wanted"])
+    unless_sure(yes, "every session ends, every ticket becomes useless, all keys are made anew")
     _steps(whom, output, lambda client: client.accept_restore())
 
 

@@ -250,6 +250,9 @@ def revoke_identity(
     identity: Annotated[
         str, typer.Argument(metavar="ID", help="kind:text, as the list of sessions shows it.")
     ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="All its sessions end, and that is wanted.")
+    ] = False,
 ) -> None:
     """Revoke all sessions of an identity.
 
@@ -257,7 +260,7 @@ def revoke_identity(
     """
     from node.cli import revoke
 
-    revoke.identity(whom, identity, output)
+    revoke.identity(whom, identity, output, yes=yes)
 
 
 @revoke_app.command("issued-before")
@@ -266,6 +269,9 @@ def revoke_issued_before(
     whom: "Reach",
     output: Output,
     time: Annotated[str, typer.Argument(metavar="TIME", help="Like 2026-01-31T12:00:00Z.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Those tickets become useless, and that is wanted.")
+    ] = False,
 ) -> None:
     """Revoke all tickets issued before TIME.
 
@@ -273,7 +279,7 @@ def revoke_issued_before(
     """
     from node.cli import revoke
 
-    revoke.issued_before(whom, time, output)
+    revoke.issued_before(whom, time, output, yes=yes)
 
 
 @revocations_app.command("list")

@@ -21,3 +21,9 @@ class Failed(Exception):
         super().__init__("; ".join(lines))
         self.code = code
         self.lines = tuple(lines)
+
+
+def unless_sure(yes: bool, what: str, when: str = "if that is wanted") -> None:
+    """Stop before what can't be taken back, unless `--yes` was said. Raises Failed."""
+    if not yes:
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"{what} → say --yes {when}"])

@@ -6,7 +6,7 @@ import msgspec
 
 from node.admin_view import Revoke, Revoked
 from node.cli.admin import Reach, ask
-from node.cli.failure import ExitCode, Failed
+from node.cli.failure import ExitCode, Failed, unless_sure
 from node.cli.output import Output, print_json, print_table, when
 from node.identity import one_identity
 
@@ -28,16 +28,18 @@ def session(whom: Reach, chain: str, output: Output) -> None:
         raise Failed(ExitCode.REFUSED, [what])
 
 
-def identity(whom: Reach, text: str, output: Output) -> None:
+def identity(whom: Reach, text: str, output: Output, *, yes: bool) -> None:
     """Revoke what an identity has now."""
     try:
         one_identity(text)
     except ValueError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, [f"ID: {text} → {error}"]) from None
+    what = "every session that it has ends, its tickets become useless, and nothing takes that back"
+    unless_sure(yes, f"{text}: {what}")
     _revoke(whom, Revoke("identity", identity=text), output)
 
 
-def issued_before(whom: Reach, text: str, output: Output) -> None:
+def issued_before(whom: Reach, text: str, output: Output, *, yes: bool) -> None:
     """Revoke the tickets issued before a time."""
     try:
         at = datetime.datetime.fromisoformat(text)
@@ -46,6 +48,10 @@ def issued_before(whom: Reach, text: str, output: Output) -> None:
     if at is None or at.tzinfo is None:
         right = "a date and time with its zone, like 2026-01-31T12:00:00Z"
         raise Failed(ExitCode.COULD_NOT_RUN, [f"TIME: {text} → {right}"])
+    what = (
+        f"every client's tickets issued before {text} become useless, and nothing takes that back"
+    )
+    unless_sure(yes, what)
     _revoke(whom, Revoke("issued-before", before_wall_s=at.timestamp()), output)
 
 

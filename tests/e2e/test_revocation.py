@@ -76,7 +76,7 @@ async def test_a_revoked_identity_s_session_ends_and_its_tickets_work_nowhere(
         ticket = client.tickets.load()
         assert ticket is not None
         (session,) = await cluster.sessions_of(name)
-        made = (await cluster.run("revoke", "identity", identity, "-o", "json")).json()
+        made = (await cluster.run("revoke", "identity", identity, "--yes", "-o", "json")).json()
         ended = await cluster.gateways["gw1"].records("sa_ended", spi=session["spi_r"])
         assert ended["why"] == "revoked by an operator"
         # its client is told; who proves himself anew is let in
@@ -129,7 +129,7 @@ async def test_tickets_issued_before_a_time_are_refused_and_sessions_go_on(
         await client.connected()
         ticket = client.tickets.load()
         assert ticket is not None
-        made = await cluster.run("revoke", "issued-before", "2020-01-01T00:00:00Z")
+        made = await cluster.run("revoke", "issued-before", "2020-01-01T00:00:00Z", "--yes")
         assert made.code == 0
         bad = await cluster.run("revoke", "issued-before", "yesterday")
         assert bad.code == 2
@@ -142,6 +142,6 @@ async def test_tickets_issued_before_a_time_are_refused_and_sessions_go_on(
     async with LocalClient(cluster.client_file("old", ("gw1",)), copy) as client:
         client.session.start()
         assert (await client.told("established"))["how"] == "resumed"
-    later = await cluster.run("revoke", "issued-before", "2999-01-01T00:00:00Z")
+    later = await cluster.run("revoke", "issued-before", "2999-01-01T00:00:00Z", "--yes")
     assert (later.code, "a time that has passed" in later.err) == (1, True)
     assert session["member"] == "gw3"

@@ -371,6 +371,28 @@ async def test_a_revocation_says_whom_it_hits(served: Served) -> None:
     assert len(served.view.asked) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("identity", "rfc822:a@example.com"), "rfc822:a@example.com: every session that it has"),
+        (("issued-before", "2020-01-01T00:00:00Z"), "every client's tickets issued before 2020-01"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+async def test_what_nothing_takes_back_is_asked_for_twice(
+    served: Served, command: tuple[str, str], said: str
+) -> None:
+    code, out, err = await served.ask("revoke", *command)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"standfast: {said}")
+    assert err.endswith("nothing takes that back → say --yes if that is wanted\n")
+    assert served.view.asked == []
+    code, out, _ = await served.ask("revoke", *command, "--yes")
+    assert code == 0
+    assert out.startswith("revoked: 0102\n")
+    assert len(served.view.asked) == 1
+
+
 async def test_a_gateways_own_file_asks_about_that_gateway(served: Served) -> None:
     served.view.others = {"gw2": "127.0.0.1:1"}
     code, out, err = await served.ask("sessions", "list", config="gw1.toml")
