@@ -20,6 +20,7 @@ from node.admin_client import AdminClient, AdminError, NotFound
 from node.admin_refusals import Context, check_spi, not_found, refuse
 from node.admin_view import (
     ClusterStatus,
+    Command,
     KeyInfo,
     MemberInfo,
     NodeView,
@@ -135,17 +136,17 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.SessionRequest, context: Context
     ) -> admin_pb2.TerminateReply:
         """See admin.proto."""
-        await self._admit(context, member=request.local_only)
+        who = await self._admit(context, member=request.local_only)
         await check_spi(request.spi, context)
         own = self._own(request.spi)
-        try:
+        async with self._said(context, Command.TERMINATE, who, spi=request.spi.hex()) as about:
             if own is not None and await self._view.terminate(own.spi_r):
-                return admin_pb2.TerminateReply(member=self._view.status().member)
-        except ClusterError as error:
-            await refuse(error, context)
-        owner = await self._elsewhere(
-            request, context, lambda peer: peer.terminate(request.spi, local_only=True)
-        )
+                owner = self._view.status().member
+            else:
+                owner = await self._elsewhere(
+                    request, context, lambda peer: peer.terminate(request.spi, local_only=True)
+                )
+            about["member"] = owner
         return admin_pb2.TerminateReply(member=owner)
 
     async def RedirectSessions(  # noqa: N802  gRPC's name
@@ -204,18 +205,18 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
         owner = shards[request.shard].owner
         address = self._view.peers().get(owner)
-        try:
+        about = {"shard": request.shard, "to": request.member}
+        async with self._said(context, Command.MOVE, who, **about):
             if owner == me or request.local_only:
-                await self._view.move_shard(request.shard, request.member, who)
+                await self._view.move_shard(request.shard, request.member)
             elif address is None:
                 raise Conflict(f"shard {request.shard:04x} has no live owner to hand it over")
             else:
-                async with self._peer(owner, address) as peer:
-                    await peer.move_shard(request.shard, request.member, local_only=True)
-        except ClusterError as error:
-            await refuse(error, context)
-        except AdminError as error:
-            await context.abort(grpc.StatusCode.ABORTED, f"{owner}: {error}")
+                try:
+                    async with self._peer(owner, address) as peer:
+                        await peer.move_shard(request.shard, request.member, local_only=True)
+                except AdminError as error:
+                    raise Conflict(f"{owner}: {error}") from None
         return admin_pb2.MoveShardReply(former=owner)
 
     async def ListKeys(  # noqa: N802  gRPC's name
@@ -230,7 +231,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.RotateKeysRequest, context: Context
     ) -> AsyncIterator[admin_pb2.RotationStep]:
         """See admin.proto."""
-        await self._admit(context, member=False)
+        who = await self._admit(context, member=False)
         if self._rotating:
             await context.abort(grpc.StatusCode.ABORTED, "another rotation is under way here")
 
@@ -242,29 +243,28 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             finally:
                 self._rotating = False
 
-        async for step in self._steps(rotate, context):
+        async for step in self._steps(rotate, context, Command.ROTATE, who, force=request.force):
             yield step
 
     async def CancelRotation(  # noqa: N802  gRPC's name
         self, request: admin_pb2.CancelRotationRequest, context: Context
     ) -> admin_pb2.CancelRotationReply:
         """See admin.proto."""
-        await self._admit(context, member=False)
-        try:
-            return admin_pb2.CancelRotationReply(key=await self._view.cancel_rotation())
-        except ClusterError as error:
-            return await refuse(error, context)
+        who = await self._admit(context, member=False)
+        async with self._said(context, Command.CANCEL, who) as about:
+            key = about["key"] = await self._view.cancel_rotation()
+        return admin_pb2.CancelRotationReply(key=key)
 
     async def RevokeKey(  # noqa: N802  gRPC's name
         self, request: admin_pb2.RevokeKeyRequest, context: Context
     ) -> AsyncIterator[admin_pb2.RotationStep]:
         """See admin.proto."""
-        await self._admit(context, member=False)
+        who = await self._admit(context, member=False)
 
         def revoke(progress: Callable[[str], None]) -> Awaitable[None]:
             return self._view.revoke_key(request.key, progress)
 
-        async for step in self._steps(revoke, context):
+        async for step in self._steps(revoke, context, Command.REVOKE_KEY, who, key=request.key):
             yield step
 
     async def ReadKeks(  # noqa: N802  gRPC's name
@@ -281,29 +281,28 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.RewrapKeysRequest, context: Context
     ) -> AsyncIterator[admin_pb2.RotationStep]:
         """See admin.proto."""
-        await self._admit(context, member=False)
+        who = await self._admit(context, member=False)
+        kek = request.kek_id.hex()
 
         def rewrap(progress: Callable[[str], None]) -> Awaitable[None]:
             return self._view.rewrap(request.kek_id, self._keks_held, progress)
 
-        async for step in self._steps(rewrap, context):
+        async for step in self._steps(rewrap, context, Command.REWRAP, who, kek=kek):
             yield step
 
     async def Revoke(  # noqa: N802  gRPC's name
         self, request: admin_pb2.RevokeRequest, context: Context
     ) -> admin_pb2.RevokeReply:
         """See admin.proto."""
-        await self._admit(context, member=False)
+        who = await self._admit(context, member=False)
         what = decode_revoke(request)
         peers = self._view.peers() if what.kind in ENDS_SAS else {}
         others = {name: self._peer(name, address) for name, address in peers.items()}
         elsewhere, unreachable = await concerned_at(others, what)
-        try:
+        async with self._said(context, Command.REVOKE, who, kind=what.kind) as about:
             stands = await self._view.stands(what.chain) if what.kind == SESSION else None
-            sessions = elsewhere + self._view.concerned(what)
-            done = await self._view.revoke(what)
-        except ClusterError as error:
-            return await refuse(error, context)
+            sessions = about["sessions"] = elsewhere + self._view.concerned(what)
+            done = about["revocation"] = await self._view.revoke(what)
         found = None if stands is None else stands or sessions > 0
         return encode_revoked(Revoked(done, sessions, found, unreachable))
 
@@ -335,7 +334,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         def accept(progress: Callable[[str], None]) -> Awaitable[None]:
             return self._view.accept_restore(who, progress)
 
-        async for step in self._steps(accept, context):
+        async for step in self._steps(accept, context, Command.ACCEPT_RESTORE, who):
             yield step
 
     async def WriteOffMember(  # noqa: N802  gRPC's name
@@ -347,7 +346,8 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         def write_off(progress: Callable[[str], None]) -> Awaitable[None]:
             return self._view.write_off(request.name, who, progress)
 
-        async for step in self._steps(write_off, context):
+        steps = self._steps(write_off, context, Command.WRITE_OFF, who, member=request.name)
+        async for step in steps:
             yield step
 
     async def _keks_held(self) -> dict[str, Sequence[bytes]]:
@@ -359,8 +359,25 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                     held[name] = await peer.read_keks()
         return held
 
-    async def _steps(self, job: Job, context: Context) -> AsyncIterator[admin_pb2.RotationStep]:
-        """What `job` says while it runs; a ClusterError of it ends the call.
+    @contextlib.asynccontextmanager
+    async def _said(
+        self, context: Context, command: Command, who: str, **about: object
+    ) -> AsyncIterator[dict[str, object]]:
+        """Around what `who` has changed: the log gets what came of it, with what is added to the
+        value; a ClusterError ends the call.
+        """
+        try:
+            yield about
+        except ClusterError as error:
+            self._view.note(command, who, about, str(error))
+            await refuse(error, context)
+        self._view.note(command, who, about)
+
+    async def _steps(
+        self, job: Job, context: Context, command: Command, who: str, **about: object
+    ) -> AsyncIterator[admin_pb2.RotationStep]:
+        """What `job` says while it runs; a ClusterError of it ends the call. The log gets what came
+        of it, and that `who` wanted it.
 
         The job is a task of its own: an operator who goes away doesn't leave it half-way.
         """
@@ -375,8 +392,10 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             try:
                 await job(progress)
                 end = None
+                self._view.note(command, who, about)
             except ClusterError as error:
                 end = error
+                self._view.note(command, who, about, str(error))
             finally:
                 steps.put_nowait(end)
 

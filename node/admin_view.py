@@ -193,11 +193,31 @@ class Redirected(msgspec.Struct, frozen=True):
     """Members that did not answer: their sessions stay where they are."""
 
 
+class Command(enum.Enum):
+    """What an operator may have changed, as the command line names it."""
+
+    TERMINATE = "sessions terminate"
+    MOVE = "shards move"
+    ROTATE = "keys rotate"
+    CANCEL = "keys cancel"
+    REVOKE_KEY = "keys revoke"
+    REWRAP = "keys rewrap"
+    REVOKE = "revoke"
+    WRITE_OFF = "member write-off"
+    ACCEPT_RESTORE = "store accept-restore"
+
+
 class NodeView(Protocol):
     """What the administration asks of the process. Implementer: `node.view.View`."""
 
     def check_ready(self) -> None:
         """Asked before anything else. Raises Unavailable while the member starts."""
+        ...
+
+    def note(
+        self, command: Command, who: str, about: Mapping[str, object], failed: str = ""
+    ) -> None:
+        """Write down by whose word something was changed, or was to be and why it wasn't."""
         ...
 
     def status(self) -> ClusterStatus:
@@ -225,8 +245,8 @@ class NodeView(Protocol):
         """Every shard, in order."""
         ...
 
-    async def move_shard(self, shard: int, member: str, who: str) -> None:
-        """Hand a shard of ours to a live member; `who` asks for it. Raises ClusterError."""
+    async def move_shard(self, shard: int, member: str) -> None:
+        """Hand a shard of ours to a live member. Raises ClusterError."""
         ...
 
     def pools(self) -> Sequence[PoolInfo]:

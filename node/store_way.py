@@ -125,7 +125,6 @@ class StoreWay:
     async def accept_restore(self, shards: int, who: str, progress: Callable[[str], None]) -> int:
         """Make the store, which is behind, the one that counts; the new epoch. Raises
         ClusterError."""
-        self._log.warning("an operator accepts the restored store", operator=who)
         epoch = await self.guard.accept(shards, progress)
         self._write("restore_accepted", name=who, count=epoch)
         return epoch

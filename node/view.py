@@ -12,6 +12,7 @@ from cluster.moves import move
 from cluster.rewrap import HeldBy
 from node.admin_view import (
     ClusterStatus,
+    Command,
     KeyInfo,
     MemberInfo,
     PoolInfo,
@@ -47,6 +48,16 @@ class View:
             wrong = [present.line for present in self._node.way.conditions.present()]
             waits = "; ".join(wrong) or "it waits for the store, or for its name"
             raise Unavailable(f"this member is starting: {waits}")
+
+    def note(
+        self, command: Command, who: str, about: Mapping[str, object], failed: str = ""
+    ) -> None:
+        """One line of the log: by whose word something was changed, or was to be."""
+        log, fields = self._node.seams.log, {"command": command.value, "asked_by": who, **about}
+        if failed:
+            log.warning("an operator's command failed", **fields, why=failed)
+        else:
+            log.info("an operator's command was carried out", **fields)
 
     def status(self) -> ClusterStatus:
         """The cluster as this member sees it."""
@@ -113,10 +124,9 @@ class View:
             for shard, record in enumerate(node.ownership.records())
         ]
 
-    async def move_shard(self, shard: int, member: str, who: str) -> None:
-        """Hand it over, and say by whose word. Raises ClusterError."""
+    async def move_shard(self, shard: int, member: str) -> None:
+        """Hand it over. Raises ClusterError."""
         node = self._node
-        node.seams.log.info("an operator moves a shard", shard=shard, to=member, operator=who)
         await move(node.ownership, node.membership.members, shard, member, MOVE_TIMEOUT_S)
 
     def pools(self) -> Sequence[PoolInfo]:

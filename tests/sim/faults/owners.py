@@ -28,7 +28,7 @@ def _begin(storm: Storm, gateway: SimGateway, shard: int, heir: str) -> None:
 
     async def carry_out() -> None:
         try:
-            await View(node, "memory").move_shard(shard, heir, "sim")
+            await View(node, "memory").move_shard(shard, heir)
         except ClusterError as error:
             storm.world.trace.event("not moved", shard, str(error))
 

@@ -9,8 +9,8 @@ import grpc.aio
 import msgspec
 import pytest
 
-from cluster.errors import ClusterError, Conflict, Unavailable
-from cluster.keyring import RingPolicy, announce, new_ring, revoke
+from cluster.errors import ClusterError, Unavailable
+from cluster.keyring import RingPolicy, announce, new_ring
 from cluster.rewrap import HeldBy
 from node.admin import (
     BATCH_SESSIONS,
@@ -24,7 +24,7 @@ from node.admin import (
     key_infos,
 )
 from node.admin_client import AdminClient, AdminError, NotFound, Unreachable, load_credentials
-from node.admin_view import RevocationInfo, Revoke, Revoked
+from node.admin_view import Command, RevocationInfo, Revoke, Revoked
 from node.admin_wire import (
     decode_key,
     decode_session,
@@ -73,6 +73,7 @@ class FakeView:
         self.rotated = asyncio.Event()
         self.rotations = 0
         self.asked: list[tuple[object, ...]] = []
+        self.noted: list[tuple[Command, str, dict[str, object], str]] = []
         self.kek_ids = (b"kek-old.", b"kek-new.")
         self.stored: tuple[bytes, ...] = ()
         self.ring = announce(new_ring(OsRng(), NOW, RingPolicy()), OsRng(), NOW + 1, RingPolicy())
@@ -80,6 +81,11 @@ class FakeView:
     def check_ready(self) -> None:
         if self.starting:
             raise Unavailable("this member is starting")
+
+    def note(
+        self, command: Command, who: str, about: Mapping[str, object], failed: str = ""
+    ) -> None:
+        self.noted.append((command, who, dict(about), failed))
 
     def status(self) -> ClusterStatus:
         members = (
@@ -272,6 +278,7 @@ async def test_what_is_nowhere_is_not_found(cluster: Cluster) -> None:
             await client.show(bytes(8))
         with pytest.raises(NotFound):
             await client.terminate(bytes(8))
+        assert cluster.views["gw1"].noted == []
         with pytest.raises(AdminError, match="3 octets → 8 octets"):
             await client.show(b"abc")
 
@@ -282,6 +289,13 @@ async def test_terminate_reaches_the_owner(cluster: Cluster) -> None:
         assert await client.terminate(session(0, "gw1").spi_r) == "gw1"
     assert [one.spi_r for one in cluster.views["gw2"].held] == [session(100, "gw2").spi_r]
     assert len(cluster.views["gw1"].held) == 2
+    there = {"spi": session(101, "gw2").spi_i.hex(), "member": "gw2"}
+    here = {"spi": session(0, "gw1").spi_r.hex(), "member": "gw1"}
+    assert cluster.views["gw1"].noted == [
+        (Command.TERMINATE, "admin", there, ""),
+        (Command.TERMINATE, "admin", here, ""),
+    ]
+    assert [who for _, who, _, _ in cluster.views["gw2"].noted] == ["gw1"]
 
 
 async def test_a_failure_of_the_cluster_is_one_line(cluster: Cluster) -> None:
@@ -307,104 +321,6 @@ async def test_a_member_that_starts_says_so_whatever_it_is_asked(cluster: Cluste
         for question in questions:
             with pytest.raises(AdminError, match=r"^this member is starting$"):
                 await question()
-
-
-async def test_keys_are_described_and_never_shown(cluster: Cluster) -> None:
-    async with cluster.client(cluster.pki.operator()) as client:
-        keys = await client.keys()
-    assert {key.purpose for key in keys} == {"ticket", "record", "cookie", "qcd"}
-    assert [key.state for key in keys if key.purpose == "ticket"] == ["sealing", "announced"]
-    ring = cluster.views["gw1"].ring
-    shown = repr(keys)
-    for held in (ring.tickets, ring.records, ring.cookie_keys, ring.qcd):
-        for key in held.keys:
-            assert key.secret.octets.hex()[:16] not in shown
-            assert repr(key.secret.octets) not in shown
-
-
-async def test_a_rotation_streams_its_steps(cluster: Cluster) -> None:
-    cluster.views["gw1"].go_on.set()
-    async with cluster.client(cluster.pki.operator()) as client:
-        steps = [step.line async for step in client.rotate()]
-    assert steps == ["announced: key 0102", "activated: key 0102"]
-
-
-async def test_a_second_rotation_is_refused_and_the_first_survives_its_operator(
-    cluster: Cluster,
-) -> None:
-    view = cluster.views["gw1"]
-    async with cluster.client(cluster.pki.operator()) as client:
-        first = client.rotate()
-        assert (await anext(first)).line == "announced: key 0102"
-        with pytest.raises(AdminError, match="another rotation"):
-            await anext(client.rotate())
-        await first.aclose()
-    assert view.rotations == 0
-    view.go_on.set()
-    async with asyncio.timeout(5):
-        await view.rotated.wait()
-    assert view.rotations == 1
-    async with cluster.client(cluster.pki.operator()) as client:
-        assert [step.line async for step in client.rotate()] == [
-            "announced: key 0102",
-            "activated: key 0102",
-        ]
-
-
-async def test_a_rotation_that_fails_says_why(cluster: Cluster) -> None:
-    view = cluster.views["gw1"]
-    view.go_on.set()
-    view.failure = Conflict("gw2 has not installed the ring")
-    async with cluster.client(cluster.pki.operator()) as client:
-        with pytest.raises(AdminError, match="gw2 has not installed the ring"):
-            [step async for step in client.rotate()]
-
-
-async def test_an_operators_word_reaches_the_member(cluster: Cluster) -> None:
-    view = cluster.views["gw1"]
-    view.go_on.set()
-    async with cluster.client(cluster.pki.operator()) as client:
-        _ = [step async for step in client.rotate(force=True)]
-        _ = [step async for step in client.rotate()]
-        assert await client.cancel_rotation() == "0102030405060708"
-        assert [step.line async for step in client.revoke_key("0102")] == ["revoked: key 0102"]
-        view.failure = Conflict("no rotation is under way")
-        with pytest.raises(AdminError, match="no rotation is under way"):
-            await client.cancel_rotation()
-        with pytest.raises(AdminError, match="no rotation is under way"):
-            _ = [step async for step in client.revoke_key("0102")]
-    assert view.asked[:4] == [("rotate", True), ("rotate", False), ("cancel",), ("revoke", "0102")]
-
-
-async def test_a_rewrap_asks_every_member_what_it_holds(cluster: Cluster) -> None:
-    one, two = cluster.views["gw1"], cluster.views["gw2"]
-    async with cluster.client(cluster.pki.operator()) as client:
-        assert [s.line async for s in client.rewrap(b"kek-new.")] == ["held by ['gw1', 'gw2']"]
-        two.kek_ids = (b"kek-old.",)  # another one than it was asked for
-        assert [s.line async for s in client.rewrap(b"kek-new.")] == ["held by ['gw1']"]
-        two.failure = Unavailable("its file can't be read")
-        assert [s.line async for s in client.rewrap(b"kek-old.")] == ["held by ['gw1']"]
-    assert [asked[0] for asked in one.asked] == ["rewrap"] * 3
-    assert two.asked == []
-
-
-async def test_a_revoked_key_is_listed_as_such(cluster: Cluster) -> None:
-    view = cluster.views["gw1"]
-    key_id = view.ring.tickets.keys[0].key_id
-    view.ring = revoke(view.ring, key_id, NOW + 2, RingPolicy())
-    async with cluster.client(cluster.pki.operator()) as client:
-        keys = await client.keys()
-    states = [(key.id, key.state) for key in keys if key.purpose == "ticket"]
-    assert states[-1] == (key_id[:4].hex(), "revoked")
-    assert [state for _, state in states] == ["announced", "revoked"]
-
-
-async def test_a_step_that_crashes_is_no_success(cluster: Cluster) -> None:
-    view = cluster.views["gw1"]
-    view.failure = ZeroDivisionError("a fault of ours")  # type: ignore[assignment]
-    async with cluster.client(cluster.pki.operator()) as client:
-        with pytest.raises(AdminError, match="ended unexpectedly"):
-            _ = [step async for step in client.revoke_key("0102")]
 
 
 async def test_a_member_may_ask_only_what_is_not_asked_on(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.errors import Conflict
 from node.admin_client import AdminError
-from node.admin_view import Revoke, Revoked
+from node.admin_view import Command, Revoke, Revoked
 from tests.unit.node.test_admin import Cluster, cluster, session
 
 __all__ = ["cluster"]  # a fixture
@@ -20,6 +20,15 @@ async def test_an_operator_revokes_and_looks_at_what_is_revoked(cluster: Cluster
         with pytest.raises(AdminError, match="too many"):
             await client.revoke(wanted)
     assert view.asked == [("void", wanted)]
+    assert view.noted == [
+        (
+            Command.REVOKE,
+            "admin",
+            {"kind": "identity", "sessions": 0, "revocation": "0102"},
+            "",
+        ),
+        (Command.REVOKE, "admin", {"kind": "identity", "sessions": 0}, "too many"),
+    ], "whose it is isn't kept anywhere"
     async with cluster.client(cluster.pki.member("gw2")) as client:
         with pytest.raises(AdminError, match="operator's certificate"):
             await client.revoke(wanted)

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.errors import Conflict, Unavailable
 from node.admin_client import AdminError
-from node.admin_view import ShardInfo
+from node.admin_view import Command, ShardInfo
 from node.admin_wire import decode_shard, encode_shard
 from tests.unit.node.test_admin import Cluster, FakeView, Pki
 
@@ -20,10 +20,10 @@ class Owner(FakeView):
     def shards(self) -> Sequence[ShardInfo]:
         return SHARDS
 
-    async def move_shard(self, shard: int, member: str, who: str) -> None:
+    async def move_shard(self, shard: int, member: str) -> None:
         if self.failure is not None:
             raise self.failure
-        self.asked.append((shard, member, who))
+        self.asked.append((shard, member))
 
 
 @pytest.fixture
@@ -46,8 +46,13 @@ async def test_a_move_is_carried_out_by_the_owner(cluster: Cluster) -> None:
         assert await client.move_shard(0, "gw2") == "gw1"
         assert await client.move_shard(1, "gw1") == "gw2"
     (here,), (there,) = (cluster.views[name].asked for name in ("gw1", "gw2"))
-    assert here[:2] == (0, "gw2")
-    assert there == (1, "gw1", "gw1"), "asked by a member, on an operator's behalf"
+    assert (here, there) == ((0, "gw2"), (1, "gw1"))
+    one, two = (cluster.views[name].noted for name in ("gw1", "gw2"))
+    assert one == [
+        (Command.MOVE, "admin", {"shard": 0, "to": "gw2"}, ""),
+        (Command.MOVE, "admin", {"shard": 1, "to": "gw1"}, ""),
+    ]
+    assert two == [(Command.MOVE, "gw1", {"shard": 1, "to": "gw1"}, "")]
 
 
 async def test_what_cant_be_moved_says_why(cluster: Cluster) -> None:
@@ -62,6 +67,12 @@ async def test_what_cant_be_moved_says_why(cluster: Cluster) -> None:
         cluster.views["gw1"].failure = Conflict("no live member 'gw9'")
         with pytest.raises(AdminError, match="no live member 'gw9'"):
             await client.move_shard(0, "gw9")
+    noted = cluster.views["gw1"].noted
+    assert [failed.partition(":")[0] for *_, failed in noted] == [
+        "shard 0002 has no live owner to hand it over",
+        "gw2",
+        "no live member 'gw9'",
+    ]
 
 
 async def test_a_member_may_only_ask_the_owner_itself(cluster: Cluster) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cluster.errors import Conflict
 from node.admin_client import AdminError
+from node.admin_view import Command
 from node.cli.admin import Reach, member_write_off
 from node.cli.failure import Failed
 from node.cli.output import Output
@@ -43,6 +44,10 @@ async def test_an_operator_writes_a_member_off(waiting: Cluster) -> None:
     (asked,) = waiting.views["gw1"].asked
     assert asked[:2] == ("write off", "gw3")
     assert asked[2]
+    assert waiting.views["gw1"].noted == [
+        (Command.WRITE_OFF, "admin", {"member": "gw3"}, ""),
+        (Command.WRITE_OFF, "admin", {"member": "gw1"}, "nothing waits for gw1"),
+    ]
 
 
 def test_nobody_is_written_off_in_passing():
