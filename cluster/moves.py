@@ -8,7 +8,7 @@ belongs by rank, stays written in the shard's record, so that balancing doesn't 
 import asyncio
 from collections.abc import Mapping
 
-from cluster.errors import Conflict, Unavailable
+from cluster.errors import Conflict, Unknown
 from cluster.layout import MemberRecord
 from cluster.ownership import Ownership
 
@@ -21,7 +21,7 @@ async def move(
     at_most_s: float,
 ) -> None:
     """Hand `shard`, which is this member's, to `heir`. Raises Conflict: not ours, or no such
-    member; Unavailable: it hasn't gone in time, and stays.
+    member; Unknown: it hasn't gone in time, and may yet if it was on its way.
     """
     if heir not in members:
         raise Conflict(f"no live member {heir!r}: {', '.join(members)}")
@@ -41,7 +41,7 @@ async def move(
         async with asyncio.timeout(at_most_s):
             await gone.wait()
     except TimeoutError:
-        raise Unavailable(
+        raise Unknown(
             f"shard {shard:04x} was not handed over within {at_most_s:g} s: sessions are being set "
             "up in it, or the store doesn't answer"
         ) from None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from cluster.errors import Conflict, Unavailable, Unknown
+from cluster.errors import Conflict, Doubt, Unavailable, Unknown
 from cluster.layout import FORMAT, ClusterState, Keys
 from cluster.rewind import Memory
 from cluster.seams import Clock
@@ -100,11 +100,21 @@ async def _delete(store: Store, keys: Keys, state: Entry | None, found: Sequence
 async def _commit(
     store: Store, txn: Txn, *, done: Callable[[Entry | None], bool], keys: Keys
 ) -> None:
-    """Carry out `txn`; an answer that is lost is asked for. Raises Conflict, Unavailable."""
+    """Carry out `txn`; an answer that is lost is asked for. Raises Conflict, Unavailable,
+    Unknown.
+    """
+    with Doubt() as doubt:
+        await _attempts(store, txn, done=done, keys=keys, doubt=doubt)
+
+
+async def _attempts(
+    store: Store, txn: Txn, *, done: Callable[[Entry | None], bool], keys: Keys, doubt: Doubt
+) -> None:
     for _ in range(UNKNOWN_MAX):
         try:
             result = await store.commit(txn)
         except Unknown:
+            doubt.there = True
             if done(await store.get(keys.state)):
                 return
             continue  # deleting twice is deleting once

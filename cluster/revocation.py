@@ -7,13 +7,14 @@ names no person: an identity stands there as a keyed hash (docs/adr/0011). A rul
 can't read refuses every ticket: dear, and not wrong. RFC 5723 9.8.
 """
 
+import contextlib
 import enum
 import hashlib
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from cluster.errors import UNREADABLE, Conflict, LeaseLost, Unknown
+from cluster.errors import UNREADABLE, Conflict, Doubt, LeaseLost, Unavailable, Unknown
 from cluster.expiry import ExpiryBuckets
 from cluster.follow import follow
 from cluster.layout import Keys
@@ -166,6 +167,15 @@ class Revocations:
         now_s = self._clock.wall_s()
         rule = Rule(kind.value, about, before_wall_s, now_s, now_s + lifetime_s + SKEW_S)
         rule_id = self._rng.bytes(_ID_LEN).hex()
+        with Doubt() as doubt:
+            await self._put(rule_id, rule, doubt)
+        # it stands; if the store can't be read now, `run` has it later, and who commits anything
+        # earlier reads it first
+        with contextlib.suppress(Unavailable):
+            await self.refresh()
+        return rule_id
+
+    async def _put(self, rule_id: str, rule: Rule, doubt: Doubt) -> None:
         key, value = self._keys.revocation(rule_id), msgspec.json.encode(rule)
         for _ in range(ATTEMPTS_MAX):
             try:
@@ -180,13 +190,13 @@ class Revocations:
                     )
                 )
             except Unknown:
+                doubt.there = True
                 continue  # done already, or done now: the compare tells them apart
             except LeaseLost:
                 self._buckets.forget()
                 continue
-            await self.refresh()
-            return rule_id
-        raise Unknown("the revocation may have been made, or not: see the list of revocations")
+            return
+        raise Unknown("the revocation may have been made, or not")
 
     # -- what the store says
 

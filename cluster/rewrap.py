@@ -7,7 +7,7 @@ else lies sealed in the store is sealed under keys of the ring, and stays as it 
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from cluster.errors import ClusterError, Conflict, Unknown, WrongKek
+from cluster.errors import ClusterError, Conflict, Doubt, Unknown, WrongKek
 from cluster.layout import Keys
 from cluster.ring_keeper import CONFLICTS_MAX, RingKeeper
 from cluster.rotation import Progress, Rotations
@@ -44,7 +44,8 @@ class Rewrap:
         name = kek_id.hex()
         await self._check(kek_id, held_by)
         progress(f"held: key-encryption key {name}, by every live member")
-        revision, changed = await self._seal_anew(kek_id)
+        with Doubt() as doubt:
+            revision, changed = await self._seal_anew(kek_id, doubt)
         if not changed:
             progress(f"nothing to do: ring and SPI key are sealed under {name} already")
         else:
@@ -74,7 +75,7 @@ class Rewrap:
                 f"key-encryption key {kek_id.hex()}, to be given as kek_next_file first"
             )
 
-    async def _seal_anew(self, kek_id: bytes) -> tuple[int, list[str]]:
+    async def _seal_anew(self, kek_id: bytes, doubt: Doubt) -> tuple[int, list[str]]:
         """The ring's revision, and what was sealed anew."""
         for _ in range(CONFLICTS_MAX):
             entries = [await self._entry(key) for key in (self._keys.ring, self._keys.spi_key)]
@@ -88,6 +89,7 @@ class Rewrap:
             try:
                 result = await self._store.commit(Txn(tuple(compares), tuple(puts)))
             except Unknown:
+                doubt.there = True
                 continue  # the next look tells
             if result.succeeded:
                 ring = self._keys.ring

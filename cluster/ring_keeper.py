@@ -16,7 +16,15 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, Unknown, WrongKek
+from cluster.errors import (
+    ClusterError,
+    Conflict,
+    Doubt,
+    Incompatible,
+    Unavailable,
+    Unknown,
+    WrongKek,
+)
 from cluster.follow import follow
 from cluster.keyring import (
     KeyRing,
@@ -299,6 +307,12 @@ class RingKeeper:
         from the newest ring when somebody else's change comes first. `revocation`: the watermark
         becomes that, in the same step. Raises ClusterError.
         """
+        with Doubt() as doubt:
+            return await self._change(make, revocation, doubt)
+
+    async def _change(
+        self, make: Callable[[KeyRing, float], KeyRing], revocation: bytes, doubt: Doubt
+    ) -> Snapshot:
         key = self._keys.ring
         for _ in range(CONFLICTS_MAX):
             if not await self._look():
@@ -316,6 +330,7 @@ class RingKeeper:
             try:
                 result = await self._store.commit(Txn((compare,), tuple(writes)))
             except Unknown:
+                doubt.there = True
                 continue  # the next look tells: `make` then finds it done, and changes nothing
             if result.succeeded:
                 snapshot = Snapshot(ring, result.revision, before.kek_id)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from cluster.errors import ClusterError, Conflict, Unavailable
+from cluster.errors import ClusterError, Conflict, Unavailable, Unknown
 from cluster.keyring import (
     KeyRing,
     RingKey,
@@ -152,6 +152,8 @@ class Rotations:
             progress(f"forced: not waiting for {', '.join(reports.lag)}")
         try:
             active = await self._keeper.change(lambda ring, now: self._activated(ring, key, now))
+        except Unknown as error:
+            raise Unknown(f"key {name} is announced, and perhaps activated: {error}") from None
         except Unavailable as error:
             everywhere = "" if reports.lag else " and installed everywhere"
             raise Unavailable(

@@ -17,7 +17,7 @@ import grpc.aio
 from cluster.errors import ClusterError, Conflict
 from cluster.identity import MEMBER, OPERATOR, Identity, peer_identity, server_name
 from node.admin_client import AdminClient, AdminError, NotFound
-from node.admin_refusals import Context, check_spi, not_found, refuse
+from node.admin_refusals import Context, check_spi, not_found, outcome, refuse
 from node.admin_view import (
     ClusterStatus,
     Command,
@@ -369,8 +369,9 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         try:
             yield about
         except ClusterError as error:
-            self._view.note(command, who, about, str(error))
-            await refuse(error, context)
+            end = outcome(error, command)
+            self._view.note(command, who, about, str(end))
+            await refuse(end, context)
         self._view.note(command, who, about)
 
     async def _steps(
@@ -383,7 +384,11 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         """
         steps: asyncio.Queue[RotationStep | ClusterError | None] = asyncio.Queue()
 
+        begun = False
+
         def progress(line: str) -> None:
+            nonlocal begun
+            begun = True
             if steps.qsize() < STEPS_MAX:
                 steps.put_nowait(RotationStep(line))
 
@@ -394,8 +399,8 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 end = None
                 self._view.note(command, who, about)
             except ClusterError as error:
-                end = error
-                self._view.note(command, who, about, str(error))
+                end = outcome(error, command, begun=begun)
+                self._view.note(command, who, about, str(end))
             finally:
                 steps.put_nowait(end)
 

@@ -69,6 +69,8 @@ class FaultyStore(MemoryStore):
         super().__init__(clock)
         self.faults: deque[Fault] = deque()
         self.down = False
+        self.down_next = False
+        """The next commit is the last call that is answered."""
         self.gate: asyncio.Event | None = None
         """While there is one, commits wait for it."""
         self.read_gate: asyncio.Event | None = None
@@ -128,6 +130,7 @@ class FaultyStore(MemoryStore):
             raise Unavailable("as the test says")
         if fault is Fault.LEASE_LOST:
             raise LeaseLost("as the test says")
+        self.down, self.down_next = self.down_next, False
         if fault is Fault.UNKNOWN_DONE:
             await super().commit(txn)
         if fault is Fault.UNKNOWN_LATE:

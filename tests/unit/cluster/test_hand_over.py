@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cluster.errors import Conflict, Unavailable
+from cluster.errors import Conflict, Unknown
 from cluster.layout import ShardRecord
 from cluster.moves import move
 from tests.unit.cluster.members import KEYS, Cluster, simulated
@@ -146,7 +146,7 @@ async def test_a_move_that_cant_be_says_why(cluster: Cluster) -> None:
     with pytest.raises(Conflict, match="isn't this member's"):
         await moved(one, two.owned[0], "gw3")
     one.sessions[shard] = 1
-    with pytest.raises(Unavailable, match="not handed over within 2 s"):
+    with pytest.raises(Unknown, match="not handed over within 2 s"):
         await moved(one, shard, "gw2", at_most_s=2.0)
     assert one.ownership.wanted == {}
     one.sessions.clear()

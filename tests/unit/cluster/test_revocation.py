@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cluster.errors import ClusterError, Conflict, Unavailable
+from cluster.errors import ClusterError, Conflict, Unavailable, Unknown
 from cluster.keyring import KeyRing, KeyState, encode, find_ticket_key
 from cluster.rotation import FORCED_WAIT_S
 from cluster.store import Delete, Put, Txn
@@ -85,6 +85,25 @@ def test_a_cancellation_with_unknown_outcome_is_read_back(fault: Fault) -> None:
         world.store.faults.append(fault)
         assert await world.rotations(one).cancel() == announced.key_id
         assert one.ring.tickets.announced is None
+
+    play(story)
+
+
+def test_a_store_that_goes_away_after_an_unknown_outcome_leaves_the_ring_in_doubt() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1", watching=False)
+        rotations = world.rotations(one)
+        world.store.faults.append(Fault.UNKNOWN_DONE)
+        world.store.down_next = True
+        with pytest.raises(Unknown, match="the store is down"):
+            await rotations.announce(lambda _ring, _wall_s: True)
+        world.store.down = False
+        announced = await rotations.announce(lambda _ring, _wall_s: True)
+        assert announced is not None
+        world.store.faults.append(Fault.UNKNOWN_DONE)
+        world.store.down_next = True
+        with pytest.raises(Unknown, match="is announced, and perhaps activated: the store is down"):
+            await rotations.complete(announced, 0.0, force=True)
 
     play(story)
 

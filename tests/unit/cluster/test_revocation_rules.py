@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from cluster.errors import Conflict, Unknown
+from cluster.errors import Conflict, Unavailable, Unknown
 from cluster.layout import Keys
 from cluster.revocation import ATTEMPTS_MAX, RULES_MAX, SKEW_S, Revocations, Session
 from cluster.store import Delete, Put, Txn
@@ -167,8 +167,37 @@ def test_an_operator_is_told_when_nobody_knows() -> None:
     async def story(world: World) -> None:
         rules = world.member("gw1")
         world.store.faults.extend([Fault.UNKNOWN_LOST] * ATTEMPTS_MAX)
-        with pytest.raises(Unknown, match="see the list of revocations"):
+        with pytest.raises(Unknown, match="may have been made, or not"):
             await rules.revoke_session(CHAIN, HOUR_S)
+
+    play(story)
+
+
+def test_a_store_that_goes_away_after_an_unknown_outcome_leaves_it_unknown() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1", following=False)
+        world.store.down = True
+        with pytest.raises(Unavailable, match="the store is down"):
+            await rules.revoke_session(CHAIN, HOUR_S)
+        world.store.down = False
+        world.store.faults.append(Fault.UNKNOWN_DONE)
+        world.store.down_next = True
+        with pytest.raises(Unknown, match="the store is down"):
+            await rules.revoke_session(CHAIN, HOUR_S)
+
+    play(story)
+
+
+def test_a_rule_that_stands_is_made_though_it_can_t_be_read_back() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        await asyncio.sleep(1)
+        world.store.down_next = True
+        rule_id = await rules.revoke_session(CHAIN, HOUR_S)
+        world.store.down = False
+        assert (await world.store.get(KEYS.revocation(rule_id))) is not None
+        await asyncio.sleep(1)
+        assert rules.covers(world.ticket())
 
     play(story)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from cluster.errors import ClusterError, Conflict, WrongKek
+from cluster.errors import ClusterError, Conflict, Unknown, WrongKek
 from cluster.rewrap import HeldBy, Rewrap
 from cluster.ring_keeper import CONFLICTS_MAX, RingKeeper
 from cluster.store import Delete, Put, Txn
@@ -214,6 +214,19 @@ def test_a_rewrap_with_unknown_outcome_is_read_back(fault: Fault) -> None:
         one = await join(world, "gw1", *BOTH)
         world.store.faults.append(fault)
         await rewrap(world, one).run(NEW.kek_id, EVERYBODY, 5, lambda _line: None)
+        assert set((await sealed_under(world)).values()) == {NEW.kek_id}
+
+    play(story)
+
+
+def test_a_store_that_goes_away_after_an_unknown_outcome_leaves_it_unknown() -> None:
+    async def story(world: World) -> None:
+        one = await join(world, "gw1", *BOTH)
+        world.store.faults.append(Fault.UNKNOWN_DONE)
+        world.store.down_next = True
+        with pytest.raises(Unknown, match="the store is down"):
+            await rewrap(world, one).run(NEW.kek_id, EVERYBODY, 5, lambda _line: None)
+        world.store.down = False
         assert set((await sealed_under(world)).values()) == {NEW.kek_id}
 
     play(story)

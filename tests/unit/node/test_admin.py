@@ -9,7 +9,7 @@ import grpc.aio
 import msgspec
 import pytest
 
-from cluster.errors import ClusterError, Unavailable
+from cluster.errors import ClusterError, Unavailable, Unknown
 from cluster.keyring import RingPolicy, announce, new_ring
 from cluster.rewrap import HeldBy
 from node.admin import (
@@ -301,8 +301,13 @@ async def test_terminate_reaches_the_owner(cluster: Cluster) -> None:
 async def test_a_failure_of_the_cluster_is_one_line(cluster: Cluster) -> None:
     cluster.views["gw1"].failure = Unavailable("the store did not answer in 3 s")
     async with cluster.client(cluster.pki.operator()) as client:
-        with pytest.raises(AdminError, match=r"^the store did not answer in 3 s$"):
+        with pytest.raises(AdminError, match=r"^the store did not answer in 3 s; nothing was ch"):
             await client.terminate(session(0, "gw1").spi_r)
+        cluster.views["gw1"].failure = Unknown("etcd at a: no answer")
+        tells = "it may have been carried out, or not: see `standfast sessions list`"
+        with pytest.raises(AdminError, match=f"^etcd at a: no answer; {tells}$"):
+            await client.terminate(session(0, "gw1").spi_r)
+    assert cluster.views["gw1"].noted[1][3] == f"etcd at a: no answer; {tells}"
 
 
 async def test_a_member_that_starts_says_so_whatever_it_is_asked(cluster: Cluster) -> None:

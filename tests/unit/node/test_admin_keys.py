@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from cluster.errors import Conflict, Unavailable
+from cluster.errors import Conflict, Unavailable, Unknown
 from cluster.keyring import RingPolicy, revoke
 from node.admin_client import AdminError
+from node.admin_refusals import outcome
 from node.admin_view import Command
 from tests.unit.node.test_admin import NOW, Cluster, cluster
 
@@ -119,3 +120,24 @@ async def test_a_step_that_crashes_is_no_success(cluster: Cluster) -> None:
     async with cluster.client(cluster.pki.operator()) as client:
         with pytest.raises(AdminError, match="ended unexpectedly"):
             _ = [step async for step in client.revoke_key("0102")]
+
+
+async def test_what_fails_on_its_way_says_what_is_left(cluster: Cluster) -> None:
+    view = cluster.views["gw1"]
+    view.failure = Unavailable("etcd did not answer in 3 s")
+    async with cluster.client(cluster.pki.operator()) as client:
+        with pytest.raises(AdminError, match=r"in 3 s; nothing was changed$"):
+            await client.cancel_rotation()
+        with pytest.raises(AdminError, match="in 3 s; what is told above was done, the rest was n"):
+            _ = [step async for step in client.revoke_key("0102")]
+        view.failure = Unknown("etcd at a: no answer")
+        with pytest.raises(AdminError, match="carried out, or not: see `standfast keys list`"):
+            _ = [step async for step in client.revoke_key("0102")]
+        view.failure = Conflict("there is no ticket key")
+        with pytest.raises(AdminError, match=r"no ticket key$"):
+            _ = [step async for step in client.revoke_key("0102")]
+
+
+def test_every_command_has_a_place_where_its_outcome_is_seen() -> None:
+    for command in Command:
+        assert "it may have been" in str(outcome(Unknown("x"), command))
