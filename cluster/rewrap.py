@@ -72,7 +72,7 @@ class Rewrap:
         if without or not names:
             raise WrongKek(
                 f"nothing was changed: {', '.join(without) or 'no live member'}: without the "
-                f"key-encryption key {kek_id.hex()}, to be given as kek_next_file first"
+                f"key-encryption key {kek_id.hex()}, as the one in use or the next"
             )
 
     async def _seal_anew(self, kek_id: bytes, doubt: Doubt) -> tuple[int, list[str]]:

@@ -40,17 +40,21 @@ class Kek:
     revealing it.
     """
 
-    def __init__(self, secret: Secret) -> None:
-        """`secret`: 32 octets; ValueError for another length."""
+    def __init__(self, secret: Secret, source: str = "") -> None:
+        """`secret`: 32 octets; ValueError for another length. `source`: for people."""
         if len(secret) != KEK_LEN:
             raise ValueError(
                 f"a key-encryption key has {KEK_LEN} octets, this one has {len(secret)}"
             )
         self.secret = secret
+        self.source = source
         self.kek_id = _derive(secret, b"", b"standfast kek id", _KEK_ID_LEN)
 
     def __repr__(self) -> str:
-        return f"<Kek {self.kek_id.hex()}>"
+        return f"<Kek {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.kek_id.hex()} (from {self.source})" if self.source else self.kek_id.hex()
 
 
 class Keks:
@@ -58,7 +62,9 @@ class Keks:
 
     def __init__(self, keks: Iterable[Kek]) -> None:
         """At least one; ValueError for none."""
-        self._by_id = {kek.kek_id: kek for kek in keks}
+        self._by_id: dict[bytes, Kek] = {}
+        for kek in keks:
+            self._by_id.setdefault(kek.kek_id, kek)
         if not self._by_id:
             raise ValueError("a member needs a key-encryption key")
 
@@ -67,7 +73,7 @@ class Keks:
 
     @property
     def first(self) -> Kek:
-        """What the member's `kek_file` (or another source) gave."""
+        """What the member's source of the key in use gave."""
         return next(iter(self._by_id.values()))
 
     @property
@@ -81,26 +87,10 @@ class Keks:
 
     def open(self, sealed: bytes, name: bytes) -> bytes:
         """What was sealed as `name` under any of them. Raises WrongKek, Incompatible."""
-        kek_id = sealing_kek_id(sealed, name)
-        return open_sealed(self._by_id.get(kek_id, self.first), sealed, name)
-
-
-def load_kek(text: str) -> Kek:
-    """The KEK from the text of its file: 64 hex digits, spaces and line ends around them ignored.
-
-    Raises ValueError, in words that never hold a digit of the key.
-    """
-    digits = text.strip()
-    try:
-        octets = bytes.fromhex(digits)
-    except ValueError:
-        octets = b""
-    if len(octets) != KEK_LEN or len(digits) != 2 * KEK_LEN:
-        raise ValueError(
-            f"a key-encryption key is {2 * KEK_LEN} hex digits ({KEK_LEN} octets), "
-            f"this is {len(digits)} characters of something else"
-        )
-    return Kek(Secret(octets))
+        kek = self._by_id.get(sealing_kek_id(sealed, name))
+        if kek is None:
+            raise _wrong_kek(sealed, name, self)
+        return open_sealed(kek, sealed, name)
 
 
 def seal(kek: Kek, plaintext: bytes, name: bytes, rng: Rng) -> bytes:
@@ -122,10 +112,7 @@ def open_sealed(kek: Kek, sealed: bytes, name: bytes) -> bytes:
     header = sealed[:_HEADER_LEN]
     salt = header[1 + _KEK_ID_LEN :]
     if kek_id != kek.kek_id:
-        raise WrongKek(
-            f"{where} is sealed under the key-encryption key {kek_id.hex()}, this member's "
-            f"kek_file holds {kek.kek_id.hex()}: give it the cluster's own"
-        )
+        raise _wrong_kek(sealed, name, (kek,))
     key = _derive(kek.secret, salt, b"standfast vault\0" + name, KEK_LEN)
     try:
         return AESGCM(key).decrypt(_IV, sealed[_HEADER_LEN:], header + name)
@@ -146,6 +133,14 @@ def sealing_kek_id(sealed: bytes, name: bytes) -> bytes:
             "another release, or damaged"
         )
     return sealed[1 : 1 + _KEK_ID_LEN]
+
+
+def _wrong_kek(sealed: bytes, name: bytes, held: Iterable[Kek]) -> WrongKek:
+    return WrongKek(
+        f"{name.decode(errors='replace')} is sealed under the key-encryption key "
+        f"{sealing_kek_id(sealed, name).hex()}, and not under what this member holds: "
+        f"{', '.join(map(str, held))} → give it the cluster's own"
+    )
 
 
 def _derive(secret: Secret, salt: bytes, info: bytes, length: int) -> bytes:

@@ -56,6 +56,11 @@ class KekSource(msgspec.Struct, frozen=True):
     value: str | tuple[str, ...]
     optional: bool
 
+    @property
+    def shown(self) -> str:
+        """What it names: a path, a credential, or a program without its arguments."""
+        return self.value if isinstance(self.value, str) else self.value[0]
+
 
 def kek_sources(config: KekConfig) -> tuple[KekSource, ...]:
     """What is set, the key in use first."""
@@ -100,7 +105,7 @@ def read_keks(config: KekConfig, environ: Environ = os.environ) -> Keks:
             lines = [f"cluster.{source.key}: {line}" for line in error.problems]
             raise ConfigError(lines) from None
         if secret is not None:
-            found.append(Kek(secret))
+            found.append(Kek(secret, f"{source.key} {source.shown}"))
     if not found:
         raise ConfigError([f"cluster.kek_file: missing → one of {', '.join(KINDS)}"])
     return Keks(found)

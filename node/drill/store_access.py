@@ -13,6 +13,8 @@ from cluster.seams import Clock, Rng
 from cluster.store import Put, Txn
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
 from node.drill.child import CouldNotRun
+from node.identity import load_kek
+from node.toml_strict import ConfigError
 from proto.secret import Secret
 
 SPI_LEN = 8
@@ -25,11 +27,14 @@ class StoreAccess:
     def __init__(
         self, cluster: str, folder: Path, endpoints: tuple[str, ...], clock: Clock, rng: Rng
     ) -> None:
-        """`folder`: of the sample's files. Raises OSError."""
+        """`folder`: of the sample's files. Raises OSError, CouldNotRun."""
         self._clock = clock
         self._rng = rng
         self._keys = Keys(cluster)
-        self._kek = vault.load_kek((folder / "kek").read_text())
+        try:
+            self._kek = vault.Kek(load_kek(str(folder / "kek")))
+        except ConfigError as error:
+            raise CouldNotRun(str(error)) from None
         pki = folder / "pki"
         tls = EtcdTls(
             ca=(pki / "ca.crt").read_bytes(),

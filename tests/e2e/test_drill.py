@@ -21,6 +21,7 @@ from node.drill.lab import CLUSTER, Lab
 from node.drill.report import Report
 from node.drill.run import run_drill
 from node.drill.store_access import StoreAccess
+from node.identity import load_kek
 from node.seams import OsClock, OsRng
 from proto.secret import Secret
 
@@ -179,7 +180,7 @@ async def test_a_drill_reads_sessions_back_and_overwrites_the_ring(tmp_path: Pat
         await access.replace_ring()
         entry = await store.get(keys.ring)
         assert entry is not None
-        kek = vault.load_kek((lab.cluster / "kek").read_text())
+        kek = vault.Kek(load_kek(str(lab.cluster / "kek")))
         ring = keyring.decode(vault.open_sealed(kek, entry.value, keys.ring))
         assert ring.sealing(clock.wall_s()) is not None
         await access.replace_ring()

@@ -5,6 +5,7 @@ import random
 
 from cluster import keyring, vault
 from cluster.records import RecordVault
+from node.identity import load_kek
 from proto.ike import record
 from proto.ike.enums import ExchangeType
 from proto.ike.message import peek
@@ -53,7 +54,7 @@ def last_answer(client: LocalClient) -> bytes:
 async def stored_records(cluster: Cluster) -> dict[bytes, record.Record]:
     """Every session that the store holds whole: chain → the record that it names, opened."""
     stored = await cluster.stored()
-    kek = vault.load_kek((cluster.files / "kek").read_text())
+    kek = vault.Kek(load_kek(str(cluster.files / "kek")))
     sealed_ring = stored[cluster.keys.ring].value
     ring = keyring.decode(vault.open_sealed(kek, sealed_ring, cluster.keys.ring))
     opener = RecordVault(lambda: ring, cluster.clock, cluster.rng)

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from cluster.layout import MemberRecord
 from cluster.store import Delete, Put, Txn
-from cluster.vault import load_kek, sealing_kek_id
+from cluster.vault import Kek, sealing_kek_id
+from node.identity import load_kek
 from node.session import MemoryTicket
 from tests.e2e.cluster import Cluster, until
 from tests.e2e.local import LocalClient
@@ -149,13 +150,14 @@ async def test_the_key_encryption_key_is_changed_under_load(tmp_path: Path) -> N
     cluster = Cluster(tmp_path, cluster={"kek_next_file": "kek.next"})
     try:
         await cluster.start()
-        old = load_kek((cluster.files / "kek").read_text())
+        old = Kek(load_kek(str(cluster.files / "kek")))
         steady = cluster.client("steady", ("gw2",))
         steady.child.start()
         await steady.records("ticket")
         ended = asyncio.Event()
         load = asyncio.ensure_future(resume_until(cluster, ended))
         new = write_key(cluster.folder / "new-kek")
+        new_id = Kek(load_kek(str(new))).kek_id
         command = ("keys", "rewrap", "--new-kek", str(new))
         early = await cluster.run(*command)
         assert early.code == 1
@@ -164,12 +166,12 @@ async def test_the_key_encryption_key_is_changed_under_load(tmp_path: Path) -> N
         write_key(cluster.files / "kek.next")  # where every gateway's file says; none is restarted
         done = await cluster.run(*command)
         assert done.code == 0, done
-        assert await kek_ids(cluster) == {load_kek(NEW_KEK).kek_id}
+        assert await kek_ids(cluster) == {new_id}
         again = await cluster.run(*command)
         assert again.code == 0
         assert "nothing to do" in again.out
         assert (await cluster.run("keys", "rotate")).code == 0
-        assert await kek_ids(cluster) == {load_kek(NEW_KEK).kek_id}
+        assert await kek_ids(cluster) == {new_id}
         ended.set()
         assert await load > 0
         assert steady.recorded("unanswered") == steady.recorded("ticket_refused") == []

@@ -149,3 +149,10 @@ def test_exactly_one_source_each(tmp_path: Path) -> None:
         "kek_next_command: beside kek_next_file → only one of kek_next_file, "
         "kek_next_credential, kek_next_command"
     ]
+
+
+def test_each_key_knows_where_it_is_from(tmp_path: Path) -> None:
+    file = key_file(tmp_path / "kek")
+    command = script(f"print('{'a5' * 32}')")
+    one, two = read_keks(config(kek_file=file, kek_next_command=command))
+    assert (one.source, two.source) == (f"kek_file {file}", f"kek_next_command {sys.executable}")
