@@ -20,7 +20,8 @@ def session(whom: Reach, chain: str, output: Output) -> None:
     except ValueError:
         octets = b""
     if len(octets) != CHAIN_OCTETS:
-        raise Failed(ExitCode.COULD_NOT_RUN, [f"CHAIN: {chain} → 32 hex digits"])
+        right = "32 hex digits, as `standfast sessions show SPI` tells them"
+        raise Failed(ExitCode.COULD_NOT_RUN, [f"CHAIN: {chain} → {right}"])
     done = _revoke(whom, Revoke("session", chain=octets), output)
     if not done.found:
         unsaid = f" ({_names(done)} did not answer)" if done.unreachable else ""

@@ -365,6 +365,15 @@ async def test_a_revocation_says_whom_it_hits(served: Served) -> None:
     }
     assert f"no session of chain {nobody} (gw2 did not answer): nothing is void" in err
     before = len(served.view.asked)
+    code, out, err = await served.ask("revoke", "session", "xyz")
+    assert (code, out) == (2, "")
+    assert err == (
+        "standfast: CHAIN: xyz → 32 hex digits, as `standfast sessions show SPI` tells them\n"
+    )
+    code, out, _ = await served.ask("sessions", "show", session(1, "gw1").spi_r.hex())
+    assert f"chain        {chain}" in out.splitlines()
+    code, out, _ = await served.ask("sessions", "list", "-o", "json")
+    assert chain in [one["chain"] for one in json.loads(out)["sessions"]]
     code, out, err = await served.ask("revoke", "identity", "rfc822:*@example.com")
     assert (code, out) == (2, "")
     assert err.startswith("standfast: ID: rfc822:*@example.com → one identity, letter by letter: ")
