@@ -56,9 +56,8 @@ def load_gateway(path: str | Path) -> GatewayConfig:
     """The gateway's configuration at `path`, checked. Raises ConfigError."""
     problems = Problems(Path(path))
     config = convert(GatewayConfig, read_toml(problems.path), problems)
-    problems.settle()
-    if config is None:  # settle has raised
-        raise ConfigError([f"{path}: unusable"])
+    if config is None:
+        raise ConfigError(problems.lines)
     config = _inherit_certificates(config)
     _check_cluster(config.cluster, problems)
     _check_store(config.store, problems)
@@ -80,9 +79,8 @@ def load_client(path: str | Path) -> ClientConfig:
     """The client's configuration at `path`, checked. Raises ConfigError."""
     problems = Problems(Path(path))
     config = convert(ClientConfig, read_toml(problems.path), problems)
-    problems.settle()
-    if config is None:  # settle has raised
-        raise ConfigError([f"{path}: unusable"])
+    if config is None:
+        raise ConfigError(problems.lines)
     client = config.client
     for key in ("identity", "remote_identity"):
         _check_identity(f"client.{key}", getattr(client, key), problems)
@@ -109,9 +107,8 @@ def load_operator(path: str | Path) -> OperatorConfig:
     """The operator's configuration at `path`, checked. Raises ConfigError."""
     problems = Problems(Path(path))
     config = convert(OperatorFile, read_toml(problems.path), problems)
-    problems.settle()
-    if config is None:  # settle has raised
-        raise ConfigError([f"{path}: unusable"])
+    if config is None:
+        raise ConfigError(problems.lines)
     for address in config.operator.addresses:
         _check_address("operator.addresses", address, problems)
     _check_certificates("operator", config.operator, problems)

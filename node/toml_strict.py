@@ -24,6 +24,10 @@ FILE_OCTETS_MAX = 1 << 20
 """No configuration or secret file is larger."""
 
 
+Homes = Mapping[str, Sequence[str]]
+"""Key → the tables that it is known in, as TOML writes them."""
+
+
 class ConfigError(Exception):
     """What is wrong with a configuration: one line per problem."""
 
@@ -104,36 +108,61 @@ def file_problem(path: str, secret: bool) -> tuple[str, str] | None:
 
 
 def convert(
-    cls: type[S], table: Mapping[str, object], problems: Problems, where: str = ""
+    cls: type[S],
+    table: Mapping[str, object],
+    problems: Problems,
+    where: str = "",
+    homes: Homes | None = None,
 ) -> S | None:
-    """`table` as a `cls`, or None when something was noted in `problems`."""
-    before = len(problems.lines)
+    """`table` as a `cls`; None when a value is missing or can't be one, as is noted in `problems`.
+
+    Unknown keys are noted and left out, so that the rest can be looked at in the same go. `homes`:
+    in which tables of the file a key is known, where `table` is one of several.
+    """
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+    homes = _homes(hints) if homes is None else homes
     for key in table:
         if key not in fields:
-            _unknown(where + key, key, list(fields), problems)
+            _unknown(where + key, homes.get(key, ()), list(fields), problems)
     values: dict[str, object] = {}
+    usable = True
     for key, field in fields.items():
         if key in table:
-            values[key] = _value(hints[field.name], table[key], problems, where + key)
+            values[key] = _value(hints[field.name], table[key], problems, where + key, homes)
+            usable = usable and values[key] is not None
         elif field.required:
             problems.add(where + key, "missing", _right(hints[field.name]))
-    return cls(**values) if len(problems.lines) == before else None
+            usable = False
+    return cls(**values) if usable else None
 
 
-def _value(hint: object, given: object, problems: Problems, key: str) -> object:
+def _homes(hints: Mapping[str, object]) -> Homes:
+    """Key → the tables of a file that have it."""
+    found: dict[str, list[str]] = {}
+    for name, hint in hints.items():
+        row = _table_of(hint)
+        cls = hint if row is None else row
+        if isinstance(cls, type) and issubclass(cls, msgspec.Struct):
+            for key in cls.__struct_encode_fields__:
+                found.setdefault(key, []).append(f"[{name}]" if row is None else f"[[{name}]]")
+    return found
+
+
+def _value(hint: object, given: object, problems: Problems, key: str, homes: Homes) -> object:
+    """None: it can't be one, as is noted; TOML has no null."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         if not isinstance(given, Mapping):
             problems.add(key, show(given), f"a table, [{key}]")
             return None
-        return convert(hint, given, problems, key + ".")
+        return convert(hint, given, problems, key + ".", homes)
     row = _table_of(hint)
     if row is not None:
         if not isinstance(given, list):
             problems.add(key, show(given), f"tables, [[{key}]]")
             return None
-        return tuple([_value(row, one, problems, f"{key}[{n}]") for n, one in enumerate(given, 1)])
+        rows = [_value(row, one, problems, f"{key}[{n}]", homes) for n, one in enumerate(given, 1)]
+        return None if None in rows else tuple(rows)
     try:
         value: object = msgspec.convert(given, typing.cast(type[object], hint), strict=True)
     except msgspec.ValidationError:
@@ -162,9 +191,11 @@ def _table_of(hint: object) -> type[msgspec.Struct] | None:
     return None
 
 
-def _unknown(key: str, name: str, known: list[str], problems: Problems) -> None:
-    near = difflib.get_close_matches(name, known, n=1)
+def _unknown(key: str, homes: Sequence[str], known: list[str], problems: Problems) -> None:
+    near = difflib.get_close_matches(key.rpartition(".")[2], known, n=1)
     right = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+    if homes:
+        right = f"a key of {', '.join(homes)}"
     problems.add(key, "unknown key", right)
 
 
