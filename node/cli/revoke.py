@@ -23,7 +23,7 @@ def session(whom: Reach, chain: str, output: Output) -> None:
         right = "32 hex digits, as `standfast sessions show SPI` tells them"
         raise Failed(ExitCode.COULD_NOT_RUN, [f"CHAIN: {chain} → {right}"])
     done = _revoke(whom, Revoke("session", chain=octets), output)
-    if not done.found:
+    if done.found is False:
         unsaid = f" ({_names(done)} did not answer)" if done.unreachable else ""
         what = f"no session of chain {chain}{unsaid}: nothing is void by that but what may come yet"
         raise Failed(ExitCode.REFUSED, [what])
