@@ -2,8 +2,9 @@
 
 Rules: a chain has one live SA, the one that it names (ADR 0004). Whoever resumes a
 session tells the former SA's owner so, once; if that is lost, or its sender dies, the owner finds
-out here. An SA goes only if its chain names another; a record that is missing for any other reason
-(it has just ended, the store was restored) decides nothing.
+out here. An SA goes if its chain names another, or if chain and record are both gone in two rounds
+after one another: its chain is over. A record that is missing for any other reason (it has just
+ended, the store was restored and isn't accepted) decides nothing.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from cluster.errors import Unavailable
+from cluster.failsafe.flush import RESUMED
 from cluster.layout import Keys
 from cluster.store import Store
 from proto.ike.core import SaCore
@@ -19,6 +21,8 @@ CYCLE_S = 60.0
 """In this time every shard with sessions is looked at once."""
 STEP_S = 1.0
 SPI_OCTETS = 8
+OVER = "its session is over"
+"""Why an SA is dropped whose chain is gone."""
 
 
 class Audit:
@@ -31,10 +35,10 @@ class Audit:
         *,
         shard_of: Callable[[bytes], int],
         established: Callable[[], Iterable[SaCore]],
-        drop: Callable[[bytes], None],
+        drop: Callable[[bytes, str], None],
         settled: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`drop(spi)`: the SA's chain names another. `settled`: whether the store has all that was
+        """`drop(spi, why)`: the SA isn't its chain's any more. `settled`: whether the store has all that was
         done; an SA made without it isn't there yet.
         """
         self._settled = settled
@@ -43,6 +47,10 @@ class Audit:
         self._shard_of = shard_of
         self._established = established
         self._drop = drop
+        self._over: dict[bytes, None] = {}
+        """SAs without chain and record in the round before this one."""
+        self._seen_over: dict[bytes, None] = {}
+        """The same, in this one."""
 
     async def run(self) -> None:
         """Go round for ever, evenly; a store that is away costs a round nothing but its results."""
@@ -55,6 +63,7 @@ class Audit:
                 began += 1
                 if began % at_once == 0:
                     await asyncio.sleep(STEP_S)
+            self._over, self._seen_over = self._seen_over, {}
             await asyncio.sleep(max(STEP_S, CYCLE_S - began // at_once * STEP_S))
 
     def _by_shard(self) -> dict[int, dict[bytes, bytes]]:
@@ -74,10 +83,16 @@ class Audit:
                 if spi.hex().encode() in stored:
                     continue
                 session = await self._store.get(self._keys.session(chain))
-                if session is None or session.value[:SPI_OCTETS] == spi:
+                why = RESUMED
+                if session is None:
+                    self._seen_over[spi] = None
+                    if spi not in self._over:
+                        continue
+                    why = OVER
+                elif session.value[:SPI_OCTETS] == spi:
                     continue
                 # one that was rekeyed here meanwhile still has its Delete to answer
                 if any(core.spi == spi for core in self._established()):
-                    self._drop(spi)
+                    self._drop(spi, why)
         except Unavailable:
             return

@@ -290,8 +290,8 @@ class Node:
             self.keys,
             shard_of=self.codec.shard_of,
             established=lambda: [core for core, _ in self.gateway.endpoint.established()],
-            drop=lambda spi: self.drop(spi, RESUMED),
-            settled=self.standby.settled,
+            drop=self.drop,
+            settled=lambda: self.standby.settled() and not self.way.guard.rewound,
         )
 
     def _listen(self) -> None:
