@@ -38,8 +38,8 @@ class Audit:
         drop: Callable[[bytes, str], None],
         settled: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`drop(spi, why)`: the SA isn't its chain's any more. `settled`: whether the store has all that was
-        done; an SA made without it isn't there yet.
+        """`drop(spi, why)`: the SA isn't its chain's any more. `settled`: whether the store has all
+        that was done; an SA made without it isn't there yet.
         """
         self._settled = settled
         self._store = store
