@@ -408,6 +408,7 @@ class Flush:
             lease_id=lease_id,
             shard_revision=None if lost or not parts.rules.answers(row) else self._owned(row),
             shard_of=parts.shard_of,
+            answered=lost or parts.gate.undecided(row) is None,
         )
 
     def _overtaken(self, row: Row) -> bool:
@@ -454,7 +455,7 @@ class Flush:
 
     def _ended(self, row: Row, lost: bool, fate: Fate) -> None:
         self.written += 1
-        if fate is Fate.LOST:
+        if fate is Fate.LOST and (lost or self._parts.gate.undecided(row) is None):
             self._parts.told.used_twice(row)
         if lost or fate is not Fate.DONE or self._owned(row) is None:
             why = TAKEN if fate is Fate.TAKEN else RESUMED

@@ -7,8 +7,9 @@ it, so any of them may be repeated, lost or overtaken by another member's.
 ```
 version < the row's generation     put session; with the last one the record   compare version
         = , and it is the row's SA put or delete the record                    and shard
-        = or >, and another SA     the older of the two goes: if it is the row's, void it;
-                                   else delete the chain, and count up again
+        = or >, and another SA     the older of the two goes, or the row's if nobody was answered:
+                                   if it is the row's, void it; else delete the chain, and count
+                                   up again
 the row ends its chain             delete session, record, ticket and internal addresses
 an address is another chain's      the same: the row is void with its chain
 ```
@@ -38,7 +39,7 @@ class Fate(enum.Enum):
 
     DONE = "done"
     LOST = "lost"
-    """The chain names another, newer SA: ours is void."""
+    """The chain names another SA, which stands: ours is void."""
     TAKEN = "taken"
     """An internal address of it is another chain's: it is void, with its chain."""
 
@@ -67,10 +68,11 @@ def next_step(
     lease_id: int,
     shard_revision: int | None,
     shard_of: Callable[[bytes], int],
+    answered: bool,
 ) -> Step | Fate:
     """What to do for `row`, given what the store has of its chain and, `leased`, of each of its
     internal addresses. `shard_revision`: the record's shard's, as owned; None: its process is lost,
-    or the shard is.
+    or the shard is. `answered`: whether somebody may have been told that it stands.
     """
     claim = row.claim
     key = keys.session(claim.chain)
@@ -79,7 +81,7 @@ def next_step(
         return _end(keys, row, session, leased, Fate.DONE)
     ours = session is not None and session.value[:_SPI_LEN] == claim.spi
     if session is not None and version >= claim.generation and not ours:
-        if number_of(session.value) > claim.number:
+        if not answered or number_of(session.value) > claim.number:
             return Fate.LOST
         other = session.value[:_SPI_LEN]
         there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)

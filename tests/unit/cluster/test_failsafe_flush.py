@@ -5,9 +5,10 @@ import asyncio
 import msgspec
 import pytest
 
-from cluster.batch import RECORD_OCTETS_MAX
+from cluster.batch import RECORD_OCTETS_MAX, Op, OpKind, Outcome, Pending
 from cluster.errors import Conflict
 from cluster.failsafe.flush import ROWS_PER_TXN
+from cluster.failsafe.gate import home_order
 from cluster.failsafe.pledge import Given
 from cluster.layout import FLUSHING, NORMAL
 from cluster.store import Put, Txn
@@ -64,6 +65,32 @@ async def test_an_sa_that_loses_its_chain_is_dropped_wherever_it_is(cluster: Clu
     assert await version(cluster) == 2
     assert a.told[0] == "twice"
     assert a.dropped[0] == (spi(9), "resumed elsewhere")
+
+
+@simulated
+async def test_what_nobody_was_answered_for_takes_no_chain_away(cluster: Cluster) -> None:
+    goers = {goer.name: goer for goer in await in_failsafe(cluster)}
+    home = goers[home_order(CHAIN, goers)[0]]
+    ended: list[Outcome | None] = []
+    op = Op(OpKind.REDEEM, CHAIN, 1, 3, spi(2), b"record", None, 1e9, issued_wall_s=1.0)
+    pending = Pending(
+        op, lambda _outcome: None, number=1, op_id=bytes(16), shard_revision=1, epoch=0,
+        submitted_s=0.0, sealed=b"sealed",
+    )  # fmt: skip
+    home.gate.take(pending, lambda _pending, outcome: ended.append(outcome))
+    home.gate.stop()  # begun, and nobody has said yet that he keeps it
+    assert ended == []
+    elsewhere = spi(9) + bytes(16)  # the same ticket was used in the store, by nobody of these
+    for _generation in range(2):
+        await cluster.store.commit(Txn((), (Put(KEYS.session(CHAIN), elsewhere),)))
+    for goer in goers.values():
+        goer.way.away = False
+    await asyncio.sleep(5)
+    session = await cluster.store.get(KEYS.session(CHAIN))
+    assert session is not None
+    assert (session.version, session.value) == (2, elsewhere)
+    assert ended == [Outcome.SUPERSEDED]
+    assert "twice" not in home.told
 
 
 @simulated

@@ -136,6 +136,7 @@ class Stored:
                 lease_id=0,
                 shard_revision=None if lost else self.shard_revision,
                 shard_of=lambda _spi: SHARD,
+                answered=True,
             )
             if isinstance(step, Fate):
                 return step
@@ -309,6 +310,7 @@ def test_so_many_steps_as_are_made_at_once_fit_one_transaction(void: bool):
             lease_id=1,
             shard_revision=2,
             shard_of=lambda _spi: SHARD,
+            answered=True,
         )
         assert isinstance(step, Step)
         steps.append(step.txn)
@@ -389,7 +391,7 @@ def test_an_internal_address_that_is_taken_meanwhile_is_not_written_over():
         row = Row(claim(1, 1, 1, addresses=(LEASED,)), ())
         step = next_step(
             KEYS, row, None, [None], lease_id=0, shard_revision=stored.shard_revision,
-            shard_of=lambda _spi: SHARD,
+            shard_of=lambda _spi: SHARD, answered=True,
         )  # fmt: skip
         assert isinstance(step, Step)
         await stored.put(LEASED, b"another")
