@@ -378,8 +378,9 @@ def test_operations_of_all_members_have_an_order_and_one_of_before_takes_no_chai
         assert found is not None
         row = Row(claim(2, 9, before, chain=chain(1)), ())
         step = partial(
-            next_step, KEYS, leased=(), lease_id=0, shard_revision=1, shard_of=lambda _spi: SHARD
-        )
+            next_step, KEYS, leased=(), lease_id=0, shard_revision=1, shard_of=lambda _spi: SHARD,
+            answered=True,
+        )  # fmt: skip
         assert step(row, found) is Fate.LOST
         late = number_after(0, world.clock.wall_s()) + 1
         taken = step(Row(claim(2, 9, late, chain=chain(1)), ()), found)
