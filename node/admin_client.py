@@ -7,10 +7,10 @@ addresses will do; the first that answers is kept.
 import asyncio
 import enum
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -49,6 +49,7 @@ CONNECT_TIMEOUT_S = 2.0
 CALL_TIMEOUT_S = 5.0
 LIST_TIMEOUT_S = 30.0
 ROTATE_TIMEOUT_S = 600.0
+Reply = TypeVar("Reply")
 
 
 class AdminError(Exception):
@@ -119,10 +120,7 @@ class AdminClient:
 
     async def status(self) -> ClusterStatus:
         """The cluster as the member sees it. Raises AdminError."""
-        try:
-            reply = await self._stub.Status(admin_pb2.StatusRequest(), timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(self._stub.Status(admin_pb2.StatusRequest(), timeout=CALL_TIMEOUT_S))
         return decode_status(reply)
 
     async def sessions(self, *, local_only: bool = False) -> SessionList:
@@ -141,63 +139,48 @@ class AdminClient:
     async def show(self, spi: bytes, *, local_only: bool = False) -> SessionInfo:
         """One session by either SPI, 8 octets. Raises NotFound, AdminError."""
         request = admin_pb2.SessionRequest(spi=spi, local_only=local_only)
-        try:
-            reply = await self._stub.ShowSession(request, timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(self._stub.ShowSession(request, timeout=CALL_TIMEOUT_S))
         return decode_session(reply)
 
     async def terminate(self, spi: bytes, *, local_only: bool = False) -> str:
         """Delete a session by either SPI; the member that owned it. Raises NotFound, AdminError."""
         request = admin_pb2.SessionRequest(spi=spi, local_only=local_only)
-        try:
-            reply = await self._stub.TerminateSession(request, timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.TerminateSession(request, timeout=CALL_TIMEOUT_S), changes=True
+        )
         return str(reply.member)
 
     async def redirect(self, what: Redirect, *, local_only: bool = False) -> Redirected:
         """Send clients elsewhere; how many. Raises AdminError."""
         request = encode_redirect(what, local_only=local_only)
-        try:
-            reply = await self._stub.RedirectSessions(request, timeout=LIST_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.RedirectSessions(request, timeout=LIST_TIMEOUT_S), changes=True
+        )
         return decode_redirected(reply)
 
     async def shards(self) -> tuple[ShardInfo, ...]:
         """Every shard as the member knows it. Raises AdminError."""
         request = admin_pb2.ListShardsRequest()
-        try:
-            reply = await self._stub.ListShards(request, timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(self._stub.ListShards(request, timeout=CALL_TIMEOUT_S))
         return tuple(decode_shard(message) for message in reply.shards)
 
     async def pools(self) -> tuple[PoolInfo, ...]:
         """The pools of internal addresses as the member knows them. Raises AdminError."""
         request = admin_pb2.ListPoolsRequest()
-        try:
-            reply = await self._stub.ListPools(request, timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(self._stub.ListPools(request, timeout=CALL_TIMEOUT_S))
         return tuple(decode_pool(message) for message in reply.pools)
 
     async def move_shard(self, shard: int, member: str, *, local_only: bool = False) -> str:
         """Hand a shard to `member`; whose it was. Raises AdminError."""
         request = admin_pb2.MoveShardRequest(shard=shard, member=member, local_only=local_only)
-        try:
-            reply = await self._stub.MoveShard(request, timeout=LIST_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(self._stub.MoveShard(request, timeout=LIST_TIMEOUT_S), changes=True)
         return str(reply.former)
 
     async def keys(self) -> tuple[KeyInfo, ...]:
         """The keys of the member's ring. Raises AdminError."""
-        try:
-            reply = await self._stub.ListKeys(admin_pb2.ListKeysRequest(), timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.ListKeys(admin_pb2.ListKeysRequest(), timeout=CALL_TIMEOUT_S)
+        )
         return tuple(decode_key(message) for message in reply.keys)
 
     def rotate(self, *, force: bool = False) -> AsyncIterator[RotationStep]:
@@ -208,10 +191,9 @@ class AdminClient:
     async def cancel_rotation(self) -> str:
         """Take back an announced key; its id, hex. Raises AdminError."""
         request = admin_pb2.CancelRotationRequest()
-        try:
-            reply = await self._stub.CancelRotation(request, timeout=LIST_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.CancelRotation(request, timeout=LIST_TIMEOUT_S), changes=True
+        )
         return str(reply.key)
 
     def revoke_key(self, key: str) -> AsyncIterator[RotationStep]:
@@ -221,35 +203,29 @@ class AdminClient:
 
     async def read_keks(self) -> tuple[bytes, ...]:
         """The ids of the key-encryption keys that the member holds now. Raises AdminError."""
-        try:
-            reply = await self._stub.ReadKeks(admin_pb2.ReadKeksRequest(), timeout=LIST_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.ReadKeks(admin_pb2.ReadKeksRequest(), timeout=LIST_TIMEOUT_S)
+        )
         return tuple(reply.kek_ids)
 
     async def revoke(self, what: Revoke) -> Revoked:
         """Make sessions and tickets void everywhere; what that hit. Raises AdminError."""
-        try:
-            reply = await self._stub.Revoke(encode_revoke(what), timeout=LIST_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.Revoke(encode_revoke(what), timeout=LIST_TIMEOUT_S), changes=True
+        )
         return decode_revoked(reply)
 
     async def concerned(self, what: Revoke) -> int:
         """How many IKE SAs of the member a revocation would end. Raises AdminError."""
-        try:
-            reply = await self._stub.CountConcerned(encode_revoke(what), timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(
+            self._stub.CountConcerned(encode_revoke(what), timeout=CALL_TIMEOUT_S)
+        )
         return int(reply.sessions)
 
     async def revocations(self) -> tuple[RevocationInfo, ...]:
         """The revocations in force. Raises AdminError."""
         request = admin_pb2.ListRevocationsRequest()
-        try:
-            reply = await self._stub.ListRevocations(request, timeout=CALL_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            _fail(error)
+        reply = await _answer(self._stub.ListRevocations(request, timeout=CALL_TIMEOUT_S))
         return tuple(decode_revocation(message) for message in reply.revocations)
 
     def rewrap(self, kek_id: bytes) -> AsyncIterator[RotationStep]:
@@ -268,6 +244,14 @@ class AdminClient:
         return _each_step(self._stub.AcceptRestore(request, timeout=ROTATE_TIMEOUT_S))
 
 
+async def _answer(call: Awaitable[Reply], *, changes: bool = False) -> Reply:
+    """What the member answers; `changes`: it was asked to change something. Raises AdminError."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        _fail(error, changes=changes)
+
+
 async def _each_step(
     call: AsyncIterable[admin_pb2.RotationStep],
 ) -> AsyncIterator[RotationStep]:
@@ -275,7 +259,7 @@ async def _each_step(
         async for message in call:
             yield decode_step(message)
     except grpc.aio.AioRpcError as error:
-        _fail(error)
+        _fail(error, changes=True)
 
 
 class _Reached(enum.Enum):
@@ -319,11 +303,12 @@ async def _why_not(address: str, reached: _Reached) -> str:
     return "somebody listens, but certificates don't fit: another authority's, or out of their time"
 
 
-def _fail(error: grpc.aio.AioRpcError) -> NoReturn:
+def _fail(error: grpc.aio.AioRpcError, *, changes: bool = False) -> NoReturn:
     details = " ".join((error.details() or "").split())
     code = error.code()
     if code is grpc.StatusCode.NOT_FOUND:
         raise NotFound(details) from None
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise AdminError("the member did not answer in time") from None
+        unknown = "; it may have been carried out, or not" if changes else ""
+        raise AdminError(f"the member did not answer in time{unknown}") from None
     raise AdminError(details or code.name.lower()) from None
