@@ -15,6 +15,7 @@ with what the gateway believes, but for the state of its own SA. Findings are se
 - I8 the bounded tables keep their bounds
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 
@@ -82,8 +83,8 @@ class Invariants:
         self._speakers: dict[tuple[bytes, int, int], str] = {}
         self._holders: dict[tuple[bytes, int], bytes] = {}
         self._salts: dict[bytes, bytes] = {}
-        self._asked: dict[bytes, bytes] = {}
-        """SPIi of an IKE_SESSION_RESUME → the ticket it showed."""
+        self._asked: dict[bytes, tuple[bytes, ...]] = {}
+        """SPIi of an IKE_SESSION_RESUME → what it showed: one ticket, unless somebody bent it."""
         ledger.on_ring.append(self._ring)
 
     def watch(self, gateways: list[SimGateway], links: LinkNet) -> None:
@@ -96,7 +97,7 @@ class Invariants:
     # -- what clients say and get
 
     def asked(self, data: bytes, path: Path) -> None:
-        """Any datagram on the net: presented tickets are remembered."""
+        """Any datagram that a client or a gateway sends: presented tickets are remembered."""
         resume = len(data) > HEADER_OCTETS and data[18] == ExchangeType.IKE_SESSION_RESUME
         if not resume or data[19] & FLAG_RESPONSE:
             return
@@ -104,7 +105,14 @@ class Invariants:
         if shown is not None:
             if len(self._asked) >= ASKED_MAX:
                 del self._asked[next(iter(self._asked))]
-            self._asked[data[:8]] = shown.data
+            before = self._asked.get(data[:8], ())
+            self._asked[data[:8]] = (*(each for each in before if each != shown.data), shown.data)
+
+    def injected(self, data: bytes, path: Path) -> None:
+        """What somebody puts on the net: a client's request, with its ticket bent perhaps."""
+        if data[:8] in self._asked:
+            with contextlib.suppress(WireError):  # then it is refused without a word
+                self.asked(data, path)
 
     def ticket_saved(self, got: ClientTicket) -> None:
         """A client was given a ticket."""
@@ -216,9 +224,10 @@ class Invariants:
     def _resume(self, gateway: SimGateway, data: bytes) -> None:
         """Was a ticket refused that is valid?"""
         message = decode_clear(data)
-        shown = self._asked.get(data[:8])
-        if shown is None or message.notify(NotifyType.TICKET_NACK) is None:
-            return
+        asked = self._asked.get(data[:8], ())
+        if len(asked) != 1 or message.notify(NotifyType.TICKET_NACK) is None:
+            return  # of several shown it isn't said which one was refused
+        (shown,) = asked
         body = self._genuine(shown)
         if body is None or abs(gateway.clock.wall_offset_s) > TICKET_SKEW_S / 2:
             return

@@ -48,6 +48,8 @@ class PacketNet:
         self._context = contextvars.copy_context()
         self.observers: list[Callable[[bytes, Path], None]] = []
         """Told of every datagram that is sent, lost ones included."""
+        self.on_injected: list[Callable[[bytes, Path], None]] = []
+        """Told of every datagram that somebody on the way puts there."""
 
     def bind(self, address: Address, on_datagram: Callable[[bytes, Path], None]) -> None:
         """Deliver what is sent to `address` to `on_datagram`, in the process that calls this. One
@@ -100,6 +102,8 @@ class PacketNet:
     def inject(self, data: bytes, path: Path) -> None:
         """Somebody on the way puts octets of his own there: `path.local` is what he pretends."""
         self._trace.event("injected", *path.local, *path.remote, data)
+        for listener in self.on_injected:
+            listener(data, path)
         self._deliver_later(data, path, self.weather)
 
     def _fate(self, link: tuple[str, str], weather: Weather, size: int) -> str:

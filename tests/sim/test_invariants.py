@@ -150,19 +150,27 @@ def _without_record(world: World) -> TicketBody:
     return body
 
 
-def _refuse(world: World, ticket: bytes) -> None:
-    """A client shows that ticket, and its gateway refuses it."""
+def _refuse(world: World, ticket: bytes, bent: bytes | None = None) -> None:
+    """A client shows that ticket, somebody bends it on its way, and its gateway refuses one."""
     gateway, path = world.gateways[0], Path(("10.1.0.1", 500), ("10.0.0.1", 500))
     head = b"a client", bytes(8), ExchangeType.IKE_SESSION_RESUME
-    shown = NotifyPayload(NotifyType.TICKET_OPAQUE, ticket)
-    world.invariants.asked(encode_clear(*head, FLAG_INITIATOR, 0, (shown,)), path)
+
+    def request(octets: bytes) -> bytes:
+        shown = NotifyPayload(NotifyType.TICKET_OPAQUE, octets)
+        return encode_clear(*head, FLAG_INITIATOR, 0, (shown,))
+
+    world.invariants.asked(request(ticket), path)
+    if bent is not None:
+        world.net.inject(request(bent), path)
     nack = NotifyPayload(NotifyType.TICKET_NACK)
     gateway.spoke(gateway, encode_clear(*head, FLAG_RESPONSE, 0, (nack,)))
 
 
-def _refusal(*, by_reference: bool, revoked: bool = False, spent: bool = False) -> tuple[str, ...]:
+def _refusal(
+    *, by_reference: bool, revoked: bool = False, spent: bool = False, bent: bool = False
+) -> tuple[str, ...]:
     """What is found when a ticket of a session without a record is refused; `revoked`: all sessions
-    of whoever it is were; `spent`: its chain has gone on."""
+    of whoever it is were; `spent`: its chain has gone on; `bent`: altered it was shown, too."""
 
     async def show(world: World) -> None:
         body, ledger = _without_record(world), world.ledger
@@ -172,7 +180,8 @@ def _refusal(*, by_reference: bool, revoked: bool = False, spent: bool = False) 
         ledger.stored[body.chain] = body.generation + spent
         if revoked:
             ledger.revoked_identities[body.identity] = body.authenticated_wall_s + 1
-        _refuse(world, sealed(body, key, CLUSTER.encode(), SeededRng(1, "a ticket")))
+        ticket = sealed(body, key, CLUSTER.encode(), SeededRng(1, "a ticket"))
+        _refuse(world, ticket, ticket[:-1] + b"?" if bent else None)
 
     return _play(show)
 
@@ -186,6 +195,11 @@ def test_i5_a_valid_ticket_refused_is_found(by_reference: bool):
 @pytest.mark.parametrize("by_reference", [False, True])
 def test_i5_a_ticket_of_somebody_revoked_may_be_refused(by_reference: bool):
     assert _refusal(by_reference=by_reference, revoked=True) == ()
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_i5_a_refusal_may_be_of_the_ticket_that_was_bent_on_its_way(by_reference: bool):
+    assert _refusal(by_reference=by_reference, bent=True) == ()
 
 
 @pytest.mark.parametrize("by_reference", [False, True])

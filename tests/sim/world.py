@@ -100,6 +100,7 @@ class World:
         self.wire = WireChecker(self.findings, lambda digest: digest in self.ledger.durable_replies)
         self.net.observers.append(self.wire.see)
         self.net.observers.append(self.invariants.asked)
+        self.net.on_injected.append(self.invariants.injected)
 
         self.on_begun: list[Callable[[], None]] = []
         """Called when the cluster stands and before any client comes: a test's sabotage."""
