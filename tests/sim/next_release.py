@@ -27,10 +27,12 @@ def widen_frame(octets: bytes) -> list[bytes]:
 
 
 def widen_value(value: bytes) -> bytes:
-    """A readable value of the store as the next release writes it."""
-    if not value.startswith(b"{"):
+    """A readable value of the store as the next release writes it; others stay."""
+    try:
+        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
         return value
-    return msgspec.json.encode({**msgspec.json.decode(value), "of_the_next_release": MORE})
+    return msgspec.json.encode({**fields, "of_the_next_release": MORE})
 
 
 def widen_txn(txn: Txn) -> Txn:
