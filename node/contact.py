@@ -5,7 +5,8 @@ so at once the newer one stays, whichever member hears what first, and a session
 since isn't ended. What was said last is remembered, so that a session that nobody had just then
 (its owner has died, or handed it over) doesn't live on at who adopts it. Who wasn't told, for he
 was away, finds out by liveness. The session that came with it stays, whatever its chain has become
-since.
+since. Members' clocks differ: what had been heard when a session began here is older than it,
+whatever the date says that it bears.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from node.wiring import Node
 
 WHY = "the peer began anew"
+TICK_S = 1e-6
+"""By how much a later word is dated after an earlier one, at least: a double has that of a date."""
 HEARD_MAX = 65_536
 """Pairs whose last word is remembered; the oldest one is forgotten first."""
 
@@ -39,7 +42,9 @@ class Contacts:
         """A session of ours came with INITIAL_CONTACT, and is durable."""
         if not self.obeyed:
             return
-        told = Alone(event.identity, event.local_id, event.chain, event.established_wall_s)
+        before_s, _ = self._heard.get((event.identity, event.local_id), (0.0, b""))
+        began_s = max(event.established_wall_s, before_s + TICK_S)
+        told = Alone(event.identity, event.local_id, event.chain, began_s)
         self._told(told)
         me = self._node.config.member.name
         for name in self._node.membership.members:

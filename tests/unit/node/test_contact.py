@@ -66,6 +66,20 @@ def test_b11_older_sessions_of_the_same_two_identities_end_and_no_others() -> No
     assert member.told == []
 
 
+def test_b11_who_begins_here_is_newer_than_what_was_heard_before_by_whatever_clock() -> None:
+    pair = Pair()
+    member = Member(pair)
+    ahead_s = pair.now.wall_s + 30
+    member.hear(Alone(ALICE, GATEWAY_ID.data, OTHER, ahead_s))
+    new = session(pair)
+    member.whose.up(new.chain, new.spi)
+    began = InitialContact(new.spi, new.chain, ALICE, GATEWAY_ID.data, new.established_wall_s)
+    member.contacts.heard(began)
+    assert [core.spi for core in pair.gateway.live()] == [new.spi]
+    ((_, told),) = member.told
+    assert told.established_wall_s > ahead_s, "who said that ends its own"
+
+
 def test_b11_what_is_adopted_later_is_older_than_the_newest_word() -> None:
     pair = Pair()
     old, new = session(pair), session(pair)
