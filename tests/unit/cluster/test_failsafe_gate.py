@@ -127,6 +127,17 @@ def test_what_nobody_could_keep_is_not_begun_and_goes_back_to_the_journal(alone:
     assert all(CHAIN not in each.gate.ledger.rows for each in net.members.values())
 
 
+def test_what_was_begun_waits_when_the_only_other_host_is_lost():
+    net = Net({HOME: "one", NEXT: "one", LAST: "two"})
+    member = net.members[HOME]
+    member.take(OpKind.CREATE, 0, 1)
+    op_id = next(iter(member.gate._works))
+    net.flight.clear()
+    net.lost = {LAST}
+    member.hear(NEXT, Held(op_id, kept=True))
+    assert member.ended == []
+
+
 def test_every_member_that_is_heard_keeps_it_before_it_is_answered():
     net = Net()
     member = net.members[HOME]
