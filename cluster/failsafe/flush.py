@@ -408,8 +408,12 @@ class Flush:
             lease_id=lease_id,
             shard_revision=None if lost or not parts.rules.answers(row) else self._owned(row),
             shard_of=parts.shard_of,
-            answered=lost or parts.gate.undecided(row) is None,
+            answered=self._answered(row, lost),
         )
+
+    def _answered(self, row: Row, lost: bool) -> bool:
+        """Whether somebody may have been told that `row` stands: of who is lost, nobody knows."""
+        return lost or self._parts.gate.undecided(row) is None
 
     def _overtaken(self, row: Row) -> bool:
         """Whether the chain went on since the rows were listed. Who has taken it on writes that;
@@ -455,7 +459,7 @@ class Flush:
 
     def _ended(self, row: Row, lost: bool, fate: Fate) -> None:
         self.written += 1
-        if fate is Fate.LOST and (lost or self._parts.gate.undecided(row) is None):
+        if fate is Fate.LOST and self._answered(row, lost):
             self._parts.told.used_twice(row)
         if lost or fate is not Fate.DONE or self._owned(row) is None:
             why = TAKEN if fate is Fate.TAKEN else RESUMED

@@ -4,7 +4,9 @@ import asyncio
 
 from node.audit import CYCLE_S
 from proto.ike.adopt import SILENT_S
+from tests.sim.machine import SimClient
 from tests.sim.net import Weather
+from tests.sim.plays.void_in_failsafe import kept
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -16,17 +18,9 @@ async def winner_dies(world: World) -> None:
     await world.begin()
     await world.connect_all()
     await asyncio.sleep(1)
-    original = world.clients[0]
-    ticket = original.tickets.load()
-    if ticket is None:
-        world.findings.append("no ticket was issued")
-        return
-    former = original.spi_r
-    at = (world.gateways.index(world.gateway(world.holders(original)[0])) + 1) % len(world.gateways)
+    thief, former, at = copied(world)
     winner = world.gateways[at]
     winner.store.after_commit = winner.cut_down
-    thief = world.client(len(world.clients), identity=0)
-    thief.tickets.save_copy(ticket)
     thief.session.start(at)
     await world.until(lambda: not winner.alive, 10, "the copy was not taken")
     thief.vanish()
@@ -39,6 +33,17 @@ async def winner_dies(world: World) -> None:
     await asyncio.sleep(SILENT_S)  # the copy's SA was adopted, and nobody is behind it
     world.check_one_sa_each()
     await world.check_records()
+
+
+def copied(world: World) -> tuple[SimClient, bytes, int]:
+    """Somebody with a copy of the first client's ticket; the SPI of that one's SA at its gateway,
+    and the index of another gateway.
+    """
+    original = world.clients[0]
+    at = (world.gateways.index(world.gateway(world.holders(original)[0])) + 1) % len(world.gateways)
+    thief = world.client(len(world.clients), identity=0)
+    thief.tickets.save_copy(kept(world, original))
+    return thief, original.spi_r, at
 
 
 SCENARIO = Scenario(winner_dies, size=Size(clients=4), weather=Weather())

@@ -4,6 +4,7 @@ import asyncio
 
 from node.audit import CYCLE_S
 from tests.sim.net import Weather
+from tests.sim.plays.winner_dies import copied
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -16,16 +17,9 @@ async def winner_ends(world: World) -> None:
     await world.begin()
     await world.connect_all()
     await asyncio.sleep(1)
-    original = world.clients[0]
-    ticket = original.tickets.load()
-    if ticket is None:
-        world.findings.append("no ticket was issued")
-        return
-    former, owner = original.spi_r, world.holders(original)[0]
-    at = (world.gateways.index(world.gateway(owner)) + 1) % len(world.gateways)
+    thief, former, at = copied(world)
+    (owner,) = world.holders(world.clients[0])
     world.links.cut(world.gateways[at].name, owner)
-    thief = world.client(len(world.clients), identity=0)
-    thief.tickets.save_copy(ticket)
     thief.session.start(at)
     await world.until(lambda: bool(thief.all("established")), 10, "the copy was not taken")
     thief.session.close()
