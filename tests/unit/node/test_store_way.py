@@ -23,6 +23,12 @@ def way(clock: HandClock) -> StoreWay:
     return StoreWay(seams, Keys("sample"), "gw1", "00" * 16, None)
 
 
+def certificate(file: Path, clock: HandClock, days_left: float) -> None:
+    """gw1's, which ends in so many days, lies in `file`."""
+    made_s = clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
+    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+
+
 @pytest.mark.parametrize(
     ("days_left", "named"),
     [
@@ -35,9 +41,8 @@ def test_a_certificate_is_named_by_its_end(
     tmp_path: Path, days_left: float, named: str | None
 ) -> None:
     clock = HandClock()
-    made_s = clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
     file = tmp_path / "gw1.crt"
-    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    certificate(file, clock, days_left)
     store_way = way(clock)
     store_way.look_at_certificates({"store.cert_file": str(file)})
     found = store_way.condition_infos()
@@ -52,8 +57,8 @@ def test_a_renewed_certificate_is_named_no_more(tmp_path: Path) -> None:
     clock = HandClock()
     file = tmp_path / "gw1.crt"
     store_way = way(clock)
-    for made_s in (clock.wall_s() - 900 * DAY_S, clock.wall_s()):
-        file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    for days_left in (LEAF_DAYS - 900, LEAF_DAYS):
+        certificate(file, clock, days_left)
         store_way.look_at_certificates({"store.cert_file": str(file)})
     assert store_way.condition_infos() == ()
 
@@ -69,19 +74,14 @@ def test_a_certificate_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
 def test_the_certificate_for_the_other_members_is_looked_at_too(tmp_path: Path) -> None:
     clock = HandClock()
     shown = {key: str(tmp_path / key) for key in ("store.cert_file", "member.cert_file")}
-
-    def make(key: str, days_left: float) -> None:
-        made_s = clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
-        (tmp_path / key).write_bytes(Authority("sample", made_s).member("gw1").certificate)
-
-    make("store.cert_file", LEAF_DAYS)
-    make("member.cert_file", -1)
+    certificate(tmp_path / "store.cert_file", clock, LEAF_DAYS)
+    certificate(tmp_path / "member.cert_file", clock, -1)
     store_way = way(clock)
     store_way.look_at_certificates(shown)
     (found,) = store_way.condition_infos()
     assert found.name == "certificate-expired"
     assert found.detail.startswith(f"member.cert_file {shown['member.cert_file']} ended ")
-    make("store.cert_file", -1)
+    certificate(tmp_path / "store.cert_file", clock, -1)
     store_way.look_at_certificates(shown)
     (found,) = store_way.condition_infos()
     assert [each.split()[0] for each in found.detail.split("; ")] == list(shown)
@@ -93,8 +93,7 @@ def test_the_certificate_for_the_other_members_is_looked_at_too(tmp_path: Path) 
 def test_one_file_for_both_is_named_once_with_both_settings(tmp_path: Path) -> None:
     clock = HandClock()
     file = tmp_path / "gw1.crt"
-    made_s = clock.wall_s() - (LEAF_DAYS + 1) * DAY_S
-    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    certificate(file, clock, -1)
     store_way = way(clock)
     store_way.look_at_certificates({"store.cert_file": str(file), "member.cert_file": str(file)})
     (found,) = store_way.condition_infos()
@@ -104,8 +103,7 @@ def test_one_file_for_both_is_named_once_with_both_settings(tmp_path: Path) -> N
 def test_a_certificate_for_the_other_members_alone_is_watched(tmp_path: Path) -> None:
     clock = HandClock()
     file = tmp_path / "gw1.crt"
-    made_s = clock.wall_s() - (LEAF_DAYS + 1) * DAY_S
-    file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
+    certificate(file, clock, -1)
     store_way = way(clock)
     store_way.look_at_certificates({"store.cert_file": "", "member.cert_file": str(file)})
     (found,) = store_way.condition_infos()
