@@ -6,6 +6,7 @@ Every operation is a nested transaction with an outcome of its own:
 compare  shard key's mod revision = as owned when the operation was submitted     (else FENCED)
          session key's version    = the generation the operation was made for     (else SUPERSEDED)
          of an SA that stands (WRITE, REVOKE, a rekey), its record is there       (else SUPERSEDED)
+         of a ticket (REDEEM), session names the SA that it was issued on         (else SUPERSEDED)
          of internal addresses that are taken now, version = 0                    (else SUPERSEDED)
 success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delete replaced record],
                          put each internal address
@@ -13,15 +14,14 @@ success  CREATE, REDEEM  put session (SPI ‖ operation id), put record [, delet
          END             delete record
          REVOKE          delete record, delete session, delete ticket, delete each internal address
          CREATE, REDEEM, WRITE of an answer with a ticket by reference: put ticket as well
-failure  get session, get shard: tells which of the two, or that it was done already;
-         of an SA that stands, delete its record if the shard is as owned
+failure  get session, get shard: tells which of the two, or that it was done already
 ```
 
 A generation alone doesn't name an SA: a ticket that was used twice, once without the store, has
 made two of one generation, and the flush deletes the record of the one that doesn't stand
-(`cluster.failsafe.write`). A ticket that is redeemed needs no record: its SA may have ended. Nor
-does it say which of the two issued it: the other one's record stays, until the first operation of
-that SA that is superseded deletes it.
+(`cluster.failsafe.write`); if that was forgotten with all that knew of it, it never had one. A
+ticket that is redeemed needs no record, as its SA may have ended, but what the other one issued is
+void: else the record of the SA that stands would stay when its chain goes on.
 
 The batch around them compares cluster state, revocation watermark and the journal's own lane key,
 and moves the lane key on. So of a batch sent twice (its outcome was unknown) one at most takes
@@ -50,6 +50,8 @@ RECORD_OCTETS_MAX = 256 << 10
 OP_ID_LEN = 16
 """Its last 8 octets are a number, by which operations of all members have an order."""
 _SPI_LEN = 8
+_AFTER_ALL = b"\xff" * OP_ID_LEN
+"""What no operation's id comes after."""
 
 
 class OpKind(enum.Enum):
@@ -93,6 +95,8 @@ _REVOKE = OpKind.REVOKE
 _MOD_REVISION = Target.MOD_REVISION
 _VERSION = Target.VERSION
 _VERSION_ABOVE = Target.VERSION_ABOVE
+_VALUE_ABOVE = Target.VALUE_ABOVE
+_VALUE_BELOW = Target.VALUE_BELOW
 _COMMITTED = Outcome.COMMITTED
 
 
@@ -199,9 +203,10 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     shard = keys.shard(op.shard)
     record = pending.record_key
     success: tuple[Put | Delete, ...]
-    mine = Compare(shard, _MOD_REVISION, pending.shard_revision)
-    compares: tuple[Compare, ...] = (mine, Compare(session, _VERSION, op.generation))
-    stood = record  # of the SA that asks, if it stands: it ends as it is superseded
+    compares: tuple[Compare, ...] = (
+        Compare(shard, _MOD_REVISION, pending.shard_revision),
+        Compare(session, _VERSION, op.generation),
+    )
     ticket = () if op.ticket is None else _keep(keys, pending, lease_id)
     if op.kind is _WRITE:
         compares += (Compare(record, _VERSION_ABOVE, 0),)
@@ -214,24 +219,26 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
         if op.addresses:
             success += tuple([Delete(address) for address in op.addresses])
     else:
-        stood = pending.replaced_key if op.is_rekey else b""
         success = (
             Put(session, op.spi + pending.op_id, lease_id),
             Put(record, pending.sealed or b"", lease_id),
             *ticket,
         )
-        if pending.replaced_key:
-            if stood:
-                compares += (Compare(stood, _VERSION_ABOVE, 0),)
+        if op.replaces is not None:
+            if op.is_rekey:
+                compares += (Compare(pending.replaced_key, _VERSION_ABOVE, 0),)
+            else:
+                issuer = op.replaces[1]
+                compares += (
+                    Compare(session, _VALUE_ABOVE, issuer),
+                    Compare(session, _VALUE_BELOW, issuer + _AFTER_ALL),
+                )
             success += (Delete(pending.replaced_key),)
         if op.addresses:
             success += tuple([Put(address, op.chain, lease_id) for address in op.addresses])
             if op.takes:
                 compares += tuple([Compare(address, _VERSION, 0) for address in op.addresses])
-    failure: tuple[Get | Txn, ...] = (Get(session), Get(shard))
-    if stood:
-        failure += (Txn((mine,), (Delete(stood),)),)
-    return Txn(compares, success, failure)
+    return Txn(compares, success, (Get(session), Get(shard)))
 
 
 def _keep(keys: Keys, pending: Pending, lease_id: int) -> tuple[Put | Delete]:

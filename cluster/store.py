@@ -34,17 +34,22 @@ class Target(enum.Enum):
     VERSION_ABOVE = "version_above"
     """The version too, which is to be higher than the compare's value: than 0, if the key is to be
     there."""
+    VALUE_ABOVE = "value_above"
+    VALUE_BELOW = "value_below"
+    """The octets stored, which are to come after or before the compare's in order of octets; an
+    absent key's do neither."""
 
     # by identity, in C: looked up for every operation
     __hash__ = object.__hash__
 
 
 class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`key`'s `target` equals `value`, or is above it where the target says so."""
+    """`key`'s `target` equals `value`, or is above or below it where the target says so."""
 
     key: bytes
     target: Target
-    value: int
+    value: int | bytes
+    """Octets with VALUE_ABOVE and VALUE_BELOW, a number with the others."""
 
 
 class Put(msgspec.Struct, frozen=True, tag="put", array_like=True, gc=False):

@@ -226,13 +226,17 @@ class MemoryStore:
         )
 
     def _holds(self, compare: Compare) -> bool:
-        entry = self._entries.get(compare.key)
+        entry, target, value = self._entries.get(compare.key), compare.target, compare.value
+        if isinstance(value, bytes):
+            if entry is None:
+                return False
+            return entry.value > value if target is Target.VALUE_ABOVE else entry.value < value
         version = 0 if entry is None else entry.version
-        if compare.target is Target.VERSION:
-            return version == compare.value
-        if compare.target is Target.VERSION_ABOVE:
-            return version > compare.value
-        return (0 if entry is None else entry.mod_revision) == compare.value
+        if target is Target.VERSION:
+            return version == value
+        if target is Target.VERSION_ABOVE:
+            return version > value
+        return (0 if entry is None else entry.mod_revision) == value
 
     def _check_writes(self, path: _Path) -> bool:
         """Whether `path` changes anything. Raises LeaseLost before anything is changed."""

@@ -446,8 +446,9 @@ class Flush:
             raise Conflict("the cluster's state has changed, or what is revoked")
         for (row, lost, step), found in zip(steps, result.responses, strict=True):
             succeeded = isinstance(found, TxnResult) and found.succeeded
-            if succeeded and step.loser:
+            if succeeded and step.twice:
                 parts.told.used_twice(row)
+            if succeeded and step.loser:
                 parts.told.void(row.claim.chain, step.loser, RESUMED)
             if succeeded and step.fate is not None:
                 self._ended(row, lost, step.fate)

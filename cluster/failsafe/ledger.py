@@ -17,7 +17,7 @@ CHAINS_MAX = 100_000
 """Chains kept; beyond it no operation of another chain is kept, and so none is answered."""
 GONE_MAX = 100
 """Records of one chain that have gone; beyond it the chain moves on no more. All are deleted with
-its last step, and of the store's 128 operations the steps of a flush, and the step's own, take 25.
+its last step, and of the store's 128 operations the steps of a flush, and the step's own, take 26.
 """
 RESERVED_MAX = 100_000
 """Chains granted here as their home; beyond it none is granted."""
@@ -99,6 +99,7 @@ class Ledger:
             return True
         last = row.claim
         if claim.generation == last.generation and claim.number < last.number:
+            self.rows[claim.chain] = msgspec.structs.replace(row, gone=gone)
             return True  # overtaken by a later one of the same SA
         ticket = last.ticket if claim.ticket is None else claim.ticket
         newest = msgspec.structs.replace(claim, ticket=ticket)

@@ -14,6 +14,9 @@ the row ends its chain             delete session, record, ticket and internal a
 an address is another chain's      the same: the row is void with its chain
 ```
 
+In each step that takes the chain from the SA that it names, that one's record goes too, whether or
+not the row knows of it: its generation may be that of one that was forgotten.
+
 No internal address is taken from a chain that has it: who chose one without the store, from shards
 that he took for his own, or for a chain that has expired since, may have been mistaken.
 
@@ -51,7 +54,9 @@ class Step(msgspec.Struct, frozen=True):
     fate: Fate | None
     """What has become of the row once it has succeeded; None: there is more to do."""
     loser: bytes = b""
-    """The SPI of another SA from which it takes the chain away: the ticket was used twice."""
+    """The SPI of an SA from which it takes the chain away, and of which the row doesn't know."""
+    twice: bool = False
+    """Has that one the row's own generation, so that a ticket was used twice?"""
 
 
 def number_of(value: bytes) -> int:
@@ -77,49 +82,69 @@ def next_step(
     claim = row.claim
     key = keys.session(claim.chain)
     version = session.version if session is not None else 0
+    loser = _unknown(row, session)
     if claim.void:
-        return _end(keys, row, session, leased, Fate.DONE)
+        return _end(keys, row, session, leased, shard_of, Fate.DONE)
     ours = session is not None and session.value[:_SPI_LEN] == claim.spi
     if session is not None and version >= claim.generation and not ours:
         if not answered or number_of(session.value) > claim.number:
             return Fate.LOST
         other = session.value[:_SPI_LEN]
         there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
-        gone = (Delete(key), Delete(keys.record(shard_of(other), other)))
-        return Step(Txn(there, gone), None, loser=other)
+        gone = (Delete(key), *_record(keys, other, shard_of))
+        return Step(Txn(there, gone), None, loser=other, twice=True)
     if any(entry is not None and entry.value != claim.chain for entry in leased):
-        return _end(keys, row, session, leased, Fate.TAKEN)
+        return _end(keys, row, session, leased, shard_of, Fate.TAKEN)
     compares: tuple[Compare, ...] = (Compare(key, Target.VERSION, version),)
-    put: tuple[Put, ...] = ()
+    put: tuple[Put | Delete, ...] = ()
     if version < claim.generation:
         for address, entry in zip(claim.addresses, leased, strict=True):
             seen = 0 if entry is None else entry.mod_revision
             compares += (Compare(address, Target.MOD_REVISION, seen),)
         taken = tuple(Put(address, claim.chain, lease_id) for address in claim.addresses)
-        put = (Put(key, claim.spi + claim.op_id, lease_id), *taken)
+        put = (Put(key, claim.spi + claim.op_id, lease_id), *taken, *_record(keys, loser, shard_of))
     if version + 1 < claim.generation:
-        return Step(Txn(compares, put), None)
+        return Step(Txn(compares, put), None, loser)
     ticket = _ticket(keys, row, lease_id)
     if shard_revision is None or not claim.record:
-        return Step(Txn(compares, (*put, *_gone(keys, row), *ticket)), Fate.DONE)
+        return Step(Txn(compares, (*put, *_gone(keys, row), *ticket)), Fate.DONE, loser)
     compares += (Compare(keys.shard(claim.shard), Target.MOD_REVISION, shard_revision),)
     record = Put(keys.record(claim.shard, claim.spi), claim.record, lease_id)
     success = (*put, record, *_replaced(keys, row), *ticket)
-    return Step(Txn(compares, success), Fate.DONE)
+    return Step(Txn(compares, success), Fate.DONE, loser)
+
+
+def _unknown(row: Row, session: Entry | None) -> bytes:
+    """The SPI that the chain names, if neither `row` has it nor any that went by it; else empty."""
+    if session is None:
+        return b""
+    named = session.value[:_SPI_LEN]
+    return b"" if named in (row.claim.spi, *(spi for _, spi in row.gone)) else named
 
 
 def _end(
-    keys: Keys, row: Row, session: Entry | None, leased: Sequence[Entry | None], fate: Fate
+    keys: Keys,
+    row: Row,
+    session: Entry | None,
+    leased: Sequence[Entry | None],
+    shard_of: Callable[[bytes], int],
+    fate: Fate,
 ) -> Step | Fate:
     """The chain goes with all that it has: no address that is another's by now."""
     if session is None:
         return fate
-    claim = row.claim
+    claim, loser = row.claim, _unknown(row, session)
     key = keys.session(claim.chain)
     there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
     mine = [entry.key for entry in leased if entry is not None and entry.value == claim.chain]
-    gone = (Delete(key), *_gone(keys, row), Delete(keys.ticket(claim.chain)))
-    return Step(Txn(there, (*gone, *map(Delete, mine))), fate)
+    gone = (Delete(key), *_gone(keys, row), *_record(keys, loser, shard_of))
+    ticket = Delete(keys.ticket(claim.chain))
+    return Step(Txn(there, (*gone, ticket, *map(Delete, mine))), fate, loser)
+
+
+def _record(keys: Keys, spi: bytes, shard_of: Callable[[bytes], int]) -> tuple[Delete, ...]:
+    """The record of that SA goes, if there is one to go."""
+    return (Delete(keys.record(shard_of(spi), spi)),) if spi else ()
 
 
 def _gone(keys: Keys, row: Row) -> tuple[Delete, ...]:

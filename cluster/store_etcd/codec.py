@@ -29,12 +29,16 @@ VARINTS_KEPT = 4096
 _VERSION = (b"\x1a", b"\x20")
 _MOD_REVISION = (b"\x10\x02\x1a", b"\x30")
 _VERSION_ABOVE = (b"\x08\x01\x1a", b"\x20")
+_VALUE_ABOVE = (b"\x08\x01\x10\x03\x1a", b"\x3a")
+_VALUE_BELOW = (b"\x08\x02\x10\x03\x1a", b"\x3a")
 """Of a compare: result and target (each omitted when 0: EQUAL, VERSION) and key's tag; tag of the
 value."""
 _COMPARES = {
     Target.VERSION: _VERSION,
     Target.MOD_REVISION: _MOD_REVISION,
     Target.VERSION_ABOVE: _VERSION_ABOVE,
+    Target.VALUE_ABOVE: _VALUE_ABOVE,
+    Target.VALUE_BELOW: _VALUE_BELOW,
 }
 
 
@@ -55,8 +59,9 @@ def encode_txn(txn: Txn) -> bytes:
     """A TxnRequest. Raises ValueError (a negative number)."""
     parts: list[bytes] = []
     for compare in txn.compares:
-        key, (head, tag) = compare.key, _COMPARES[compare.target]
-        octets = b"".join((head, varint(len(key)), key, tag, varint(compare.value)))
+        key, value, (head, tag) = compare.key, compare.value, _COMPARES[compare.target]
+        tail = varint(len(value)) + value if isinstance(value, bytes) else varint(value)
+        octets = b"".join((head, varint(len(key)), key, tag, tail))
         parts += (b"\x0a", varint(len(octets)), octets)
     for tag, branch in ((b"\x12", txn.success), (b"\x1a", txn.failure)):
         for op in branch:

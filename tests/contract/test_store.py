@@ -131,7 +131,7 @@ async def test_each_compare_holds_and_fails(bench: Bench, target: Target, value:
     assert (fails.succeeded, fails.responses) == (False, (entry,))
 
 
-@pytest.mark.parametrize("target", list(Target))
+@pytest.mark.parametrize("target", [Target.VERSION, Target.VERSION_ABOVE, Target.MOD_REVISION])
 async def test_an_absent_key_compares_as_0(bench: Bench, target: Target) -> None:
     key = bench.root + b"nobody"
     read = (Get(key),)
@@ -147,6 +147,23 @@ async def test_a_version_above_is_any_that_is_higher(bench: Bench) -> None:
     for value in range(5):
         txn = Txn((Compare(key, Target.VERSION_ABOVE, value),), read, read)
         assert (await bench.store.commit(txn)).succeeded is (value < 3)
+
+
+@pytest.mark.parametrize("stored", [None, b"", b"a", b"b", b"b\x00", b"b\xff", b"c", b"bb" * 40])
+async def test_a_value_is_above_and_below_in_order_of_octets(
+    bench: Bench, stored: bytes | None
+) -> None:
+    """An absent key's is neither."""
+    key = bench.root + b"k"
+    if stored is not None:
+        await put(bench, b"k", stored)
+    read = (Get(key),)
+    for value in (b"", b"a", b"b", b"b\x00", b"b\xff", b"c"):
+        above = Txn((Compare(key, Target.VALUE_ABOVE, value),), read, read)
+        below = Txn((Compare(key, Target.VALUE_BELOW, value),), read, read)
+        found = [(await bench.store.commit(txn)).succeeded for txn in (above, below)]
+        there = stored is not None
+        assert found == [there and stored > value, there and stored < value]
 
 
 async def test_a_transaction_that_does_nothing_is_refused(bench: Bench) -> None:

@@ -261,6 +261,8 @@ class Invariants:
                 if not ledger.forgotten_states.holds(of, self._asked_by(gateway)):
                     self.findings.broken("I5", f"nothing is kept for chain {body.chain.hex()}")
                 return  # else it was issued without the store, and is lost, or not there yet
+        if ledger.stands.get(body.chain, body.spi_r) != body.spi_r:
+            return  # its generation is another SA's: who issued it was forgotten, or lost its chain
         # whose it is says the ticket itself: of a session that was begun without the store, and
         # flushed for its lost owner, the store has a chain and never a record
         until_s = ledger.revoked_identities.get(body.identity, float("-inf"))

@@ -96,6 +96,8 @@ class Ledger:
         """Chains that were deleted: none of their tickets is good."""
         self.sessions: dict[bytes, None] = {}
         """Every chain that the store ever had."""
+        self.stands: dict[bytes, bytes] = {}
+        """Chain → SPI of the SA that it names in the store."""
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
         self.addresses: dict[bytes, bytes] = {}  # the internal ones, and their chains
@@ -234,7 +236,9 @@ class Ledger:
         self.sessions[chain] = None
         entry = await self._inner.get(self._keys.session(chain))
         version = 0 if entry is None else entry.version
+        self.stands.pop(chain, None)
         if entry is not None:
+            self.stands[chain] = entry.value[:8]
             self.forgotten.named[entry.value[:8]] = None
         self.stored[chain] = max(self.stored.get(chain, 0), version)
 

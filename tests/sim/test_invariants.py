@@ -167,10 +167,16 @@ def _refuse(world: World, ticket: bytes, bent: bytes | None = None) -> None:
 
 
 def _refusal(
-    *, by_reference: bool, revoked: bool = False, spent: bool = False, bent: bool = False
+    *,
+    by_reference: bool,
+    revoked: bool = False,
+    spent: bool = False,
+    bent: bool = False,
+    given: bool = False,
 ) -> tuple[str, ...]:
     """What is found when a ticket of a session without a record is refused; `revoked`: all sessions
-    of whoever it is were; `spent`: its chain has gone on; `bent`: altered it was shown, too."""
+    of whoever it is were; `spent`: its chain has gone on; `bent`: altered it was shown, too;
+    `given`: its generation is another SA's."""
 
     async def show(world: World) -> None:
         body, ledger = _without_record(world), world.ledger
@@ -178,6 +184,7 @@ def _refusal(
         ledger.kept[body.chain] = encode_state(body)
         sealed = seal_reference if by_reference else seal
         ledger.stored[body.chain] = body.generation + spent
+        ledger.stands[body.chain] = b"another " if given else body.spi_r
         if revoked:
             ledger.revoked_identities[body.identity] = body.authenticated_wall_s + 1
         ticket = sealed(body, key, CLUSTER.encode(), SeededRng(1, "a ticket"))
@@ -205,6 +212,11 @@ def test_i5_a_refusal_may_be_of_the_ticket_that_was_bent_on_its_way(by_reference
 @pytest.mark.parametrize("by_reference", [False, True])
 def test_i5_a_ticket_whose_chain_went_on_without_a_record_may_be_refused(by_reference: bool):
     assert _refusal(by_reference=by_reference, spent=True) == ()
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_i5_a_ticket_whose_generation_is_another_sas_may_be_refused(by_reference: bool):
+    assert _refusal(by_reference=by_reference, given=True) == ()
 
 
 def _keep(world: World, body: TicketBody, ticket: bytes | None) -> None:

@@ -243,6 +243,32 @@ def test_a_record_is_not_written_into_a_shard_that_another_owns_now():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("void", [False, True])
+@pytest.mark.parametrize("generations", [1, 2])
+def test_whose_chain_goes_on_leaves_no_record_though_the_row_never_heard_of_it(
+    generations: int, void: bool
+):
+    """Its generation was that of one that is forgotten, and that the row has in its place."""
+
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 9, 7)
+        row = Row(claim(2 + generations, 2, BIG, void=void), (REPLACED, (SHARD, spi(1))))
+        assert await stored.write(row) is Fate.DONE
+        assert stored.losers == [spi(9)]
+        assert await stored.chain() == ((0, b"") if void else (2 + generations, spi(2)))
+        assert list(await stored.records()) == [] if void else [spi(2)]
+
+    asyncio.run(main())
+
+
+def test_what_a_claim_replaced_goes_though_a_later_one_was_heard_before_it():
+    ledger = Ledger({})
+    assert ledger.keep(claim(2, 1, 5))
+    assert ledger.keep(claim(2, 1, 4, gone=(REPLACED,)))
+    assert (ledger.rows[CHAIN].claim.number, ledger.rows[CHAIN].gone) == (5, (REPLACED,))
+
+
 @pytest.mark.parametrize(("theirs", "fate"), [(BIG - 1, Fate.DONE), (BIG + 1, Fate.LOST)])
 def test_of_two_claims_the_newer_one_stands(theirs: int, fate: Fate):
     async def main() -> None:
@@ -305,7 +331,7 @@ def test_so_many_steps_as_are_made_at_once_fit_one_transaction(void: bool):
         step = next_step(
             KEYS,
             Row(mine, gone),
-            Entry(KEYS.session(mine.chain), gone[-1][1] + op_id(1), 1, 1, 1),
+            Entry(KEYS.session(mine.chain), spi(2_000_000 + number) + op_id(1), 1, 1, 1),
             [Entry(address, mine.chain, 1, 1, 1) for address in addresses],
             lease_id=1,
             shard_revision=2,
