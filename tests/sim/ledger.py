@@ -96,8 +96,7 @@ class Ledger:
         """Chains that were deleted: none of their tickets is good."""
         self.sessions: dict[bytes, None] = {}
         """Every chain that the store ever had."""
-        self.stands: dict[bytes, bytes] = {}
-        """Chain → SPI of the SA that it names in the store."""
+        self.stands: dict[bytes, bytes] = {}  # chain → SPI of the SA that it names in the store
         self.rules: dict[bytes, Rule] = {}
         """What is revoked: key → rule."""
         self.addresses: dict[bytes, bytes] = {}  # the internal ones, and their chains
