@@ -5,7 +5,6 @@ again.
 """
 
 import enum
-from types import TracebackType
 
 import msgspec
 
@@ -67,25 +66,3 @@ class WrongKek(ClusterError):
 
 class Incompatible(ClusterError):
     """What is stored was made by a release or a cluster that this member can't join."""
-
-
-class Doubt:
-    """Around attempts at one change: once the fate of one is unknown, that nothing answers any more
-    doesn't say that nothing happened. `Unavailable` then leaves as `Unknown`.
-    """
-
-    def __init__(self) -> None:
-        self.there = False
-        """Set when an attempt was `Unknown`."""
-
-    def __enter__(self) -> "Doubt":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.there and isinstance(error, Unavailable):
-            raise Unknown(str(error)) from None

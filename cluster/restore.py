@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from cluster.errors import Conflict, Doubt, Unavailable, Unknown
+from cluster.attempts import attempts
+from cluster.errors import Conflict, Unknown
 from cluster.layout import FORMAT, ClusterState, Keys
 from cluster.rewind import Memory
 from cluster.seams import Clock
@@ -103,24 +104,15 @@ async def _commit(
     """Carry out `txn`; an answer that is lost is asked for. Raises Conflict, Unavailable,
     Unknown.
     """
-    with Doubt() as doubt:
-        await _attempts(store, txn, done=done, keys=keys, doubt=doubt)
-
-
-async def _attempts(
-    store: Store, txn: Txn, *, done: Callable[[Entry | None], bool], keys: Keys, doubt: Doubt
-) -> None:
-    for _ in range(UNKNOWN_MAX):
-        try:
-            result = await store.commit(txn)
-        except Unknown:
-            doubt.there = True
+    for attempt in attempts(UNKNOWN_MAX):  # deleting twice is deleting once
+        answered = False
+        with attempt:
+            if (await store.commit(txn)).succeeded:
+                return
+            answered = True
+        with attempt:
             if done(await store.get(keys.state)):
                 return
-            continue  # deleting twice is deleting once
-        if result.succeeded:
-            return
-        if done(await store.get(keys.state)):
-            return
-        raise Conflict("somebody else has changed the cluster's state meanwhile: look again")
-    raise Unavailable("the store's answers are lost again and again: try later")
+        if answered:
+            raise Conflict("somebody else has changed the cluster's state meanwhile: look again")
+    raise Unknown("the store's answers are lost again and again: try later")

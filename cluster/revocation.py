@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from cluster.errors import UNREADABLE, Conflict, Doubt, LeaseLost, Unavailable, Unknown
+from cluster.attempts import attempts
+from cluster.errors import UNREADABLE, Conflict, LeaseLost, Unavailable, Unknown
 from cluster.expiry import ExpiryBuckets
 from cluster.follow import follow
 from cluster.layout import Keys
@@ -167,35 +168,25 @@ class Revocations:
         now_s = self._clock.wall_s()
         rule = Rule(kind.value, about, before_wall_s, now_s, now_s + lifetime_s + SKEW_S)
         rule_id = self._rng.bytes(_ID_LEN).hex()
-        with Doubt() as doubt:
-            await self._put(rule_id, rule, doubt)
+        await self._put(rule_id, rule)
         # it stands; if the store can't be read now, `run` has it later, and who commits anything
         # earlier reads it first
         with contextlib.suppress(Unavailable):
             await self.refresh()
         return rule_id
 
-    async def _put(self, rule_id: str, rule: Rule, doubt: Doubt) -> None:
+    async def _put(self, rule_id: str, rule: Rule) -> None:
         key, value = self._keys.revocation(rule_id), msgspec.json.encode(rule)
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                lease_id = await self._buckets.grant(rule.expires_wall_s)
-                await self._store.commit(
-                    Txn(
-                        (Compare(key, Target.VERSION, 0),),
-                        (
-                            Put(key, value, lease_id),
-                            Put(self._keys.watermark, rule_id.encode()),
-                        ),
-                    )
-                )
-            except Unknown:
-                doubt.there = True
-                continue  # done already, or done now: the compare tells them apart
-            except LeaseLost:
-                self._buckets.forget()
-                continue
-            return
+        absent = Compare(key, Target.VERSION, 0)
+        watermark = Put(self._keys.watermark, rule_id.encode())
+        for attempt in attempts(ATTEMPTS_MAX):
+            with attempt:  # done already, or done now: the compare tells them apart
+                try:
+                    lease_id = await self._buckets.grant(rule.expires_wall_s)
+                    await self._store.commit(Txn((absent,), (Put(key, value, lease_id), watermark)))
+                    return
+                except LeaseLost:
+                    self._buckets.forget()
         raise Unknown("the revocation may have been made, or not")
 
     # -- what the store says

@@ -7,7 +7,8 @@ else lies sealed in the store is sealed under keys of the ring, and stays as it 
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from cluster.errors import ClusterError, Conflict, Doubt, Unknown, WrongKek
+from cluster.attempts import attempts
+from cluster.errors import ClusterError, Conflict, WrongKek
 from cluster.layout import Keys
 from cluster.ring_keeper import CONFLICTS_MAX, RingKeeper
 from cluster.rotation import Progress, Rotations
@@ -44,8 +45,7 @@ class Rewrap:
         name = kek_id.hex()
         await self._check(kek_id, held_by)
         progress(f"held: key-encryption key {name}, by every live member")
-        with Doubt() as doubt:
-            revision, changed = await self._seal_anew(kek_id, doubt)
+        revision, changed = await self._seal_anew(kek_id)
         if not changed:
             progress(f"nothing to do: ring and SPI key are sealed under {name} already")
         else:
@@ -75,27 +75,24 @@ class Rewrap:
                 f"key-encryption key {kek_id.hex()}, as the one in use or the next"
             )
 
-    async def _seal_anew(self, kek_id: bytes, doubt: Doubt) -> tuple[int, list[str]]:
+    async def _seal_anew(self, kek_id: bytes) -> tuple[int, list[str]]:
         """The ring's revision, and what was sealed anew."""
-        for _ in range(CONFLICTS_MAX):
-            entries = [await self._entry(key) for key in (self._keys.ring, self._keys.spi_key)]
-            todo = [one for one in entries if sealing_kek_id(one.value, one.key) != kek_id]
-            if not todo:
-                return entries[0].mod_revision, []
-            compares = [Compare(e.key, Target.MOD_REVISION, e.mod_revision) for e in entries]
-            puts = [Put(entry.key, self._anew(entry, kek_id)) for entry in todo]
-            if any(entry.key == self._keys.ring for entry in todo):
-                puts.append(Put(self._keys.ring_mark, b"rewrapped"))
-            try:
-                result = await self._store.commit(Txn(tuple(compares), tuple(puts)))
-            except Unknown:
-                doubt.there = True
-                continue  # the next look tells
-            if result.succeeded:
-                ring = self._keys.ring
+        ring = self._keys.ring
+        for attempt in attempts(CONFLICTS_MAX):
+            with attempt:  # what became of an unknown one, the next look tells
+                entries = [await self._entry(key) for key in (ring, self._keys.spi_key)]
+                todo = [one for one in entries if sealing_kek_id(one.value, one.key) != kek_id]
+                if not todo:
+                    return entries[0].mod_revision, []
+                compares = [Compare(e.key, Target.MOD_REVISION, e.mod_revision) for e in entries]
+                puts = [Put(entry.key, self._anew(entry, kek_id)) for entry in todo]
                 rewrapped = any(entry.key == ring for entry in todo)
-                words = ["ring" if entry.key == ring else "SPI key" for entry in todo]
-                return result.revision if rewrapped else entries[0].mod_revision, words
+                if rewrapped:
+                    puts.append(Put(self._keys.ring_mark, b"rewrapped"))
+                result = await self._store.commit(Txn(tuple(compares), tuple(puts)))
+                if result.succeeded:
+                    words = ["ring" if entry.key == ring else "SPI key" for entry in todo]
+                    return result.revision if rewrapped else entries[0].mod_revision, words
         raise Conflict(
             f"ring and SPI key were changed by others {CONFLICTS_MAX} times in a row: try later"
         )

@@ -16,15 +16,8 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from cluster.errors import (
-    ClusterError,
-    Conflict,
-    Doubt,
-    Incompatible,
-    Unavailable,
-    Unknown,
-    WrongKek,
-)
+from cluster.attempts import attempts
+from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, Unknown, WrongKek
 from cluster.follow import follow
 from cluster.keyring import (
     KeyRing,
@@ -307,35 +300,26 @@ class RingKeeper:
         from the newest ring when somebody else's change comes first. `revocation`: the watermark
         becomes that, in the same step. Raises ClusterError.
         """
-        with Doubt() as doubt:
-            return await self._change(make, revocation, doubt)
-
-    async def _change(
-        self, make: Callable[[KeyRing, float], KeyRing], revocation: bytes, doubt: Doubt
-    ) -> Snapshot:
         key = self._keys.ring
-        for _ in range(CONFLICTS_MAX):
-            if not await self._look():
-                raise ClusterError("the key ring is gone from the store: restore it first")
-            before = self.snapshot
-            wall_s = self._clock.wall_s()
-            ring = expire(make(before.ring, wall_s), wall_s)
-            if ring == before.ring:
-                return before
-            sealed = self._sealed(replace(before, ring=ring))
-            compare = Compare(key, Target.MOD_REVISION, before.revision)
-            writes = [Put(key, sealed), Put(self._keys.ring_mark, _mark_of(ring))]
-            if revocation:
-                writes.append(Put(self._keys.watermark, revocation))
-            try:
+        for attempt in attempts(CONFLICTS_MAX):
+            with attempt:  # after an unknown one `make` finds it done, and changes nothing
+                if not await self._look():
+                    raise ClusterError("the key ring is gone from the store: restore it first")
+                before = self.snapshot
+                wall_s = self._clock.wall_s()
+                ring = expire(make(before.ring, wall_s), wall_s)
+                if ring == before.ring:
+                    return before
+                sealed = self._sealed(replace(before, ring=ring))
+                compare = Compare(key, Target.MOD_REVISION, before.revision)
+                writes = [Put(key, sealed), Put(self._keys.ring_mark, _mark_of(ring))]
+                if revocation:
+                    writes.append(Put(self._keys.watermark, revocation))
                 result = await self._store.commit(Txn((compare,), tuple(writes)))
-            except Unknown:
-                doubt.there = True
-                continue  # the next look tells: `make` then finds it done, and changes nothing
-            if result.succeeded:
-                snapshot = Snapshot(ring, result.revision, before.kek_id)
-                self._swap_in(snapshot)
-                return snapshot
+                if result.succeeded:
+                    snapshot = Snapshot(ring, result.revision, before.kek_id)
+                    self._swap_in(snapshot)
+                    return snapshot
         raise Conflict(
             f"the key ring was changed by others {CONFLICTS_MAX} times in a row: try later"
         )

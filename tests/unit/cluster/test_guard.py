@@ -8,7 +8,7 @@ from cluster.conditions import Condition, Conditions
 from cluster.errors import Compacted, Conflict, Trouble, Unavailable, Unknown
 from cluster.guard import FRESH_S, PROBE_S, Guard
 from cluster.layout import ClusterState
-from cluster.restore import DELETED_PER_TXN, EPOCH_MAX
+from cluster.restore import DELETED_PER_TXN, EPOCH_MAX, UNKNOWN_MAX
 from cluster.rewind import Memory
 from cluster.state import StateKeeper
 from cluster.store import Get, Put, Txn
@@ -235,6 +235,46 @@ async def test_a_lost_answer_does_not_raise_the_epoch_twice(cluster: Cluster) ->
     assert await b.guard.accept(16, lambda _line: None) == 1
     state: ClusterState = await StateKeeper(b.store, KEYS, cluster.clock).load_or_create(16)
     assert state.epoch == 1
+
+
+@simulated
+async def test_answers_lost_again_and_again_end_it(cluster: Cluster) -> None:
+    b = Bench(cluster, Book(Memory(0, 1000, 0)))
+    b.store.faults.extend([Fault.UNKNOWN_LOST] * UNKNOWN_MAX)
+    with pytest.raises(Unknown, match="lost again and again"):
+        await b.guard.accept(16, lambda _line: None)
+    assert len(b.store.sent) == UNKNOWN_MAX
+    assert await b.store.get(KEYS.state) is None
+
+
+@simulated
+async def test_what_became_of_the_last_lost_answer_is_asked_too(cluster: Cluster) -> None:
+    b = Bench(cluster, Book(Memory(0, 1000, 0)))
+    b.store.faults.extend([*[Fault.UNKNOWN_LOST] * (UNKNOWN_MAX - 1), Fault.UNKNOWN_DONE])
+    assert await b.guard.accept(16, lambda _line: None) == 1
+    assert len(b.store.sent) == UNKNOWN_MAX
+
+
+@simulated
+async def test_a_store_that_goes_away_after_a_lost_answer_leaves_the_epoch_in_doubt(
+    cluster: Cluster,
+) -> None:
+    b = Bench(cluster, Book(Memory(0, 1000, 0)))
+    b.store.faults.append(Fault.UNKNOWN_DONE)
+    b.store.down_next = True
+    with pytest.raises(Unknown, match="the store is down"):
+        await b.guard.accept(16, lambda _line: None)
+
+
+@simulated
+async def test_somebody_else_s_change_meanwhile_ends_it(cluster: Cluster) -> None:
+    b = Bench(cluster, Book(Memory(0, 1, 4)))
+    await StateKeeper(b.store, KEYS, cluster.clock).load_or_create(16)
+    entry = await b.store.get(KEYS.state)
+    assert entry is not None
+    b.store.rival = put(entry.value, KEYS.state)
+    with pytest.raises(Conflict, match="somebody else has changed"):
+        await b.guard.accept(16, lambda _line: None)
 
 
 @simulated
