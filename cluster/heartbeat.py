@@ -98,8 +98,8 @@ class Heartbeats:
         self._suspected: dict[str, float] = {}
         self.version = 0
         """Counts the changes of who is suspected."""
-        self.on_beat: list[Callable[[Heartbeat], None]] = []
-        """Told of each that comes, from members unknown to the store as well."""
+        self.on_beat: list[Callable[[str, Heartbeat], None]] = []
+        """Told (name, heartbeat) of each that comes, from members unknown to the store as well."""
         self.on_suspected: list[Callable[[str], None]] = []
         self.on_unsuspected: list[Callable[[str], None]] = []
         self._roster.on_joined.append(self._joined)
@@ -158,7 +158,7 @@ class Heartbeats:
     def receive(self, sender: str, beat: Heartbeat) -> None:
         """A heartbeat has arrived from a member with that proven name."""
         for listener in self.on_beat:
-            listener(beat)
+            listener(sender, beat)
         if sender not in self._peers and sender not in self._roster.members:
             return  # proven, but unknown to the store so far: nothing is kept for it
         self._seen[sender] = Seen(beat, self._clock.boot_s())
@@ -215,6 +215,7 @@ class Heartbeats:
             store_id=0 if store is None else store.cluster_id,
             store_epoch=NO_EPOCH if store is None else store.epoch,
             store_revision=0 if store is None else store.revision,
+            wall_s=self._clock.wall_s(),
         )
         hello = Hello(self._membership.me.rpc_address)
         for name in self._peers:

@@ -41,6 +41,8 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
     """Which store it is, as etcd says; and how far it was seen (`cluster.rewind.Memory`)."""
     store_epoch: int = -1
     store_revision: int = 0
+    wall_s: float = 0.0
+    """The sender's date as this was sent, seconds since 1970; 0: an earlier release doesn't say."""
 
 
 class MirrorEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -137,6 +137,7 @@ class Metrics:
         self.store_state = "connecting"
         self.unwritten = 0
         self.pledges = 0
+        self.clock_off = False
         self.standing = State.ISOLATED.value
         self.store_conditions: tuple[str, ...] = ()
         """Names of `cluster.conditions.Condition`."""
@@ -219,6 +220,7 @@ def _gauges(m: Metrics) -> Iterator[Metric]:
         "mirrors_whole": ("Those of them that are known to be right", m.mirrors.whole),
         "failsafe_unwritten": ("Chains that the store doesn't have yet", m.unwritten),
         "pledges": ("Members that this one has pledged to", m.pledges),
+        "clock_off": ("1: this clock is off, and no ticket is issued here", float(m.clock_off)),
         "peers_suspected": ("Members whose heartbeats are missing", m.peers_suspected),
     }
     for name, (text, value) in gauges.items():

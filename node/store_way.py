@@ -83,7 +83,9 @@ class StoreWay:
         self.relay.on_via.append(self._via)
         self.guard.on_rewound.append(self._rewound)
         node.heartbeats.on_beat.append(
-            lambda beat: self.guard.heard(beat.store_id, beat.store_epoch, beat.store_revision)
+            lambda _sender, beat: self.guard.heard(
+                beat.store_id, beat.store_epoch, beat.store_revision
+            )
         )
         node.state.on_changed.append(lambda _state: self.guard.doubt())
         node.seams.spawn(self.guard.run(), "store-way")

@@ -76,7 +76,11 @@ class View:
             shards_owned=sum(counts.get(name, 0) for name in node.membership.members),
             members=tuple(self._member(name, counts) for name in node.membership.members),
             state_why=node.membership.standing.why,
-            store_conditions=(*node.way.condition_infos(), *node.standby.infos()),
+            store_conditions=(
+                *node.way.condition_infos(),
+                *node.standby.infos(),
+                *node.clocks.infos(),
+            ),
         )
 
     def sessions(self) -> Sequence[SessionInfo]:

@@ -34,6 +34,7 @@ from cluster.state import StateKeeper
 from node import ending
 from node.adoption import Adopter
 from node.audit import Audit
+from node.clocks import ClockWatch
 from node.contact import Contacts
 from node.counters import EndpointCounters
 from node.credentials import gateway_credentials
@@ -133,6 +134,7 @@ class Node:
         self.spis: ShardSpis
         self.standby: Standby
         self.gateway: Gateway
+        self.clocks: ClockWatch
         self.sockets: Sockets
 
     # -- starting -------------------------------------------------------------------------------
@@ -162,6 +164,7 @@ class Node:
         await self._patiently(self.refusals.rules.refresh)
         self._build_cluster()
         self._build_gateway()
+        self.clocks = ClockWatch(self, self._core_settings.ticket_skew_s)
         self.built = True
         self._listen()
         self.key_parts.start()
@@ -404,7 +407,7 @@ class Node:
         self.membership.report_ring(revision)
         ring = self.rings.ring
         if self.built:
-            self.gateway.endpoint.tickets = ring
+            self.gateway.endpoint.tickets = self.clocks.tickets
             self.gateway.endpoint.cookies = ring.cookies
 
     def _trouble(self, line: str) -> None:

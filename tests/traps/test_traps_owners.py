@@ -143,6 +143,12 @@ def test_trap_25_nothing_leaves_a_gateway_that_dies_in_its_commit() -> None:
     assert findings(dies, Size(clients=1)) == ()
 
 
+def test_trap_09_whose_clock_is_off_issues_no_ticket() -> None:
+    """It finds out by what the others' heartbeats say; of two nobody can tell which is right."""
+    for seed in (1, 2):
+        assert run_seed("clock-off", seed).findings == ()
+
+
 def test_trap_21_a_restored_store_is_not_believed_and_once_accepted_voids_what_was_before() -> None:
     assert run_seed("store-rewound", 1).findings == ()
 

@@ -36,6 +36,7 @@ async def limited(world: World) -> None:
     for client in many:
         if client not in world.clients:
             client.vanish()
+    await asyncio.sleep(1)  # what they had begun is refused by now: who is dead isn't counted
     await world.gateway(world.holders(world.clients[0])[0]).kill()
     await asyncio.sleep(40)
     if _live(world) > MOST:

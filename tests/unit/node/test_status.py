@@ -98,6 +98,13 @@ async def pledged_to_one_that_is_gone(world: World) -> None:
     world.gateways[0].node.outage.pledges.given["gw9"] = Given("gone", 1, "10.0.0.9:7400")
 
 
+def the_date_is_set(ahead_s: float) -> Play:
+    async def play(world: World) -> None:
+        world.gateways[0].clock.wall_offset_s += ahead_s
+
+    return play
+
+
 async def nothing_happens(world: World) -> None:
     """It is so from the beginning."""
 
@@ -120,6 +127,8 @@ PLAYS: dict[str, tuple[Play, Size]] = {
     "failsafe": (store_goes, THREE),
     "flushing": (one_is_lost_with_the_store, THREE),
     "pledged": (pledged_to_one_that_is_gone, THREE),
+    "clock-off": (the_date_is_set(20), THREE),
+    "clocks-differ": (the_date_is_set(-20), Size(gateways=2, clients=0)),
     "one-host": (nothing_happens, Size(gateways=2, clients=0, hosts=1)),
 }
 
@@ -193,5 +202,5 @@ def test_status_prints_it_by_its_name(name: str, sample: Path) -> None:
 
 
 def test_none_is_left_out() -> None:
-    outages = {"failsafe", "flushing", "pledged", "one-host"}
-    assert PLAYS.keys() == {condition.value for condition in Condition} | outages
+    others = {"failsafe", "flushing", "pledged", "one-host", "clock-off", "clocks-differ"}
+    assert PLAYS.keys() == {condition.value for condition in Condition} | others
