@@ -2,8 +2,8 @@
 
 Rules: who the caller is stands in its certificate (`cluster.identity`), never in a message. An
 operator may call everything; a member only what can't be asked on again (`local_only`), so that no
-question goes in circles. What the process knows comes through `NodeView`; failures of the cluster
-layer become one line.
+question goes in circles. For which operator a member asks, it says itself, and is believed. What
+the process knows comes through `NodeView`; failures of the cluster layer become one line.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.SessionRequest, context: Context
     ) -> admin_pb2.TerminateReply:
         """See admin.proto."""
-        who = await self._admit(context, member=request.local_only)
+        who = await self._admit(context, member=request.local_only, behalf=request.asked_by)
         await check_spi(request.spi, context)
         own = self._own(request.spi)
         async with self._said(context, Command.TERMINATE, who, spi=request.spi.hex()) as about:
@@ -144,7 +144,9 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 owner = self._view.status().member
             else:
                 owner = await self._elsewhere(
-                    request, context, lambda peer: peer.terminate(request.spi, local_only=True)
+                    request,
+                    context,
+                    lambda peer: peer.terminate(request.spi, local_only=True, asked_by=who),
                 )
             about["member"] = owner
         return admin_pb2.TerminateReply(member=owner)
@@ -153,7 +155,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.RedirectRequest, context: Context
     ) -> admin_pb2.RedirectReply:
         """See admin.proto."""
-        who = await self._admit(context, member=request.local_only)
+        who = await self._admit(context, member=request.local_only, behalf=request.asked_by)
         what, me = decode_redirect(request), self._view.status().member
         peers = {} if request.local_only else self._view.peers()
         try:
@@ -166,7 +168,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         async def elsewhere(name: str, address: str) -> Redirected:
             try:
                 async with self._peer(name, address) as peer:
-                    return await peer.redirect(what, local_only=True)
+                    return await peer.redirect(what, local_only=True, asked_by=who)
             except AdminError:
                 return Redirected(unreachable=(name,))
 
@@ -198,7 +200,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.MoveShardRequest, context: Context
     ) -> admin_pb2.MoveShardReply:
         """See admin.proto."""
-        who = await self._admit(context, member=request.local_only)
+        who = await self._admit(context, member=request.local_only, behalf=request.asked_by)
         shards, me = self._view.shards(), self._view.status().member
         if request.shard >= len(shards):
             text = f"no shard {request.shard:04x}: they go up to {len(shards) - 1:04x}"
@@ -214,7 +216,9 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             else:
                 try:
                     async with self._peer(owner, address) as peer:
-                        await peer.move_shard(request.shard, request.member, local_only=True)
+                        await peer.move_shard(
+                            request.shard, request.member, local_only=True, asked_by=who
+                        )
                 except AdminError as error:
                     raise Conflict(f"{owner}: {error}") from None
         return admin_pb2.MoveShardReply(former=owner)
@@ -438,20 +442,20 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         server = server_name(Identity(cluster=self._cluster, role=MEMBER, name=name))
         return AdminClient((address,), self._credentials, server)
 
-    async def _admit(self, context: Context, *, member: bool) -> str:
+    async def _admit(self, context: Context, *, member: bool, behalf: str = "") -> str:
         """Let an operator of this cluster pass, and a member where `member`, once there is
-        something to be told: their name; end the call else.
+        something to be told: their name; end the call else. `behalf`: for whom a member asks.
         """
-        who = await self._let_in(context, member=member)
+        who = await self._let_in(context, member=member, behalf=behalf)
         try:
             self._view.check_ready()
         except ClusterError as error:
             await refuse(error, context)
         return who
 
-    async def _let_in(self, context: Context, *, member: bool) -> str:
-        """The name of an operator of this cluster, or of a member where `member`; end the call
-        else.
+    async def _let_in(self, context: Context, *, member: bool, behalf: str = "") -> str:
+        """The name of an operator of this cluster, or of a member where `member`, with the operator
+        for whom it asks; end the call else.
         """
         caller = peer_identity(context.auth_context())
         allowed = (OPERATOR, MEMBER) if member else (OPERATOR,)
@@ -461,4 +465,8 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"the certificate shown is of {who}: {needed}"
             )
-        return caller.name if caller is not None else ""
+        if caller is None:
+            return ""
+        if behalf and caller.role == MEMBER:  # an operator speaks for nobody else
+            return f"{behalf} through {caller.name}"
+        return caller.name

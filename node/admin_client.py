@@ -81,7 +81,10 @@ def load_credentials(ca_file: str, cert_file: str, key_file: str) -> grpc.Channe
 
 
 class AdminClient:
-    """A connection to one member of the cluster; an async context manager."""
+    """A connection to one member of the cluster; an async context manager.
+
+    `asked_by`, where a call has it: the operator for whom a member asks; nobody else is believed.
+    """
 
     def __init__(
         self,
@@ -142,17 +145,19 @@ class AdminClient:
         reply = await _answer(self._stub.ShowSession(request, timeout=CALL_TIMEOUT_S))
         return decode_session(reply)
 
-    async def terminate(self, spi: bytes, *, local_only: bool = False) -> str:
+    async def terminate(self, spi: bytes, *, local_only: bool = False, asked_by: str = "") -> str:
         """Delete a session by either SPI; the member that owned it. Raises NotFound, AdminError."""
-        request = admin_pb2.SessionRequest(spi=spi, local_only=local_only)
+        request = admin_pb2.SessionRequest(spi=spi, local_only=local_only, asked_by=asked_by)
         reply = await _answer(
             self._stub.TerminateSession(request, timeout=CALL_TIMEOUT_S), changes=True
         )
         return str(reply.member)
 
-    async def redirect(self, what: Redirect, *, local_only: bool = False) -> Redirected:
+    async def redirect(
+        self, what: Redirect, *, local_only: bool = False, asked_by: str = ""
+    ) -> Redirected:
         """Send clients elsewhere; how many. Raises AdminError."""
-        request = encode_redirect(what, local_only=local_only)
+        request = encode_redirect(what, local_only=local_only, asked_by=asked_by)
         reply = await _answer(
             self._stub.RedirectSessions(request, timeout=LIST_TIMEOUT_S), changes=True
         )
@@ -170,9 +175,13 @@ class AdminClient:
         reply = await _answer(self._stub.ListPools(request, timeout=CALL_TIMEOUT_S))
         return tuple(decode_pool(message) for message in reply.pools)
 
-    async def move_shard(self, shard: int, member: str, *, local_only: bool = False) -> str:
+    async def move_shard(
+        self, shard: int, member: str, *, local_only: bool = False, asked_by: str = ""
+    ) -> str:
         """Hand a shard to `member`; whose it was. Raises AdminError."""
-        request = admin_pb2.MoveShardRequest(shard=shard, member=member, local_only=local_only)
+        request = admin_pb2.MoveShardRequest(
+            shard=shard, member=member, local_only=local_only, asked_by=asked_by
+        )
         reply = await _answer(self._stub.MoveShard(request, timeout=LIST_TIMEOUT_S), changes=True)
         return str(reply.former)
 

@@ -60,10 +60,12 @@ def decode_session(message: admin_pb2.Session) -> SessionInfo:
     return _decode(SessionInfo, message)
 
 
-def encode_redirect(what: Redirect, *, local_only: bool) -> admin_pb2.RedirectRequest:
+def encode_redirect(
+    what: Redirect, *, local_only: bool, asked_by: str
+) -> admin_pb2.RedirectRequest:
     """What is to be redirected as a message."""
     fields = msgspec.structs.asdict(what)
-    return admin_pb2.RedirectRequest(local_only=local_only, **fields)
+    return admin_pb2.RedirectRequest(local_only=local_only, asked_by=asked_by, **fields)
 
 
 def decode_redirect(message: admin_pb2.RedirectRequest) -> Redirect:

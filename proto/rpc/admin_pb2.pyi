@@ -129,12 +129,14 @@ class Session(_message.Message):
     def __init__(self, spi_i: _Optional[bytes] = ..., spi_r: _Optional[bytes] = ..., chain: _Optional[bytes] = ..., generation: _Optional[int] = ..., identity: _Optional[str] = ..., peer_address: _Optional[str] = ..., how: _Optional[str] = ..., suite: _Optional[str] = ..., established_wall_s: _Optional[float] = ..., expires_wall_s: _Optional[float] = ..., member: _Optional[str] = ...) -> None: ...
 
 class SessionRequest(_message.Message):
-    __slots__ = ("spi", "local_only")
+    __slots__ = ("spi", "local_only", "asked_by")
     SPI_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     spi: bytes
     local_only: bool
-    def __init__(self, spi: _Optional[bytes] = ..., local_only: bool = ...) -> None: ...
+    asked_by: str
+    def __init__(self, spi: _Optional[bytes] = ..., local_only: bool = ..., asked_by: _Optional[str] = ...) -> None: ...
 
 class TerminateReply(_message.Message):
     __slots__ = ("member",)
@@ -143,16 +145,18 @@ class TerminateReply(_message.Message):
     def __init__(self, member: _Optional[str] = ...) -> None: ...
 
 class RedirectRequest(_message.Message):
-    __slots__ = ("to", "identity", "member", "local_only")
+    __slots__ = ("to", "identity", "member", "local_only", "asked_by")
     TO_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     to: str
     identity: str
     member: str
     local_only: bool
-    def __init__(self, to: _Optional[str] = ..., identity: _Optional[str] = ..., member: _Optional[str] = ..., local_only: bool = ...) -> None: ...
+    asked_by: str
+    def __init__(self, to: _Optional[str] = ..., identity: _Optional[str] = ..., member: _Optional[str] = ..., local_only: bool = ..., asked_by: _Optional[str] = ...) -> None: ...
 
 class RedirectReply(_message.Message):
     __slots__ = ("told", "there", "unable", "busy", "unreachable")
@@ -219,14 +223,16 @@ class Pool(_message.Message):
     def __init__(self, name: _Optional[str] = ..., first: _Optional[str] = ..., last: _Optional[str] = ..., size: _Optional[int] = ..., used: _Optional[int] = ..., free_here: _Optional[int] = ...) -> None: ...
 
 class MoveShardRequest(_message.Message):
-    __slots__ = ("shard", "member", "local_only")
+    __slots__ = ("shard", "member", "local_only", "asked_by")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     shard: int
     member: str
     local_only: bool
-    def __init__(self, shard: _Optional[int] = ..., member: _Optional[str] = ..., local_only: bool = ...) -> None: ...
+    asked_by: str
+    def __init__(self, shard: _Optional[int] = ..., member: _Optional[str] = ..., local_only: bool = ..., asked_by: _Optional[str] = ...) -> None: ...
 
 class MoveShardReply(_message.Message):
     __slots__ = ("former",)

@@ -295,7 +295,7 @@ async def test_terminate_reaches_the_owner(cluster: Cluster) -> None:
         (Command.TERMINATE, "admin", there, ""),
         (Command.TERMINATE, "admin", here, ""),
     ]
-    assert [who for _, who, _, _ in cluster.views["gw2"].noted] == ["gw1"]
+    assert [who for _, who, _, _ in cluster.views["gw2"].noted] == ["admin through gw1"]
 
 
 async def test_a_failure_of_the_cluster_is_one_line(cluster: Cluster) -> None:

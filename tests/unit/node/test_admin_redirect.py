@@ -33,7 +33,7 @@ async def test_every_member_does_its_part(cluster: Cluster) -> None:
     async with cluster.client(cluster.pki.operator()) as client:
         assert await client.redirect(what) == Redirected(told=5, there=2, busy=4)
     assert cluster.views["gw1"].asked == [(what, "admin")]
-    assert cluster.views["gw2"].asked == [(what, "gw1")]
+    assert cluster.views["gw2"].asked == [(what, "admin through gw1")]
 
 
 async def test_one_member_alone_and_none_that_is_not_there(cluster: Cluster) -> None:
@@ -71,3 +71,19 @@ async def test_a_member_may_ask_for_ones_own_alone(cluster: Cluster) -> None:
         assert (await client.redirect(what, local_only=True)).told == 2
         with pytest.raises(AdminError, match="operator"):
             await client.redirect(what)
+
+
+async def test_an_operator_speaks_for_nobody_else(cluster: Cluster) -> None:
+    what = Redirect("192.0.2.9", "*")
+    async with cluster.client(cluster.pki.operator()) as client:
+        await client.redirect(what, asked_by="somebody")
+        await client.redirect(what, local_only=True, asked_by="somebody")
+    assert [who for _, who in cluster.views["gw1"].asked] == ["admin", "admin"]
+    assert [who for _, who in cluster.views["gw2"].asked] == ["admin through gw1"]
+
+
+async def test_a_member_that_says_nothing_of_an_operator_is_named_itself(cluster: Cluster) -> None:
+    what = Redirect("192.0.2.9", "*")
+    async with cluster.client(cluster.pki.member("gw1"), "gw2") as client:
+        await client.redirect(what, local_only=True)
+    assert cluster.views["gw2"].asked == [(what, "gw1")]

@@ -52,7 +52,7 @@ async def test_a_move_is_carried_out_by_the_owner(cluster: Cluster) -> None:
         (Command.MOVE, "admin", {"shard": 0, "to": "gw2"}, ""),
         (Command.MOVE, "admin", {"shard": 1, "to": "gw1"}, ""),
     ]
-    assert two == [(Command.MOVE, "gw1", {"shard": 1, "to": "gw1"}, "")]
+    assert two == [(Command.MOVE, "admin through gw1", {"shard": 1, "to": "gw1"}, "")]
 
 
 async def test_what_cant_be_moved_says_why(cluster: Cluster) -> None:
