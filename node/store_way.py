@@ -4,9 +4,7 @@ Rules: `store` is what every other part is given. The states `relayed` and `stor
 here; each change is one line of the log and one event.
 """
 
-import asyncio
-import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,16 +20,10 @@ from cluster.seams import Clock, Rng, Spawn
 from cluster.standing import Standing, State
 from cluster.store import Store
 from node.admin_view import StoreConditionInfo
-from node.certificates import ends_wall_s
 from node.metrics import Metrics
 
 if TYPE_CHECKING:
     from node.wiring import Node
-
-
-CERTIFICATE_LOOK_S = 600.0
-CERTIFICATE_SOON_S = 14 * 86_400.0
-"""How long before its end a certificate is warned of."""
 
 
 class WaySeams(msgspec.Struct, frozen=True):
@@ -54,8 +46,6 @@ class StoreWay:
         self._log = seams.log
         self._clock = seams.clock
         self.conditions = Conditions(seams.clock)
-        self._ends_wall_s: dict[str, float] = {}
-        """Of certificates, by file, as last read."""
         self.guard = Guard(
             seams.store, keys, seams.clock, self.conditions, notebook,
             me=me, data_dir_id=data_dir_id,
@@ -89,40 +79,6 @@ class StoreWay:
         )
         node.state.on_changed.append(lambda _state: self.guard.doubt())
         node.seams.spawn(self.guard.run(), "store-way")
-        store, member = node.config.store.cert_file, node.config.member.cert_file
-        shown = {"store.cert_file": store, "member.cert_file": member}
-        if store or member:
-            node.seams.spawn(self._certificates(shown), "certificates")
-
-    async def _certificates(self, shown: Mapping[str, str]) -> None:
-        """Look at the end of the certificates that etcd and other members are shown, for ever."""
-        while True:
-            self.look_at_certificates(shown)
-            await asyncio.sleep(CERTIFICATE_LOOK_S)
-
-    def look_at_certificates(self, shown: Mapping[str, str]) -> None:
-        """Name those that have ended, or will soon; `shown`: setting → file, empty if it isn't set.
-        One that can't be read is as it was."""
-        for file in {file: None for file in shown.values() if file}:
-            try:
-                self._ends_wall_s[file] = ends_wall_s(file)
-            except (OSError, ValueError) as error:
-                self._log.warning("a certificate can't be read", file=file, why=str(error))
-        ended, soon = [], []
-        for file, end_s in self._ends_wall_s.items():
-            left_s = end_s - self._clock.wall_s()
-            settings = ", ".join(key for key, named in shown.items() if named == file)
-            at = datetime.datetime.fromtimestamp(end_s, datetime.UTC)
-            line = f"{settings} {file} {'ended' if left_s <= 0 else 'ends'} {at:%Y-%m-%d %H:%M} UTC"
-            if left_s <= 0:
-                ended.append(line)
-            elif left_s <= CERTIFICATE_SOON_S:
-                soon.append(line)
-        for condition, lines in (
-            (Condition.CERTIFICATE, ended),
-            (Condition.CERTIFICATE_SOON, soon),
-        ):
-            self.conditions.put(condition, "; ".join(lines))
 
     async def accept_restore(self, shards: int, who: str, progress: Callable[[str], None]) -> int:
         """Make the store, which is behind, the one that counts; the new epoch. Raises

@@ -34,6 +34,7 @@ from cluster.state import StateKeeper
 from node import ending
 from node.adoption import Adopter
 from node.audit import Audit
+from node.certificate_watch import CertificateWatch, watched
 from node.clocks import ClockWatch
 from node.contact import Contacts
 from node.counters import EndpointCounters
@@ -109,11 +110,10 @@ class Node:
         self.rings = self.key_parts.keeper
         self.trust = TrustParts(
             config,
-            TrustSeams(
-                seams.clock, seams.rng, seams.fetch, SparseLog(seams.log, seams.clock),
-            ),
+            TrustSeams(seams.clock, seams.rng, seams.fetch, SparseLog(seams.log, seams.clock)),
             self.metrics.revocation,
-        )  # fmt: skip
+        )
+        self.watch = CertificateWatch(watched(config), self.way.conditions, seams.clock, seams.log)
         self.heartbeats = Heartbeats(
             seams.link, seams.clock, self.membership, vitals=self._vitals,
             settings=HeartbeatSettings(
@@ -147,6 +147,7 @@ class Node:
         spawn = self.seams.spawn
         self.events.write("started", incarnation=self.membership.incarnation)
         self.way.start(self)
+        self.watch.start(spawn)
         await self._patiently(lambda: self.state.load_or_create(self.config.cluster.shards))
         await self._patiently(self.rings.load_or_create)
         spi_key = await self._patiently(self.rings.load_or_create_spi_key)

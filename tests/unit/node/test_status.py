@@ -16,6 +16,7 @@ from cluster.failsafe.pledge import Given
 from cluster.layout import Keys
 from cluster.store import Put, Txn
 from node.admin_view import ClusterStatus
+from node.certificate_watch import CertificateWatch
 from node.pki import LEAF_DAYS, Authority
 from node.view import View
 from tests.sim.machine import CLUSTER
@@ -62,7 +63,9 @@ def certificate_ends(days_left: float) -> Play:
         gateway, file = world.gateways[0], world.folder / "gw1.crt"
         made_s = gateway.clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
         file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
-        gateway.node.way.look_at_certificates({"member.cert_file": str(file)})
+        node = gateway.node
+        files = {"member.cert_file": str(file)}
+        CertificateWatch(files, node.way.conditions, gateway.clock, node.seams.log).look()
 
     return play
 
