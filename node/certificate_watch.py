@@ -1,4 +1,4 @@
-"""Warns of the end of the certificates that this process uses.
+"""Warns of the end of the certificates, authorities among them, that this process uses.
 
 Rules: a process uses what its files held when it began, for nothing reads them again; so the watch
 is made together with what reads them, and a file that was renewed since ends no warning but has one
@@ -7,8 +7,10 @@ say so. Where the file couldn't be read then, what it holds when it first can be
 
 import asyncio
 import datetime
+import math
 from collections.abc import Mapping
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from cluster.conditions import Condition, Conditions
@@ -21,10 +23,29 @@ SOON_S = 14 * 86_400.0
 """How long before its end a certificate is warned of."""
 
 
-def watched(config: GatewayConfig) -> dict[str, str]:
-    """The certificates that etcd and other members are shown: setting → file."""
-    shown = {"store.cert_file": config.store.cert_file, "member.cert_file": config.member.cert_file}
-    return {setting: file for setting, file in shown.items() if file}
+class Watched(msgspec.Struct, frozen=True):
+    """A file, and whether it holds authorities rather than a certificate of ours."""
+
+    file: str
+    authorities: bool = False
+
+
+def watched(config: GatewayConfig) -> dict[str, Watched]:
+    """What ends and can be renewed, by setting: what etcd, other members and peers are shown, and
+    those by whom they are believed.
+    """
+    found = {
+        "store.ca_file": Watched(config.store.ca_file, authorities=True),
+        "store.cert_file": Watched(config.store.cert_file),
+        "member.ca_file": Watched(config.member.ca_file, authorities=True),
+        "member.cert_file": Watched(config.member.cert_file),
+        "trust.ca_file": Watched(config.trust.ca_file, authorities=True),
+    }
+    for number, connection in enumerate(config.connection, 1):
+        found[f"connection[{number}].ca_file"] = Watched(connection.ca_file, authorities=True)
+    for number, one in enumerate(config.certificate, 1):
+        found[f"certificate[{number}].cert_file"] = Watched(one.cert_file)
+    return {setting: each for setting, each in found.items() if each.file}
 
 
 class CertificateWatch:
@@ -32,22 +53,22 @@ class CertificateWatch:
 
     def __init__(
         self,
-        files: Mapping[str, str],
+        files: Mapping[str, Watched],
         conditions: Conditions,
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        """`files`: setting → file."""
-        self._settings: dict[str, list[str]] = {}
-        for setting, file in files.items():
-            self._settings.setdefault(file, []).append(setting)
+        """`files`: by setting."""
+        self._settings: dict[Watched, list[str]] = {}
+        for setting, each in files.items():
+            self._settings.setdefault(each, []).append(setting)
         self._conditions = conditions
         self._clock = clock
         self._log = log
-        self._used_wall_s: dict[str, float] = {}
-        """The end of what is used, by file."""
-        for file in self._settings:
-            self._read(file)
+        self._used: dict[Watched, dict[str, float]] = {}
+        """When what is used ends, as `ends_wall_s` has it."""
+        for each in self._settings:
+            self._read(each)
 
     def start(self, spawn: Spawn) -> None:
         """Look from now on, where there is something to look at."""
@@ -61,31 +82,30 @@ class CertificateWatch:
 
     def look(self) -> None:
         """Name those that have ended, or will soon."""
-        ended, soon = [], []
-        for file, settings in self._settings.items():
-            in_file_s = self._read(file)
-            end_s = self._used_wall_s.get(file)
-            if end_s is None:
-                continue
-            left_s = end_s - self._clock.wall_s()
-            at = datetime.datetime.fromtimestamp(end_s, datetime.UTC)
-            ends = f"{'ended' if left_s <= 0 else 'ends'} {at:%Y-%m-%d %H:%M} UTC"
-            line = f"{', '.join(settings)} {file} {ends}"
-            if in_file_s is not None and in_file_s > end_s:
-                line += ", and is renewed, but used only after a restart"
-            if left_s <= 0:
-                ended.append(line)
-            elif left_s <= SOON_S:
-                soon.append(line)
+        ended: list[str] = []
+        soon: list[str] = []
+        now_wall_s = self._clock.wall_s()
+        for each, settings in self._settings.items():
+            in_file = self._read(each)
+            for name, end_s in self._used.get(each, {}).items():
+                if end_s - now_wall_s > SOON_S:
+                    continue
+                who = f" ({name})" if name else ""
+                at = datetime.datetime.fromtimestamp(end_s, datetime.UTC)
+                ends = f"{'ended' if end_s <= now_wall_s else 'ends'} {at:%Y-%m-%d %H:%M} UTC"
+                line = f"{', '.join(settings)} {each.file}{who} {ends}"
+                if in_file and in_file.get(name, math.inf) > end_s:
+                    line += ", and is renewed, but used only after a restart"
+                (ended if end_s <= now_wall_s else soon).append(line)
         self._conditions.put(Condition.CERTIFICATE, "; ".join(ended))
         self._conditions.put(Condition.CERTIFICATE_SOON, "; ".join(soon))
 
-    def _read(self, file: str) -> float | None:
-        """When what the file holds now ends; None: it can't be read."""
+    def _read(self, each: Watched) -> dict[str, float]:
+        """When what the file holds now ends; nothing if it can't be read."""
         try:
-            end_s = ends_wall_s(file)
-        except (OSError, ValueError, IndexError) as error:
-            self._log.warning("a certificate can't be read", file=file, why=str(error))
-            return None
-        self._used_wall_s.setdefault(file, end_s)
-        return end_s
+            ends = ends_wall_s(each.file, authorities=each.authorities)
+        except (OSError, ValueError) as error:
+            self._log.warning("a certificate can't be read", file=each.file, why=str(error))
+            return {}
+        self._used.setdefault(each, ends)
+        return ends

@@ -49,10 +49,17 @@ def operator_problems(path: Path, config: OperatorConfig, now_wall_s: float) -> 
     return problems.lines
 
 
-def ends_wall_s(file: str) -> float:
-    """When the first certificate in `file` ends. Raises OSError, ValueError."""
-    leaf = x509.load_pem_x509_certificates(Path(file).read_bytes())[0]
-    return leaf.not_valid_after_utc.timestamp()
+def ends_wall_s(file: str, *, authorities: bool) -> dict[str, float]:
+    """When what is in `file` ends: the first certificate there (named ""), or each of the
+    authorities, by subject. Where several have a subject, the one that lasts longest has taken the
+    others' place. Raises OSError, ValueError.
+    """
+    found = x509.load_pem_x509_certificates(Path(file).read_bytes())
+    ends: dict[str, float] = {}
+    for one in found if authorities else found[:1]:
+        name = one.subject.rfc4514_string() if authorities else ""
+        ends[name] = max(ends.get(name, 0.0), one.not_valid_after_utc.timestamp())
+    return ends
 
 
 def _check(

@@ -16,7 +16,6 @@ from cluster.failsafe.pledge import Given
 from cluster.layout import Keys
 from cluster.store import Put, Txn
 from node.admin_view import ClusterStatus
-from node.certificate_watch import CertificateWatch
 from node.pki import LEAF_DAYS, Authority
 from node.view import View
 from tests.sim.machine import CLUSTER
@@ -63,9 +62,10 @@ def certificate_ends(days_left: float) -> Play:
         gateway, file = world.gateways[0], world.folder / "gw1.crt"
         made_s = gateway.clock.wall_s() - (LEAF_DAYS - days_left) * DAY_S
         file.write_bytes(Authority("sample", made_s).member("gw1").certificate)
-        node = gateway.node
-        files = {"member.cert_file": str(file)}
-        CertificateWatch(files, node.way.conditions, gateway.clock, node.seams.log).look()
+        await gateway.kill()
+        member = msgspec.structs.replace(gateway.config.member, cert_file=str(file))
+        gateway.config = msgspec.structs.replace(gateway.config, member=member)
+        await world.start(gateway)
 
     return play
 
@@ -159,10 +159,9 @@ def brought_about(name: str) -> ClusterStatus:
     async def until_it_is_said(world: World) -> None:
         await world.begin()
         await asyncio.sleep(1)
-        node = world.gateways[0].node
 
         def said() -> bool:
-            found.append(View(node, "etcd").status())
+            found.append(View(world.gateways[0].node, "etcd").status())
             return name in [each.name for each in found[-1].store_conditions]
 
         before = said()
