@@ -66,8 +66,8 @@ sim: $(INSTALLED)  ## the whole cluster on virtual time: make sim SEEDS=1-20 [DR
 fuzz: $(INSTALLED)  ## every decoder and whole endpoints: make fuzz SECONDS=120 [TARGET=name]
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --target "$(TARGET)"
 
-mutants: $(INSTALLED)  ## break the cluster in one line at a time; every break must be found
-	$(BIN)/python -m tests.mutants
+mutants: $(INSTALLED)  ## break the cluster in one line at a time, every break must be found: make mutants [LIVE=1]
+	$(BIN)/python -m tests.mutants $(if $(LIVE),--live)
 
 interop: setup  ## strongSwan and libreswan against us, both ways; needs root on Debian
 	$(BIN)/python -m tests.interop

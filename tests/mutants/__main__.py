@@ -1,7 +1,8 @@
 """Breaks the cluster on purpose, one line at a time, and sees that it is found out: `make mutants`.
 
 Each `*.patch` beside this file begins with a sentence of what it breaks and a line `Killed by:`
-with either `sim <scenario> <seeds>` or `pytest <arguments>`.
+with either `sim <scenario> <seeds>` or `pytest <arguments>`. Those of docs/promises.md have another
+line, `Killed live by:`, with a test of real processes: `make mutants LIVE=1`.
 
 `--killer "sim all 1-20"` tries one killer on all of them: what does the simulator find by itself?
 
@@ -23,8 +24,11 @@ from queue import Empty, Queue
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("proto", "cluster", "node", "tests", "pyproject.toml")
+COPIED = ("proto", "cluster", "node", "tests", "tools", "pyproject.toml")
+TOOLS = ".tools"
+"""Where etcd is, once it was brought."""
 KILLED_BY = "Killed by: "
+KILLED_LIVE_BY = "Killed live by: "
 ALL = "all"
 """Every scenario."""
 FOUND = 1
@@ -39,16 +43,19 @@ class Mutant(NamedTuple):
     what: str
     killer: str
     patch: Path
+    live: str = ""
+    """The killer with real processes, if there is one."""
 
 
 def mutants(folder: Path) -> list[Mutant]:
     """Every mutant of `folder`, by name. Raises ValueError for one without a sentence or killer."""
     found = []
     for path in sorted(folder.glob("*.patch")):
-        what, killer, *_ = path.read_text().splitlines()
+        what, killer, live, *_ = *path.read_text().splitlines(), "", ""
         if not what or not killer.startswith(KILLED_BY):
             raise ValueError(f"{path.name}: a sentence and a line '{KILLED_BY}…' come first")
-        found.append(Mutant(path.stem, what, killer.removeprefix(KILLED_BY), path))
+        live = live.removeprefix(KILLED_LIVE_BY) if live.startswith(KILLED_LIVE_BY) else ""
+        found.append(Mutant(path.stem, what, killer.removeprefix(KILLED_BY), path, live))
     return found
 
 
@@ -128,6 +135,8 @@ def copy(root: Path, tree: Path) -> None:
             shutil.copytree(root / name, tree / name, ignore=ignored)
         elif (root / name).exists():
             shutil.copy(root / name, tree / name)
+    if (root / TOOLS).exists():
+        (tree / TOOLS).symlink_to(root / TOOLS)
 
 
 def work(root: Path, groups: Queue[list[Mutant]]) -> list[bool]:
@@ -155,14 +164,16 @@ def main(arguments: list[str], folder: Path = Path(__file__).parent, root: Path 
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--killer", help="instead of each patch's own")
+    parser.add_argument("--live", action="store_true", help="by their tests of real processes")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
     given = parser.parse_args(arguments)
     chosen = given.names
     by_killer: dict[str, list[Mutant]] = {}
     for mutant in mutants(folder):
         if not chosen or mutant.name in chosen:
-            killer = given.killer or mutant.killer
-            by_killer.setdefault(killer, []).append(mutant._replace(killer=killer))
+            killer = given.killer or (mutant.live if given.live else mutant.killer)
+            if killer:
+                by_killer.setdefault(killer, []).append(mutant._replace(killer=killer))
     groups: Queue[list[Mutant]] = Queue()
     for group in sorted(by_killer.values(), key=_long_first):
         groups.put(group)

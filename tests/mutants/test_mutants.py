@@ -25,11 +25,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def _patch(root: Path, mutated: str, killer: str, was: str = SOURCE) -> Path:
+def _patch(root: Path, mutated: str, killer: str, was: str = SOURCE, live: str = "") -> Path:
     names = ("a/cluster/answer.py", "b/cluster/answer.py")
     diff = difflib.unified_diff(was.splitlines(True), mutated.splitlines(True), *names)
     folder = root.parent / "patches"
-    (folder / "one.patch").write_text(f"It breaks.\nKilled by: {killer}\n\n{''.join(diff)}")
+    killers = f"Killed by: {killer}\n" + (f"Killed live by: {live}\n" if live else "")
+    (folder / "one.patch").write_text(f"It breaks.\n{killers}\n{''.join(diff)}")
     return folder
 
 
@@ -76,6 +77,26 @@ def test_one_killer_can_be_tried_on_all(root: Path, capsys: pytest.CaptureFixtur
     assert main(["--killer", "pytest tests/test_strict.py"], folder, root) == 0
     assert "killed" in capsys.readouterr().out
     assert command("sim all 1-3")[-3:] == ["--seeds", "1-3", "--first"]
+
+
+@pytest.mark.parametrize("live", ["pytest tests/test_strict.py", ""])
+def test_only_those_with_a_test_of_real_processes_are_tried_live(
+    root: Path, capsys: pytest.CaptureFixture[str], live: str
+):
+    folder = _patch(root, SOURCE.replace("42", "43"), "pytest tests/none.py", live=live)
+    assert main(["--live"], folder, root) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{1 if live else 0} passed, 0 failed"
+
+
+def test_each_promise_has_a_mutant_that_a_test_of_real_processes_kills():
+    """As docs/promises.md says: the first seven."""
+    page = (ROOT / "docs" / "promises.md").read_text().partition("fault under which both fail |")[2]
+    live = {mutant.name: mutant.live for mutant in mutants(Path(__file__).parent) if mutant.live}
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    assert len(rows) == len(live) == 7
+    for _, _, _, _, test, fault, _ in rows:
+        file = test.split("`")[1]
+        assert live[fault.split("`")[1]].startswith(f"pytest {file} -k ")
 
 
 def test_every_mutant_kept_here_applies_says_what_it_breaks_and_names_its_killer():
