@@ -221,6 +221,14 @@ class SpentFilter(msgspec.Struct, frozen=True, tag="spent-filter", tag_field="ki
     octets: bytes
 
 
+class SpentSince(msgspec.Struct, frozen=True, tag="spent-since", tag_field="kind"):
+    """Every filter of the sender's has been sent; of tickets issued before `wall_s` (seconds since
+    1970) it may not have heard."""
+
+    form: int
+    wall_s: float
+
+
 class Relay(msgspec.Struct, frozen=True, tag="relay", tag_field="kind"):
     """A piece of a call to the store through another member, or of its answer (`back`); what the
     pieces of one message hold together: `cluster.relay_wire`.
@@ -251,6 +259,7 @@ Frame = (
     | SeatLost
     | Spent
     | SpentFilter
+    | SpentSince
     | Relay
     | PledgeAsk
     | PledgeAnswer

@@ -3,10 +3,11 @@
 Rules: a ticket is (chain, generation). A filter per window of ticket *expiry* holds what was spent;
 a window is forgotten once its last ticket has expired everywhere. A hit may be wrong and is
 confirmed by one read of the session chain, which alone decides; without the store the hit does. A
-miss may be late by as much as members lag. Members tell each other what they spend, and whole
-filters to whoever comes; merging is OR, so any order will do. All members make filters alike:
-`FORM` names how, and frames of another form are left alone. A full window takes no more: its errors
-stay rare. RFC 5723 9.8.
+miss may be late by as much as members lag. Without the store it says nothing of a ticket that is
+older than what is heard of here (`since_wall_s`): it counts as spent. Members tell each other what
+they spend, and whole filters to whoever comes; merging is OR, so any order will do. All members
+make filters alike: `FORM` names how, and frames of another form are left alone. A full window takes
+no more: its errors stay rare. RFC 5723 9.8.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from rbloom import Bloom
 
 from cluster.errors import ClusterError
 from cluster.layout import Keys
-from cluster.link import PeerLink, Spent, SpentFilter
+from cluster.link import PeerLink, Spent, SpentFilter, SpentSince
 from cluster.seams import Clock
 from cluster.store import Store
 
@@ -76,6 +77,9 @@ class SpentTickets:
         self._untold: dict[int, list[int]] = {}
         self._untold_count = 0
         self._confirmed: dict[int, None] = {}
+        self.since_wall_s = clock.wall_s()
+        """What was spent is heard of since then: since this process began, or since another one
+        did that told it all that it knew. A ticket that was issued before may have been spent."""
         self._owed: dict[str, list[int]] = {}
         """Member → windows whose filters it hasn't been sent yet."""
         self._wake = asyncio.Event()
@@ -88,10 +92,12 @@ class SpentTickets:
         spent = self._filters.get(int(expires_wall_s // WINDOW_S))
         return spent is not None and number(chain, generation) in spent
 
-    def may_be_over(self, chain: bytes, generation: int) -> bool:
-        """May that generation be over? Whenever a ticket of it expires: another one may have been
-        spent. For whoever can't ask the chain.
+    def may_be_over(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
+        """May that generation be over, of which a ticket was issued then? Whenever that expires:
+        another one may have been spent. For whoever can't ask the chain.
         """
+        if issued_wall_s < self.since_wall_s:
+            return True
         ticket = number(chain, generation)
         return any(ticket in spent for spent in self._filters.values())
 
@@ -198,6 +204,11 @@ class SpentTickets:
             # a filter with every bit set holds infinitely many, by that estimate
             self._counts[frame.window] = int(min(spent.approx_items, TICKETS_MAX))
 
+    def receive_since(self, _sender: str, frame: SpentSince) -> None:
+        """Another member has told all that it knows."""
+        if frame.form == FORM:
+            self.since_wall_s = min(self.since_wall_s, frame.wall_s)
+
     async def run(self) -> None:
         """Tell the others, for ever."""
         while True:
@@ -230,11 +241,14 @@ class SpentTickets:
             windows = self._owed[member]
             while windows and windows[-1] not in self._filters:
                 windows.pop()
-            if member not in peers or not windows:
+            if member not in peers:
                 del self._owed[member]
-                continue
-            frame = SpentFilter(FORM, windows[-1], self._filters[windows[-1]].save_bytes())
-            if self._link.send(member, frame):
+            elif not windows:
+                if self._link.send(member, SpentSince(FORM, self.since_wall_s)):
+                    del self._owed[member]
+                else:
+                    failed = True
+            elif self._link.send(member, self._whole(windows[-1])):
                 windows.pop()
             else:
                 failed = True
@@ -242,6 +256,9 @@ class SpentTickets:
             self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._retry_now)
         elif self._owed:
             self._wake.set()
+
+    def _whole(self, window: int) -> SpentFilter:
+        return SpentFilter(FORM, window, self._filters[window].save_bytes())
 
     def _retry_now(self) -> None:
         self._retry = None

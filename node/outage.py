@@ -170,9 +170,9 @@ class Standby:
             for core, _path in node.gateway.endpoint.established()
         }
 
-    def may_be_over(self, chain: bytes, generation: int) -> bool:
+    def may_be_over(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
         """See `Others.may_be_over`."""
-        return self._node.refusals.spent.may_be_over(chain, generation)
+        return self._node.refusals.spent.may_be_over(chain, generation, issued_wall_s)
 
     # -- what it tells
 

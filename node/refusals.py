@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cluster.batch import Op
 from cluster.errors import Conflict
-from cluster.link import Spent, SpentFilter
+from cluster.link import Spent, SpentFilter, SpentSince
 from cluster.revocation import Revocations, RuleKind, Session
 from cluster.seams import Spawn
 from cluster.spent import SpentTickets
@@ -49,6 +49,7 @@ class ClusterRefusals:
         spent, node = self.spent, self._node
         node.dispatch.on(Spent, spent.receive)
         node.dispatch.on(SpentFilter, spent.receive_filter)
+        node.dispatch.on(SpentSince, spent.receive_since)
         node.membership.roster.on_joined.append(spent.owe)
         node.heartbeats.on_unsuspected.append(spent.owe)
 
@@ -71,15 +72,16 @@ class ClusterRefusals:
         """See `Refusals.used`."""
         spent, chain, generation = self.spent, shown.chain, shown.generation
         if self._node.outage.failsafe:
-            return Used.YES if self._refused_without_store(chain, generation) else Used.NO
+            refused = self._refused_without_store(chain, generation, shown.issued_wall_s)
+            return Used.YES if refused else Used.NO
         if not spent.used(chain, generation, shown.expires_wall_s):
             return Used.NO
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
 
-    def _refused_without_store(self, chain: bytes, generation: int) -> bool:
+    def _refused_without_store(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
         """Nothing can be confirmed now."""
         gate = self._node.standby.gate
-        return gate.refuses_tickets() or self.spent.may_be_over(chain, generation)
+        return gate.refuses_tickets() or self.spent.may_be_over(chain, generation, issued_wall_s)
 
     # -- for the journal
 

@@ -58,8 +58,9 @@ class Others(Protocol):
         """The chains of the SAs that are established here."""
         ...
 
-    def may_be_over(self, chain: bytes, generation: int) -> bool:
-        """Whether that generation of the chain may be over, by what is told of spent tickets."""
+    def may_be_over(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
+        """Whether that generation of the chain, of which a ticket was issued then, may be over, by
+        what is told of spent tickets."""
         ...
 
 
@@ -261,7 +262,8 @@ class Gate:
             addresses=op.addresses,
         )
         if op.issued_wall_s is not None and (
-            self.refuses_tickets() or self._others.may_be_over(op.chain, op.generation)
+            self.refuses_tickets()
+            or self._others.may_be_over(op.chain, op.generation, op.issued_wall_s)
         ):
             end(pending, Outcome.SUPERSEDED)
             return

@@ -11,7 +11,7 @@ from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeQuery, Pledge
 from cluster.failsafe.pledge import Phase, Pledges, View
 from cluster.frames import decode_frame, encode_frame
 from cluster.layout import Keys
-from cluster.link import Forward, Frame, Relay, Return, Spent, SpentFilter
+from cluster.link import Forward, Frame, Relay, Return, Spent, SpentFilter, SpentSince
 from cluster.relay_wire import (
     UNFINISHED_MAX,
     Assembly,
@@ -95,6 +95,8 @@ def spent(data: bytes) -> None:
                     tickets.receive("gw2", frame)
                 elif isinstance(frame, SpentFilter):
                     tickets.receive_filter("gw2", frame)
+                elif isinstance(frame, SpentSince):
+                    tickets.receive_since("gw2", frame)
             case 1:
                 tickets.receive_filter("gw2", _filter(choices))
             case 2:

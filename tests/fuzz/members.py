@@ -44,6 +44,7 @@ from cluster.link import (
     SeatsTold,
     Spent,
     SpentFilter,
+    SpentSince,
     Superseded,
 )
 from cluster.ownership import decode_shard
@@ -205,6 +206,7 @@ def _frame_seeds() -> list[bytes]:
         SeatLost(bytes(16)),
         Spent(1, 7, (bytes(16), b"n" * 16)),
         SpentFilter(1, 7, b"filter"),
+        SpentSince(1, 1.0),
         PledgeAsk("a1", 3),
         PledgeAnswer("a1", 3, True, "", {"b": "b1"}),
         PledgeQuery("a1"),

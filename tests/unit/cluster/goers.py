@@ -90,7 +90,7 @@ class Goer:
     def live(self) -> dict[bytes, Live]:
         return {}
 
-    def may_be_over(self, chain: bytes, generation: int) -> bool:
+    def may_be_over(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
         return False
 
     watermark = obeyed = 0

@@ -50,6 +50,7 @@ class Member:
         self.net, self.name = net, name
         self.known: dict[bytes, Live] = {}
         self.over: set[tuple[bytes, int]] = set()
+        self.since_wall_s = 0.0
         self.ended: list[Outcome | None] = []
         self.gate = Gate(self, SimClock(SimLoop()), Me(name, f"{name}1", refuse), self)
         self.gate.listen(Dispatch(self))
@@ -77,8 +78,8 @@ class Member:
     def live(self) -> dict[bytes, Live]:
         return self.known
 
-    def may_be_over(self, chain: bytes, generation: int) -> bool:
-        return (chain, generation) in self.over
+    def may_be_over(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
+        return (chain, generation) in self.over or issued_wall_s < self.since_wall_s
 
     def take(
         self, kind: OpKind, generation: int, sa: int, number: int = 1, *, rekey: bool = False
@@ -186,6 +187,14 @@ def test_no_ticket_of_a_generation_that_may_be_over_is_taken_and_an_sa_is_rekeye
     member.take(OpKind.REDEEM, 1, 2, rekey=True)
     net.run()
     assert member.ended == [Outcome.SUPERSEDED, Outcome.COMMITTED]
+
+
+def test_no_ticket_is_taken_that_is_older_than_what_is_heard_of_here():
+    net = Net()
+    member = net.members[NEXT]
+    member.since_wall_s = 2.0
+    member.take(OpKind.REDEEM, 1, 1)
+    assert (member.ended, net.flight) == ([Outcome.SUPERSEDED], [])
 
 
 def test_an_sa_whose_session_went_on_elsewhere_changes_nothing_any_more():

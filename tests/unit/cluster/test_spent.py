@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from cluster.layout import Keys
-from cluster.link import Frame, Spent, SpentFilter
+from cluster.link import Frame, Spent, SpentFilter, SpentSince
 from cluster.spent import (
     CONFIRMED_MAX,
     RETRY_S,
@@ -43,6 +43,8 @@ class Wire:
             to.receive(self.name, arrived)
         elif isinstance(arrived, SpentFilter):
             to.receive_filter(self.name, arrived)
+        elif isinstance(arrived, SpentSince):
+            to.receive_since(self.name, arrived)
         return True
 
     def on_frame(self, handler: Callable[[str, Frame], None]) -> None:
@@ -287,13 +289,41 @@ def test_a_generation_may_be_over_by_the_use_of_a_ticket_that_expires_at_another
     async def story(world: World) -> None:
         one = world.member("gw1")
         chain = world.chain()
-        assert not one.may_be_over(chain, 3)
+        assert not one.may_be_over(chain, 3, SOON_S)
         one.add(chain, 3, SOON_S)
         assert not one.used(chain, 3, SOON_S + WINDOW_S)
-        assert one.may_be_over(chain, 3)
-        assert not one.may_be_over(chain, 4)
+        assert one.may_be_over(chain, 3, SOON_S)
+        assert not one.may_be_over(chain, 4, SOON_S)
         one.add_until(chain, 4, 3600.0)
-        assert one.may_be_over(chain, 4)
-        assert not one.may_be_over(world.chain(), 3)
+        assert one.may_be_over(chain, 4, SOON_S)
+        assert not one.may_be_over(world.chain(), 3, SOON_S)
+
+    play(story)
+
+
+def test_of_a_ticket_from_before_nothing_is_known_until_somebody_tells_all_that_it_heard() -> None:
+    async def story(world: World) -> None:
+        one = world.member("gw1")
+        one.add(world.chain(), 1, world.clock.wall_s() + 1000.0)
+        began_wall_s = world.clock.wall_s()
+        await asyncio.sleep(10)
+        two, chain, issued_wall_s = world.member("gw2"), world.chain(), began_wall_s + 5
+        assert two.may_be_over(chain, 1, issued_wall_s)
+        assert not two.may_be_over(chain, 1, world.clock.wall_s())
+        world.wires["gw1"].cut = True
+        one.owe("gw2")
+        await asyncio.sleep(1)
+        assert two.may_be_over(chain, 1, issued_wall_s)
+        world.wires["gw1"].cut = False
+        await asyncio.sleep(RETRY_S + 1)
+        assert not two.may_be_over(chain, 1, issued_wall_s)
+        assert two.may_be_over(chain, 1, began_wall_s - 1)
+        three = world.member("gw3")  # by one that was told itself
+        assert three.may_be_over(chain, 1, issued_wall_s)
+        two.owe("gw3")
+        await asyncio.sleep(1)
+        assert not three.may_be_over(chain, 1, issued_wall_s)
+        assert isinstance(world.wires["gw2"].sent[-1], SpentSince)
+        assert isinstance(world.wires["gw2"].sent[-2], SpentFilter)
 
     play(story)
