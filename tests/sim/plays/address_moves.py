@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.sim.net import Weather
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -43,4 +44,6 @@ async def address_moves(world: World) -> None:
     world.check_one_sa_each()
 
 
-SCENARIO = Scenario(address_moves, size=Size(clients=12))
+# calm: a client repeats its request twice between the adoption and its patience's end, and both may
+# be lost where the weather is rough
+SCENARIO = Scenario(address_moves, size=Size(clients=12), weather=Weather())
