@@ -215,7 +215,7 @@ class Standby:
         if op is not None and op.kind in BEGINS:
             return refusals.forbids(op)
         core = self._node.gateway.endpoint.find(row.claim.spi)
-        return core is not None and refusals.ends(core)
+        return core is not None and refusals.ends(core, skew_s=0.0)
 
     def answers(self, row: Row) -> bool:
         """See `Rules.answers`."""

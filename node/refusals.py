@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cluster.batch import Op
 from cluster.errors import Conflict
 from cluster.link import Spent, SpentFilter, SpentSince
-from cluster.revocation import Revocations, RuleKind, Session
+from cluster.revocation import SKEW_S, Revocations, RuleKind, Session
 from cluster.seams import Spawn
 from cluster.spent import SpentTickets
 from cluster.store import Entry
@@ -158,9 +158,11 @@ class ClusterRefusals:
         for spi in revoked:
             gateway.terminate(spi, WHY)
 
-    def ends(self, core: SaCore) -> bool:
-        """Whether a rule is about an SA that stands here."""
-        session = Session(core.chain, core.identity, core.authenticated_wall_s)
+    def ends(self, core: SaCore, skew_s: float = SKEW_S) -> bool:
+        """Whether a rule is about an SA that stands here. `skew_s`: how long after the rule its
+        authentication counts as before it; 0 for one that `forbids` has let in.
+        """
+        session = Session(core.chain, core.identity, core.authenticated_wall_s, skew_s=skew_s)
         return self.rules.active and self.rules.covers(session)
 
     def _others(self) -> list[str]:
