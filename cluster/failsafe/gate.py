@@ -80,6 +80,8 @@ class _Work(msgspec.Struct):
     claim: Claim
     end: Callable[[Pending, Outcome | None], None]
     granted: bool
+    waits: bool = False
+    """Its ticket is to be refused, but the store may have carried it out: it isn't begun."""
     begun: bool = False
     """The others are being told."""
     kept_by: dict[str, None] = {}
@@ -261,14 +263,16 @@ class Gate:
             shard_revision=pending.shard_revision,
             addresses=op.addresses,
         )
-        if op.issued_wall_s is not None and (
+        refused = op.issued_wall_s is not None and (
             self.refuses_tickets()
             or self._others.may_be_over(op.chain, op.generation, op.issued_wall_s)
-        ):
+        )
+        if refused and not pending.doubtful:
             end(pending, Outcome.SUPERSEDED)
             return
         # a chain that is made now is nobody else's: there is nothing to serialise
-        work = _Work(pending, claim, end, granted=not moves or op.kind is OpKind.CREATE)
+        granted = not moves or op.kind is OpKind.CREATE
+        work = _Work(pending, claim, end, granted, waits=refused)
         self._works[claim.op_id] = work
         self._wake.set()
         self._push(work)
@@ -284,9 +288,10 @@ class Gate:
 
     def _push(self, work: _Work) -> None:
         """Ask whoever has to be asked next; nobody, while nobody could go on with it if this host
-        burnt down: what isn't begun goes back to the journal, and the store decides.
+        burnt down, nor about a ticket that is to be refused, and that the store may have taken:
+        what isn't begun goes back to the journal, and the store decides.
         """
-        if not self.can_answer():
+        if work.waits or not self.can_answer():
             return
         claim = work.claim
         if not work.granted:

@@ -82,7 +82,14 @@ class Member:
         return (chain, generation) in self.over or issued_wall_s < self.since_wall_s
 
     def take(
-        self, kind: OpKind, generation: int, sa: int, number: int = 1, *, rekey: bool = False
+        self,
+        kind: OpKind,
+        generation: int,
+        sa: int,
+        number: int = 1,
+        *,
+        rekey: bool = False,
+        doubtful: bool = False,
     ) -> None:
         spi = b"%08d" % sa
         issued_wall_s = 1.0 if kind is OpKind.REDEEM and not rekey else None
@@ -91,7 +98,7 @@ class Member:
         )  # fmt: skip
         pending = Pending(
             op, lambda _outcome: None, number=number, op_id=self.name.encode() * 16,
-            shard_revision=1, epoch=0, submitted_s=0.0,
+            shard_revision=1, epoch=0, submitted_s=0.0, doubtful=doubtful,
         )  # fmt: skip
         pending.sealed = b"sealed"
         self.gate.take(pending, lambda _pending, outcome: self.ended.append(outcome))
@@ -195,6 +202,29 @@ def test_no_ticket_is_taken_that_is_older_than_what_is_heard_of_here():
     member.since_wall_s = 2.0
     member.take(OpKind.REDEEM, 1, 1)
     assert (member.ended, net.flight) == ([Outcome.SUPERSEDED], [])
+
+
+@pytest.mark.parametrize("refused", ["used", "from before", "by policy"])
+def test_what_the_store_may_have_carried_out_waits_for_it_though_its_ticket_is_refused(
+    refused: str,
+):
+    """Else its client is told that it failed, and who adopts its record says something else."""
+    net = Net(refuse=refused == "by policy")
+    member = net.members[NEXT]
+    if refused == "used":
+        member.over = {(CHAIN, 1)}
+    elif refused == "from before":
+        member.since_wall_s = 2.0
+    else:
+        net.lost.add(HOME)
+    member.take(OpKind.REDEEM, 1, 1, doubtful=True)
+    net.run()
+    assert member.ended == []
+    member.gate.stop()
+    assert member.ended == [None]
+    member.gate.begin(ROSTER)
+    member.take(OpKind.REDEEM, 1, 1)
+    assert member.ended == [None, Outcome.SUPERSEDED]
 
 
 def test_an_sa_whose_session_went_on_elsewhere_changes_nothing_any_more():
