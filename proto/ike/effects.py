@@ -119,7 +119,7 @@ class Settlement(enum.Enum):
     """How a durable write ended."""
 
     DURABLE = "durable"
-    REFUSED = "refused"
+    REFUSED = "void: its ticket was used, or it is revoked"
     """The chain had moved on: this ticket or this SA is void."""
     FENCED = "fenced"
     """The shard has another owner: say nothing, drop the SA."""

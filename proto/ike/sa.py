@@ -186,7 +186,7 @@ class IkeSa(SaAsking):
             refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
             reply = self._seal(ExchangeType.IKE_AUTH, FLAG_RESPONSE, self.expected_id, refusal, ctx)
             self._advance(Waiting(dead, reply), ctx)
-            failed = Failed(self.spi, before.resumed, "the ticket was used already")
+            failed = Failed(self.spi, before.resumed, settlement.value)
             return Outcome(self.spi, send=datagrams(reply, self.path), events=(failed,))
         self._advance(Waiting(dead, b""), ctx)
         self._due = ctx.now.boot_s
