@@ -312,7 +312,7 @@ def test_an_sa_that_the_chain_no_longer_names_is_dropped_at_its_next_write() -> 
     pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, 2, [delete]))
     pair.run()
     assert pair.gateway.endpoint.find(gateway_spi) is None
-    assert [e.why for e in pair.gateway.of(Ended)] == ["refused"]
+    assert [e.why for e in pair.gateway.of(Ended)] == [Settlement.REFUSED.value]
     assert len(second.live()) == 1
 
 
