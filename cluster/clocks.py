@@ -9,6 +9,7 @@ A heartbeat's way only makes its time look older. So of the last few of a member
 least late counts, and one that waited while this member was asleep doesn't.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from statistics import median
@@ -20,6 +21,8 @@ from cluster.seams import Clock
 
 BEATS = 8
 """Heartbeats of a member before its clock is judged by: one that was late is among others then."""
+HOLDS_S = 1.0
+"""How long this clock has to differ: after a pause all that waited is late, and heard at once."""
 STALE_S = 2.0
 """Who wasn't heard for so long isn't judged by."""
 
@@ -42,6 +45,7 @@ class Clocks:
         self._told: dict[str, _Told] = {}
         self.off_s = 0.0
         """By how much this clock is behind the others' (ahead: below 0), if it is off; else 0."""
+        self._apart_since_s = math.inf
         self.on_changed: list[Callable[[], None]] = []
         """Told when this clock is found off, and when it agrees again."""
 
@@ -81,6 +85,10 @@ class Clocks:
         if 2 * agreeing <= len(others) + 1:
             return  # nobody can tell
         was_off, apart = bool(self.off_s), abs(middle_s) > self._apart_s
+        now_s = self._clock.boot_s()
+        self._apart_since_s = min(self._apart_since_s, now_s) if apart else math.inf
+        if apart and now_s - self._apart_since_s < HOLDS_S:
+            return
         self.off_s = middle_s if apart else 0.0
         if apart != was_off:
             for listener in self.on_changed:

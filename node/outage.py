@@ -141,10 +141,10 @@ class Standby:
         """For `References`: (used, sealed state) as the ledger has it, until the store has all of
         that; None: ask the store.
         """
-        if self.settled():
-            return None
         ledger = self.gate.begun_ledger
         found = None if ledger is None else ledger.kept(chain, generation)
+        if self.settled() and (found is None or found[0]):
+            return None  # who stood still has rows yet that nobody waited for: they may be old
         # in failsafe nobody can read what the store has
         return (False, b"") if found is None and self._node.outage.failsafe else found
 

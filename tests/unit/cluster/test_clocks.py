@@ -7,6 +7,8 @@ from cluster.link import Heartbeat
 from tests.unit.cluster.fakes import HandClock
 
 APART_S = 2.5
+ENOUGH = BEATS + 6
+"""Heartbeats until a clock is found off: it has to stay so."""
 
 
 class Member:
@@ -33,7 +35,7 @@ class Member:
 @pytest.mark.parametrize("off_s", [-20.0, 20.0])
 def test_who_differs_from_two_that_agree_is_off_until_they_agree(off_s: float) -> None:
     member = Member()
-    member.hears({"b": off_s, "c": off_s + 1})
+    member.hears({"b": off_s, "c": off_s + 1}, beats=ENOUGH)
     assert member.changes == [pytest.approx(off_s + 0.5)]
     assert list(member.clocks.differing()) == ["b", "c"]
     member.hears({"b": 1.0, "c": -1.0})
@@ -55,7 +57,7 @@ def test_who_differs_from_two_that_agree_is_off_until_they_agree(off_s: float) -
 )
 def test_nobody_is_off_where_no_majority_says_so(ahead_s: dict[str, float]) -> None:
     member = Member()
-    member.hears(ahead_s)
+    member.hears(ahead_s, beats=ENOUGH)
     assert member.changes == []
     differing = {name: s for name, s in ahead_s.items() if abs(s) > APART_S}
     assert member.clocks.differing() == pytest.approx(differing)
@@ -63,9 +65,9 @@ def test_nobody_is_off_where_no_majority_says_so(ahead_s: dict[str, float]) -> N
 
 def test_who_stays_behind_a_majority_that_it_was_off_of_is_off_though_one_has_gone() -> None:
     member = Member()
-    member.hears({"b": 20.0, "c": 20.0})
+    member.hears({"b": 20.0, "c": 20.0}, beats=ENOUGH)
     member.clock.advance(STALE_S)
-    member.hears({"b": 20.0})
+    member.hears({"b": 20.0}, beats=ENOUGH)
     assert member.changes == [20.0]
     member.hears({"b": 0.0, "c": 0.0})
     assert member.changes == [20.0, 0.0]
@@ -76,6 +78,18 @@ def test_a_heartbeat_that_was_late_is_not_judged_by() -> None:
     member = Member()
     member.hears({"b": 0.0, "c": 0.0})
     member.hears({"b": 0.0, "c": 0.0}, beats=BEATS - 1, late_s=30.0)
+    assert member.changes == []
+
+
+def test_what_waited_while_this_process_stood_still_is_not_judged_by_though_all_of_it_is_late() -> (
+    None
+):
+    member = Member()
+    for number in range(150):  # 30 seconds of them, heard at once
+        for name in ("b", "c"):
+            wall_s = member.clock.wall_s() - 30.0 + 0.2 * number
+            member.clocks.heard(name, Heartbeat("1", number, 0, 0, "normal", wall_s=wall_s))
+    member.hears({"b": 0.0, "c": 0.0}, beats=ENOUGH)
     assert member.changes == []
 
 
