@@ -5,6 +5,7 @@ for when they are opened, and nothing is gained by refusing more. A client that 
 back by a full handshake.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,11 +13,14 @@ import msgspec
 from cluster.clocks import Clocks
 from cluster.keyring import KeyRing, RingKey
 from node.admin_view import StoreConditionInfo
+from node.since import Since
 from proto.ike.ticket import TicketKeys
 
 if TYPE_CHECKING:
     from node.wiring import Node
 
+CLOCK_OFF = "clock-off"
+CLOCKS_DIFFER = "clocks-differ"
 FIX = "synchronise the clocks: is NTP running on that machine?"
 
 
@@ -40,37 +44,50 @@ class ClockWatch:
         """`node`: with its heartbeats. `skew_s`: what is allowed for when a ticket is opened."""
         self._node = node
         self._clocks = Clocks(node.seams.clock, skew_s / 2)
-        self._since_boot_s: dict[str, float] = {}
+        self._since = Since(node.seams.clock)
         self._clocks.on_changed.append(self._changed)
         node.heartbeats.on_beat.append(self._clocks.heard)
+        node.outage.on_look.append(self._note)
 
     @property
     def tickets(self) -> TicketKeys:
         """The ring that the core seals tickets with, and opens them."""
         ring = self._node.rings.ring
-        return OpensOnly(ring) if self._clocks.off_s else ring
+        return OpensOnly(ring) if self.off else ring
+
+    @property
+    def off(self) -> bool:
+        """Whether this clock is off."""
+        return bool(self._clocks.off_s)
 
     def infos(self) -> tuple[StoreConditionInfo, ...]:
         """What is wrong with clocks, for `status`."""
-        off_s, others = self._clocks.off_s, self._clocks.differing()
-        detail = ""
-        if off_s:
-            name = "clock-off"
-            detail = f"{_apart(-off_s)} the other gateways' clocks; no ticket is issued here"
-        elif others:
-            name = "clocks-differ"
-            detail = ", ".join(f"{other} is {_apart(s)} this clock" for other, s in others.items())
-        now_s = self._node.seams.clock.boot_s()
-        self._since_boot_s = {name: self._since_boot_s.get(name, now_s)} if detail else {}
+        self._note()
+        told = {CLOCK_OFF: self._this_one, CLOCKS_DIFFER: self._others}
         return tuple(
-            StoreConditionInfo(name, detail, FIX, now_s - since_s)
-            for name, since_s in self._since_boot_s.items()
+            StoreConditionInfo(name, told[name](), FIX, for_s)
+            for name, for_s in self._since.items()
         )
+
+    def _note(self) -> None:
+        self._since.note(self._holding())
+
+    def _holding(self) -> Iterator[str]:
+        if self.off:
+            yield CLOCK_OFF
+        elif self._clocks.differing():
+            yield CLOCKS_DIFFER
+
+    def _this_one(self) -> str:
+        return f"{_apart(-self._clocks.off_s)} the other gateways' clocks; no ticket is issued here"
+
+    def _others(self) -> str:
+        others = self._clocks.differing()
+        return ", ".join(f"{other} is {_apart(s)} this clock" for other, s in others.items())
 
     def _changed(self) -> None:
         node, off_s = self._node, self._clocks.off_s
         node.gateway.endpoint.tickets = self.tickets
-        node.metrics.clock_off = bool(off_s)
         if off_s:
             node.seams.log.error(
                 "this clock is off, no ticket is issued here until it agrees with the others again",

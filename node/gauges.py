@@ -21,6 +21,7 @@ async def gauges(node: "Node") -> None:
         metrics.shards_owned = len(node.ownership.owned)
         metrics.shards_handed_over = node.ownership.handed_over
         metrics.peers_suspected = len(node.heartbeats.suspected)
+        metrics.clock_off = node.clocks.off
         metrics.datagrams_out = node.gateway.lane.sent
         metrics.datagrams_unsent = node.sockets.unsent
         metrics.store_state = node.store_state()

@@ -10,6 +10,7 @@ from cluster.failsafe.flush import Flush
 from cluster.failsafe.gate import Gate
 from cluster.layout import FLUSHING
 from node.admin_view import StoreConditionInfo
+from node.since import Since
 
 if TYPE_CHECKING:
     from node.wiring import Node
@@ -27,13 +28,12 @@ class OutageLines:
         self._node = node
         self._gate = gate
         self._flush = flush
-        self._since_boot_s: dict[str, float] = {}
+        self._since = Since(node.seams.clock)
         node.outage.on_look.append(self._note)
 
     def infos(self) -> tuple[StoreConditionInfo, ...]:
         """The lines that hold now."""
         self._note()
-        now_s = self._node.seams.clock.boot_s()
         told = {
             "failsafe": self._failsafe,
             "flushing": self._flushing,
@@ -41,14 +41,11 @@ class OutageLines:
             "one-host": self._one_host,
         }
         return tuple(
-            StoreConditionInfo(name, *told[name](), now_s - since_s)
-            for name, since_s in self._since_boot_s.items()
+            StoreConditionInfo(name, *told[name](), for_s) for name, for_s in self._since.items()
         )
 
     def _note(self) -> None:
-        """What holds, and since when."""
-        now_s, before = self._node.seams.clock.boot_s(), self._since_boot_s
-        self._since_boot_s = {name: before.get(name, now_s) for name in self._holding()}
+        self._since.note(self._holding())
 
     def _holding(self) -> Iterator[str]:
         node = self._node

@@ -72,16 +72,12 @@ class ClusterRefusals:
         """See `Refusals.used`."""
         spent, chain, generation = self.spent, shown.chain, shown.generation
         if self._node.outage.failsafe:
-            refused = self._refused_without_store(chain, generation, shown.issued_wall_s)
+            # nothing can be confirmed now
+            refused = self._node.standby.gate.refuses(chain, generation, shown.issued_wall_s)
             return Used.YES if refused else Used.NO
         if not spent.used(chain, generation, shown.expires_wall_s):
             return Used.NO
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE
-
-    def _refused_without_store(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
-        """Nothing can be confirmed now."""
-        gate = self._node.standby.gate
-        return gate.refuses_tickets() or self.spent.may_be_over(chain, generation, issued_wall_s)
 
     # -- for the journal
 

@@ -1,6 +1,7 @@
 """Drives an endpoint on an event loop: datagrams and timers in, Outcomes carried out. Both roles.
 
 Rules: one timer handle for all SAs, moved only when something became due earlier. It never waits.
+What fell due while the host slept is done as soon as it is awake.
 """
 
 import asyncio
@@ -11,6 +12,9 @@ from proto.ike.effects import Now, Path
 from proto.ike.endpoint import Endpoint
 
 TIMER_FLOOR_S = 0.001
+LOOK_S = 0.5
+"""The timer never waits longer: it goes by the loop's clock, which stands still while the host
+sleeps, and what is due by the boot clock, which doesn't."""
 
 
 class Shell:
@@ -40,8 +44,9 @@ class Shell:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._armed_s = deadline_s
-        delay_s = max(TIMER_FLOOR_S, deadline_s - self._clock.boot_s())
+        now_s = self._clock.boot_s()
+        self._armed_s = min(deadline_s, now_s + LOOK_S)
+        delay_s = max(TIMER_FLOOR_S, self._armed_s - now_s)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
 
     def close(self) -> None:

@@ -197,9 +197,12 @@ class Gate:
         others = self._others
         return self.open and any(others.heard(n) and others.elsewhere(n) for n in self._rest())
 
-    def refuses_tickets(self) -> bool:
-        """Whether the policy refuses tickets now."""
-        return self.open and self._me.refuse_tickets and bool(self.lost())
+    def refuses(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
+        """Whether a ticket of that generation of the chain, issued then, is refused now: by policy,
+        or as it may have been used.
+        """
+        by_policy = self.open and self._me.refuse_tickets and bool(self.lost())
+        return by_policy or self._others.may_be_over(chain, generation, issued_wall_s)
 
     def begin(self, roster: Sequence[str]) -> None:
         """In failsafe, with the others of `roster`: carry operations out from now on."""
@@ -263,10 +266,8 @@ class Gate:
             shard_revision=pending.shard_revision,
             addresses=op.addresses,
         )
-        refused = op.issued_wall_s is not None and (
-            self.refuses_tickets()
-            or self._others.may_be_over(op.chain, op.generation, op.issued_wall_s)
-        )
+        issued_wall_s = op.issued_wall_s
+        refused = issued_wall_s is not None and self.refuses(op.chain, op.generation, issued_wall_s)
         if refused and not pending.doubtful:
             end(pending, Outcome.SUPERSEDED)
             return

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from node.admin_view import StoreConditionInfo
 from node.view import View
 from tests.sim.machine import SimGateway
+from tests.sim.outage import all_in_failsafe
 from tests.sim.scenario import Scenario, run_scenario
 from tests.sim.world import Size, World
 
@@ -20,9 +21,7 @@ async def in_failsafe(world: World) -> None:
     await world.begin()
     await asyncio.sleep(1)
     world.kill_store()
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.live()), 8, "no failsafe without store"
-    )
+    await all_in_failsafe(world, world.live())
 
 
 async def one_is_missing(world: World) -> None:
@@ -65,6 +64,16 @@ async def long_away(world: World) -> None:
     assert 2.5 < found["flushing"].since_s < 3.5
 
 
+async def a_clock_is_wrong(world: World) -> None:
+    """For how long is said from when it began, whenever somebody asks first."""
+    await world.begin()
+    await asyncio.sleep(2)
+    world.gateways[0].clock.wall_offset_s += 60
+    await asyncio.sleep(30)
+    assert lines(world.gateways[0])["clock-off"].since_s > 20
+    assert lines(world.gateways[1])["clocks-differ"].since_s > 20
+
+
 async def on_one_host(world: World) -> None:
     """Nobody has said that the gateways are on different machines."""
     await world.begin()
@@ -104,6 +113,10 @@ def played(play: Callable[[World], Awaitable[None]], **size: object) -> tuple[st
 
 def test_who_is_missing_is_who_is_waited_for() -> None:
     assert played(one_is_missing) == ()
+
+
+def test_what_was_wrong_before_somebody_asked_is_said_from_when_it_began() -> None:
+    assert played(a_clock_is_wrong) == ()
 
 
 def test_who_goes_on_while_etcd_is_back_is_not_told_to_bring_it_back() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.sim.outage import set_reachable
 from tests.sim.scenarios import Scenario, run_scenario
 from tests.sim.world import Size, World
 
@@ -16,12 +17,10 @@ async def store_and_gateway_lost(world: World) -> None:
     await asyncio.sleep(2)
     victim = world.gateways[0]
     affected = [client for client in world.clients if victim.name in world.holders(client)]
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
+    set_reachable(world.gateways, False)
     await victim.kill()
     await asyncio.sleep(AWAY_S)
-    for gateway in world.live():
-        gateway.store.set_reachable(True)
+    set_reachable(world.live(), True)
     await world.until(world.all_served, AWAY_S, "not every client was served afterwards")
     ways = [[up["how"] for up in client.all("established")] for client in affected]
     if not ways or any(way != ["full", "resumed"] for way in ways):

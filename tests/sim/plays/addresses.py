@@ -2,7 +2,8 @@
 
 import asyncio
 
-from tests.sim.plays.failsafe_goes_on import normal, resumes
+from tests.sim.outage import in_failsafe, normal_again
+from tests.sim.plays.failsafe_goes_on import resumes
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -20,11 +21,7 @@ async def addresses(world: World) -> None:
     await world.until(world.all_served, RECOVER_S, "not every client was served again")
     kept(world, before)
     await asyncio.sleep(10)
-    for gateway in world.live():
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.live()), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     for number, client in enumerate(late):
         client.session.start(number)
     world.clients += late
@@ -33,9 +30,7 @@ async def addresses(world: World) -> None:
     await resumes(world, world.clients[0])
     kept(world, before)
     world.check_addresses()
-    for gateway in world.live():
-        gateway.store.set_reachable(True)
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await normal_again(world)
     await asyncio.sleep(1)
     await resumes(world, late[0])
     kept(world, before)

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from tests.sim.plays.failsafe_goes_on import normal, resumes
+from tests.sim.outage import all_normal, in_failsafe
+from tests.sim.plays.failsafe_goes_on import resumes
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.storm import boot
 from tests.sim.world import Size, World
@@ -17,11 +18,7 @@ async def all_end_in_failsafe(world: World) -> None:
     await world.connect_all()
     await asyncio.sleep(2)
     first, last = world.gateways
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     held = [client.spi_r for client in world.clients]
     for client in world.clients[::2]:
         await resumes(world, client)
@@ -42,7 +39,7 @@ async def all_end_in_failsafe(world: World) -> None:
         if stale:
             world.findings.append(f"{gateway.name} adopted {stale}, whose newest state is lost")
     await world.until(world.all_served, RECOVER_S, "not every client was served again")
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await all_normal(world)
     await world.until(world.all_owned, 20, "not every shard has an owner")
     await asyncio.sleep(2)
     world.check_one_sa_each()

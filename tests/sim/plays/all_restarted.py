@@ -4,6 +4,7 @@ import asyncio
 
 from proto.ike.ticket import ClientTicket
 from tests.sim.machine import SimClient
+from tests.sim.outage import in_failsafe
 from tests.sim.plays.failsafe_goes_on import resumes
 from tests.sim.plays.void_in_failsafe import kept
 from tests.sim.scenario import RECOVER_S, Scenario
@@ -38,11 +39,7 @@ async def all_restarted(world: World) -> None:
     world.clients = [since]
     await world.connect_all()
     await asyncio.sleep(2)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     world.clients += [_thief(world, number, ticket) for number, ticket in enumerate(shown)]
     await world.until(world.all_served, RECOVER_S, "not every client was served without the store")
     await resumes(world, since)

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.sim.machine import SimClient, SimGateway
-from tests.sim.plays.failsafe_goes_on import normal
+from tests.sim.outage import all_normal, in_failsafe, set_reachable
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.storm import boot
 from tests.sim.world import Size, World
@@ -36,13 +36,12 @@ async def comes_in_failsafe(world: World) -> None:
     for shard, fence in fences.items():
         if world.ledger.fences[shard].fence != fence:
             world.findings.append(f"shard {shard} was taken from a member in failsafe")
-    for gateway in others:
-        gateway.store.set_reachable(True)
+    set_reachable(others, True)
     await world.until(lambda: bool(copy.all("established")), 20, "the copy is not served")
     if [up["how"] for up in copy.all("established")][:1] != ["full"]:
         world.findings.append("a ticket that was used without the store was taken again")
     await world.until(world.all_served, RECOVER_S, "not every client was served again")
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await all_normal(world)
 
 
 async def left_alone(world: World) -> tuple[SimGateway, list[SimGateway]]:
@@ -52,11 +51,7 @@ async def left_alone(world: World) -> tuple[SimGateway, list[SimGateway]]:
     await late.kill()
     await asyncio.sleep(FORGOTTEN_S)
     await world.connect_all()
-    for gateway in others:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in others), 8, "no failsafe without store"
-    )
+    await in_failsafe(world, others)
     await asyncio.sleep(4)  # the store has forgotten them
     return late, others
 

@@ -3,7 +3,8 @@
 import asyncio
 
 from tests.sim.machine import SimClient
-from tests.sim.plays.failsafe_goes_on import check_chains, normal
+from tests.sim.outage import in_failsafe, normal_again
+from tests.sim.plays.failsafe_goes_on import check_chains
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -18,17 +19,11 @@ async def failsafe_by_reference(world: World) -> None:
     await world.begin()
     await world.connect_all()
     await asyncio.sleep(2)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     bearer = world.clients[0]
     for way in ("full", "resumed", "resumed"):
         await goes_on(world, bearer, way)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await normal_again(world)
     await asyncio.sleep(2)
     for client in (bearer, world.clients[1]):
         await goes_on(world, client, "resumed")

@@ -5,6 +5,7 @@ import asyncio
 from cluster.layout import Keys
 from tests.sim.machine import CLUSTER, SimClient
 from tests.sim.mirrors import check_mirrors
+from tests.sim.outage import in_failsafe, normal_again
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -17,11 +18,7 @@ async def failsafe_goes_on(world: World) -> None:
     late = [world.clients.pop(), world.clients.pop()]
     await world.connect_all()
     await asyncio.sleep(2)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     for number, client in enumerate(late):
         client.session.start(number)
     world.clients += late
@@ -39,9 +36,7 @@ async def failsafe_goes_on(world: World) -> None:
     closed.session.close()
     await asyncio.sleep(2)
     closed.vanish()
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await normal_again(world)
     await asyncio.sleep(1)
     world.check_one_sa_each()
     await world.check_records()
@@ -85,13 +80,6 @@ async def twice(world: World, original: SimClient) -> list[SimClient]:
         client.tickets.save(ticket)
         client.session.start(at)
     return pair
-
-
-def normal(world: World) -> bool:
-    """Nobody is without the store, and it has everything."""
-    return all(
-        g.node.standby.settled() and g.node.membership.state == "normal" for g in world.live()
-    )
 
 
 async def check_chains(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 from cluster.standing import State
+from tests.sim.outage import in_failsafe, set_reachable
 from tests.sim.plays.store_rewound import accept, all_are
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.store import Snapshot
@@ -22,15 +23,10 @@ async def failsafe_rewound(world: World) -> None:
     later.session.start(0)
     world.clients.append(later)
     await world.until(world.all_served, RECOVER_S, "not every client was served")
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     copy.put_back()
     await world.ledger.put_back()
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
+    set_reachable(world.gateways, True)
     await world.until(lambda: all_are(world, State.STORE_REWOUND), 10, "not all have noticed")
     await _nothing_begins(world)
     late.session.start(0)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.sim.outage import set_reachable
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -12,8 +13,7 @@ async def halves_apart(world: World) -> None:
     await world.begin()
     await world.connect_all()
     await asyncio.sleep(2)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
+    set_reachable(world.gateways, False)
     for one in world.gateways[:2]:
         for other in world.gateways[2:]:
             world.links.cut(one.name, other.name)
@@ -22,8 +22,7 @@ async def halves_apart(world: World) -> None:
         if gateway.node.membership.state != "isolated" or gateway.node.ownership.owned:
             world.findings.append(f"{gateway.name} is {gateway.node.membership.state}")
     world.links.heal()
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
+    set_reachable(world.gateways, True)
     await world.until(world.all_owned, 30, "not every shard got an owner again")
     await world.until(world.all_served, RECOVER_S, "not every client was served in the end")
     await asyncio.sleep(2)

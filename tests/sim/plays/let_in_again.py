@@ -5,7 +5,7 @@ import asyncio
 from node.admin_view import Revoke
 from node.view import View
 from tests.sim.net import Weather
-from tests.sim.plays.failsafe_goes_on import normal
+from tests.sim.outage import in_failsafe, normal_again
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -25,17 +25,11 @@ async def let_in_again(world: World) -> None:
     await View(operator.node, "memory").revoke(Revoke("identity", identity=person.name))
     operator.clock.wall_offset_s -= AHEAD_S
     await world.until(lambda: not world.holders(person), 5, "the revoked session did not end")
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     if world.holders(person):
         world.findings.append(f"{person.name} was let in at once")
     await world.until(world.all_served, RECOVER_S, "who was revoked did not come back")
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await normal_again(world)
     await asyncio.sleep(2)
     world.check_one_sa_each()
     await world.check_records()

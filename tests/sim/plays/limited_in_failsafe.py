@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.sim.outage import all_in_failsafe
 from tests.sim.scenario import Scenario
 from tests.sim.world import Size, World
 
@@ -12,9 +13,7 @@ async def limited_in_failsafe(world: World) -> None:
     """The store dies; of two clients of one identity that come to two gateways, one gets in."""
     await world.begin()
     world.kill_store()
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.live()), 10, "no failsafe without store"
-    )
+    await all_in_failsafe(world, world.live())
     two = [
         world.client(700 + n, identity=IDENTITY, gateways=(world.gateways[n].address,))
         for n in range(2)

@@ -4,7 +4,8 @@ import asyncio
 
 from cluster.errors import ClusterError
 from node.view import View
-from tests.sim.plays.failsafe_goes_on import check_chains, normal
+from tests.sim.outage import in_failsafe, normal, set_reachable
+from tests.sim.plays.failsafe_goes_on import check_chains
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -16,11 +17,7 @@ async def lost_in_failsafe(world: World) -> None:
     await world.begin()
     await world.connect_all()
     await asyncio.sleep(2)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await in_failsafe(world)
     victim = world.gateways[-1]
     affected = [client for client in world.clients if victim.name in world.holders(client)]
     refuse = victim.config.cluster.failsafe_tickets == "refuse"
@@ -30,8 +27,7 @@ async def lost_in_failsafe(world: World) -> None:
         ways = [up["how"] for up in client.all("established")]
         if ways != ["full", "full" if refuse else "resumed"]:
             world.findings.append(f"{client.name}: {ways}")
-    for gateway in world.live():
-        gateway.store.set_reachable(True)
+    set_reachable(world.live(), True)
     await asyncio.sleep(15)
     if any(g.node.state.state.mode != "flushing" for g in world.live()):
         world.findings.append("the cluster is normal without what the dead member did")

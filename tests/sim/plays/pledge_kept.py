@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.sim.outage import set_reachable
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.storm import boot
 from tests.sim.world import Size, World
@@ -15,8 +16,7 @@ async def pledge_kept(world: World) -> None:
     await world.connect_all()
     await asyncio.sleep(2)
     restarted, *others = world.gateways
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
+    set_reachable(world.gateways, False)
     await asyncio.sleep(8)
     fences = {shard: o.fence for g in others for shard, o in g.node.ownership.owned.items()}
     await restarted.kill()
@@ -31,8 +31,7 @@ async def pledge_kept(world: World) -> None:
     if any(g.node.membership.state != "failsafe" for g in others):
         world.findings.append("the others left failsafe")
     world.links.heal()
-    for other in others:
-        other.store.set_reachable(True)
+    set_reachable(others, True)
     await world.until(world.all_served, RECOVER_S, "not every client was served again")
     await world.until(
         lambda: not restarted.node.outage.given and not restarted.node.outage.failsafe,

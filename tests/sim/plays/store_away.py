@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.sim.outage import set_reachable
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
 
@@ -12,8 +13,7 @@ async def store_away(world: World) -> None:
     await world.connect_all()
     late = world.clients.pop()
     await asyncio.sleep(2)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
+    set_reachable(world.gateways, False)
     answered = [len(client.all("answered")) for client in world.clients]
     await asyncio.sleep(10)
     states = {gateway.node.membership.state for gateway in world.gateways}
@@ -22,8 +22,7 @@ async def store_away(world: World) -> None:
     for client, before in zip(world.clients, answered, strict=True):
         if len(client.all("answered")) < before + 5 or client.all("unanswered"):
             world.findings.append(f"{client.name} was not answered while the store was away")
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
+    set_reachable(world.gateways, True)
     await asyncio.sleep(10)
     world.clients.append(late)
     await world.until(world.all_served, RECOVER_S, "not every client was served afterwards")

@@ -9,6 +9,7 @@ from cluster.store import Put, Txn
 from node.view import View
 from tests.sim.machine import SimGateway, SimNotebook
 from tests.sim.mirrors import check_mirrors
+from tests.sim.outage import set_reachable
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.store import Snapshot
 from tests.sim.world import Size, World
@@ -26,13 +27,11 @@ async def store_rewound(world: World) -> None:
     copy = Snapshot(world.store)
     await _move_on(world)
     former = _secrets(world.ledger.rings)
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
+    set_reachable(world.gateways, False)
     await asyncio.sleep(1.5)
     copy.put_back()
     await world.ledger.put_back()
-    for gateway in world.gateways:
-        gateway.store.set_reachable(True)
+    set_reachable(world.gateways, True)
     if await world.until(lambda: all_are(world, State.STORE_REWOUND), 10, "not all have noticed"):
         await _while_rewound(world)
         await _accepted(world)

@@ -4,6 +4,7 @@ import asyncio
 
 from proto.ike.ticket import ClientTicket
 from tests.sim.machine import SimClient
+from tests.sim.outage import all_in_failsafe, set_reachable
 from tests.sim.plays.failsafe_goes_on import resumes
 from tests.sim.scenario import RECOVER_S, Scenario
 from tests.sim.world import Size, World
@@ -31,12 +32,9 @@ async def void_in_failsafe(world: World) -> None:
     for thief, ticket in zip(thieves, tickets, strict=True):
         thief.tickets.save_copy(ticket)
     world.clients[:2] = thieves
-    for gateway in world.gateways:
-        gateway.store.set_reachable(False)
+    set_reachable(world.gateways, False)
     thieves[0].session.start(0)
-    await world.until(
-        lambda: all(g.node.outage.failsafe for g in world.gateways), 8, "no failsafe without store"
-    )
+    await all_in_failsafe(world, world.gateways)
     thieves[1].session.start(1)
     await world.until(world.all_served, RECOVER_S, "not every client was served without the store")
     for thief in thieves:

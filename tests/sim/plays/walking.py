@@ -4,7 +4,7 @@ import asyncio
 
 from tests.sim.machine import SimClient
 from tests.sim.net import Weather
-from tests.sim.plays.failsafe_goes_on import normal
+from tests.sim.outage import all_normal
 from tests.sim.scenario import Scenario
 from tests.sim.world import Size, World
 
@@ -26,7 +26,7 @@ async def walking(world: World) -> None:
     world.kill_store()
     await asyncio.sleep(world.random.uniform(*AWAY_S))
     world.start_store()
-    await world.until(lambda: normal(world), 20, "the cluster is not normal again")
+    await all_normal(world)
     await asyncio.sleep(2)
     walk.cancel()
     await world.until(world.all_served, SETTLE_S, "not every client was served again")

@@ -255,9 +255,9 @@ def test_with_one_lost_tickets_are_accepted_and_it_is_told_afterwards():
 def test_with_one_lost_tickets_are_refused_by_policy_and_sessions_begin():
     net = Net(refuse=True)
     member = net.members[NEXT]
-    assert not member.gate.refuses_tickets()
+    assert not member.gate.refuses(CHAIN, 1, 1.0)
     net.lost.add(HOME)
-    assert member.gate.refuses_tickets()
+    assert member.gate.refuses(CHAIN, 1, 1.0)
     member.take(OpKind.REDEEM, 1, 1)
     member.take(OpKind.CREATE, 0, 2)
     net.run()

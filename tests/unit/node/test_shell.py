@@ -20,6 +20,7 @@ from proto.ike.effects import (
 from proto.ike.endpoint import Endpoint
 
 PERSIST = Persist(PersistKind.REVOKE, b"c" * 16, 1, b"s" * 8, b"", b"", 0.0)
+HOUR_S = 3600.0
 WAY = Path(("192.0.2.1", 500), ("192.0.2.2", 500))
 
 
@@ -54,6 +55,18 @@ class Core:
         return []
 
 
+class Slept(OsClock):
+    """The boot clock of a host that has slept for so long."""
+
+    __slots__ = ("slept_s",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept_s = 0.0
+        awake_s = self.boot_s
+        self.boot_s = lambda: awake_s() + self.slept_s
+
+
 class Slow:
     """Writes that end when the test says so."""
 
@@ -83,5 +96,20 @@ async def test_what_became_due_when_a_write_ended_is_done_without_another_event(
     shell.on_datagram(b"", WAY)
     (done,) = commits.waiting
     done(Settlement.DURABLE)
+    await asyncio.wait_for(core.called.wait(), 10)
+    shell.close()
+
+
+async def test_what_fell_due_while_the_host_slept_is_done_when_it_is_awake() -> None:
+    """The loop's clock stands still meanwhile: a timer set by it alone would be as much too late.
+    Seed 8841111 of the storm."""
+    core, clock = Core(), Slept()
+    endpoint = cast(Endpoint, core)
+    lane = Lane(endpoint, Slow(), NullKernel(), Nowhere(), clock, lambda event: None)
+    shell = Shell(endpoint, lane, clock)
+    core.due_s = clock.boot_s() + HOUR_S
+    shell.rearm()
+    clock.slept_s = HOUR_S
+    shell.on_datagram(b"", WAY)  # and whatever comes next doesn't hide it
     await asyncio.wait_for(core.called.wait(), 10)
     shell.close()
