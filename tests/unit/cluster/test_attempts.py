@@ -26,9 +26,21 @@ def test_what_is_unknown_is_tried_again_until_it_is_done(lost: int) -> None:
     assert fate_of(*[Unknown("lost")] * lost, None) == lost + 1
 
 
-def test_attempts_are_bounded() -> None:
-    with pytest.raises(Conflict, match=f"in vain, {MOST} times"):
-        fate_of(*[Unknown("lost")] * (MOST + 1))
+def test_attempts_are_bounded_and_the_last_one_s_doubt_leaves() -> None:
+    """Nobody else is to blame for answers that are lost."""
+    with pytest.raises(Unknown, match=str(MOST)):
+        fate_of(*[Unknown(str(number + 1)) for number in range(MOST + 1)])
+
+
+@pytest.mark.parametrize("lost", range(MOST))
+def test_who_knows_at_last_that_it_was_in_vain_is_in_no_doubt(lost: int) -> None:
+    made = 0
+    for attempt in attempts(MOST):
+        with attempt:
+            made += 1
+            if made <= lost:
+                raise Unknown("lost")
+    assert made == MOST
 
 
 def test_a_store_that_is_away_from_the_first_is_unavailable() -> None:
@@ -55,11 +67,3 @@ def test_one_change_s_doubt_is_not_another_s() -> None:
         fate_of(Unknown("lost"), Unavailable("away"))
     with pytest.raises(Unavailable):
         fate_of(Unavailable("away"))
-
-
-def test_an_attempt_that_is_not_done_is_followed_by_the_next() -> None:
-    made = 0
-    for attempt in attempts(MOST):
-        with attempt:
-            made += 1
-    assert made == MOST

@@ -232,6 +232,16 @@ def test_a_store_that_goes_away_after_an_unknown_outcome_leaves_it_unknown() -> 
     play(story)
 
 
+def test_others_are_not_blamed_for_answers_that_are_lost() -> None:
+    async def story(world: World) -> None:
+        one = await join(world, "gw1", *BOTH, watching=False)
+        world.store.faults.extend([Fault.UNKNOWN_LOST] * CONFLICTS_MAX)
+        with pytest.raises(Unknown):
+            await rewrap(world, one).run(NEW.kek_id, EVERYBODY, 5, lambda _line: None)
+
+    play(story)
+
+
 def test_a_ring_that_others_keep_changing_ends_it_without_a_change() -> None:
     async def story(world: World) -> None:
         one = await join(world, "gw1", *BOTH, watching=False)
