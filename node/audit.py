@@ -3,7 +3,8 @@
 Rules: a chain has one live SA, the one that it names (ADR 0004). Whoever resumes a
 session tells the former SA's owner so, once; if that is lost, or its sender dies, the owner finds
 out here. An SA goes if its chain names another, or if chain and record are both gone in two rounds
-after one another: its chain is over. A record that is missing for any other reason (it has just
+after one another: its chain is over. One with a write under way stays: its chain may name its heir
+already, the store's answer being lost. A record that is missing for any other reason (it has just
 ended, the store was restored and isn't accepted) decides nothing.
 """
 
@@ -34,18 +35,19 @@ class Audit:
         keys: Keys,
         *,
         shard_of: Callable[[bytes], int],
-        established: Callable[[], Iterable[SaCore]],
+        at_rest: Callable[[], Iterable[SaCore]],
         drop: Callable[[bytes, str], None],
         settled: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`drop(spi, why)`: the SA isn't its chain's any more. `settled`: whether the store has all
-        that was done; an SA made without it isn't there yet.
+        """`at_rest`: the SAs that are established and have no write under way. `drop(spi, why)`:
+        the SA isn't its chain's any more. `settled`: whether the store has all that was done; an SA
+        made without it isn't there yet.
         """
         self._settled = settled
         self._store = store
         self._keys = keys
         self._shard_of = shard_of
-        self._established = established
+        self._at_rest = at_rest
         self._drop = drop
         self._over: dict[bytes, None] = {}
         """SAs without chain and record in the round before this one."""
@@ -67,9 +69,9 @@ class Audit:
             await asyncio.sleep(max(STEP_S, CYCLE_S - began // at_once * STEP_S))
 
     def _by_shard(self) -> dict[int, dict[bytes, bytes]]:
-        """SPI → chain of what is established, and so was durable before any scan that follows."""
+        """SPI → chain of what was durable before any scan that follows."""
         held: dict[int, dict[bytes, bytes]] = {}
-        for core in self._established():
+        for core in self._at_rest():
             held.setdefault(self._shard_of(core.spi), {})[core.spi] = core.chain
         return dict(sorted(held.items()))
 
@@ -92,7 +94,7 @@ class Audit:
                 elif session.value[:SPI_OCTETS] == spi:
                     continue
                 # one that was rekeyed here meanwhile still has its Delete to answer
-                if any(core.spi == spi for core in self._established()):
+                if any(core.spi == spi for core in self._at_rest()):
                     self._drop(spi, why)
         except Unavailable:
             return

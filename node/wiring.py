@@ -293,7 +293,7 @@ class Node:
             self.seams.store,
             self.keys,
             shard_of=self.codec.shard_of,
-            established=lambda: [core for core, _ in self.gateway.endpoint.established()],
+            at_rest=self.gateway.endpoint.at_rest,
             drop=self.drop,
             settled=lambda: self.standby.settled() and not self.way.guard.rewound,
         )
@@ -469,7 +469,7 @@ class Node:
     def _superseded(self, frame: Superseded) -> None:
         self.adopter.replaced(frame.spi)
         core = self.gateway.endpoint.find(frame.spi)
-        if core is not None and core.chain == frame.chain:
+        if core is None or core.chain == frame.chain:
             self.drop(frame.spi, RESUMED)
 
     def _return(self, frame: Return) -> None:

@@ -357,6 +357,11 @@ class Endpoint:
             if sa.core.state is _ESTABLISHED:
                 yield sa.core, sa.path
 
+    def at_rest(self) -> list[SaCore]:
+        """Every established SA that has no durable write under way."""
+        sas = self._sas.values()
+        return [sa.core for sa in sas if sa.core.state is _ESTABLISHED and sa.waiting is None]
+
     def spis(self) -> list[bytes]:
         """Our SPIs of all SAs, half-open and ended ones too."""
         return list(self._sas)
