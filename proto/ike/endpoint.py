@@ -201,16 +201,18 @@ class Endpoint:
         return self._heap[0][0] if self._heap else NEVER
 
     def on_timer(self, now: Now) -> list[Outcome]:
-        """Everything that is due, at most `DUE_MAX` of it."""
-        outcomes = []
-        for _ in range(DUE_MAX):
-            if not self._heap or self._heap[0][0] > now.boot_s:
-                break
+        """Everything that is due, at most `DUE_MAX` of it; each SA once, whatever comes of it."""
+        due: list[bytes] = []
+        while self._heap and self._heap[0][0] <= now.boot_s and len(due) < DUE_MAX:
             deadline_s, spi = heapq.heappop(self._heap)
+            if self._armed.get(spi) == deadline_s:
+                del self._armed[spi]
+                due.append(spi)
+        outcomes = []
+        for spi in due:
             sa = self._sas.get(spi)
-            if sa is None or self._armed.get(spi) != deadline_s:
+            if sa is None:
                 continue
-            del self._armed[spi]
             if sa.deadline_s() <= now.boot_s:
                 outcome = sa.on_timer(self._context(sa.path, now))
                 if outcome is not None:
@@ -455,8 +457,10 @@ class Endpoint:
             heapq.heappush(self._heap, (deadline_s, spi))
 
     def _remove(self, sa: IkeSa) -> None:
-        if sa.heir is not None:
-            sa.heir.contested = False
+        heir = sa.heir
+        if heir is not None:
+            heir.contested = False
+            self._arm(heir)
         self._sas.pop(sa.spi, None)
         self._armed.pop(sa.spi, None)
         if sa.half_open_key:

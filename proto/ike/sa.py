@@ -214,6 +214,7 @@ class IkeSa(SaAsking):
         if busy or self.core.state is not _ESTABLISHED:
             revoke = revoke or self._revoking
             self.wants_end = (revoke, why)
+            self._look_at_wants(ctx)
             return Outcome(self.spi)
         if revoke:
             self.waiting = Waiting(replace(self.core, generation=0), b"")
@@ -256,9 +257,7 @@ class IkeSa(SaAsking):
         for asked in self.requests.under_way():
             if now >= asked.deadline_s:
                 return self._retransmit(asked, ctx)
-        if now < self._due or self.waiting is not None:
-            return None
-        if self.pending is not None and not self.half_open:
+        if now < self._due or self._stands_still:
             return None
         if self.core.state is State.REKEYED and (deletes := self._delete_last(ctx)) is not None:
             return deletes

@@ -23,7 +23,7 @@ REKEYED_LINGER_S = 30.0
 class SaSuccession(SaOpening):
     """See the module."""
 
-    __slots__ = ("_deletes", "born", "contested", "heir", "released")
+    __slots__ = ("_deletes", "born", "heir", "released")
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
         super().__init__(core, path, ctx, half_open_key)
@@ -33,8 +33,6 @@ class SaSuccession(SaOpening):
         """What the peer's rekey made of us, while our own is unanswered: one of the two loses."""
         self.released: IkeSa | None = None
         """A former heir, settled now: the endpoint is to look at its timer."""
-        self.contested = False
-        """We are such an heir: nothing is answered or asked until that is settled."""
         self._deletes = False
         """Rekeyed, by us: our Delete is the last request."""
 

@@ -54,9 +54,9 @@ class SaTransport:
     """See the module. `core` is replaced as a whole."""
 
     __slots__ = (
-        "_channel", "_due", "_keepalive_s", "agenda", "asked_s", "core", "expected_id",
-        "half_open_key", "heard_s", "last_reply", "path", "pending", "requests", "spi", "waiting",
-        "wants_end",
+        "_channel", "_due", "_keepalive_s", "agenda", "asked_s", "contested", "core",
+        "expected_id", "half_open_key", "heard_s", "last_reply", "path", "pending", "requests",
+        "spi", "waiting", "wants_end",
     )  # fmt: skip
 
     def __init__(self, core: SaCore, path: Path, ctx: Context, half_open_key: bytes = b"") -> None:
@@ -77,6 +77,9 @@ class SaTransport:
         """When the request whose answer waits came last; repeats aren't looked into."""
         self.pending: Pending | None = None
         """An errand is out: what arrives is ignored, as while a write is under way."""
+        self.contested = False
+        """We are the heir of one of two rekeys that crossed: nothing is answered or asked until it
+        is settled which of them stands (`SaSuccession`)."""
         self.wants_end: tuple[bool, str] | None = None
         self.agenda = Agenda()
         self._due = NEVER if core.initiator else ctx.now.boot_s + ctx.settings.half_open_timeout_s
@@ -95,10 +98,20 @@ class SaTransport:
         """Is an end wanted that takes the tickets with it, and not written yet?"""
         return self.wants_end is not None and self.wants_end[0]
 
+    @property
+    def _stands_still(self) -> bool:
+        """Does nothing of our own begin now: a write is under way, or an errand is out, or which of
+        two rekeys stands isn't settled?
+        """
+        out = self.pending is not None and not self.half_open
+        return self.waiting is not None or self.contested or out
+
     def deadline_s(self) -> float:
         """When `on_timer` is to be called next."""
         asked, due = self.requests.outstanding, self._due
-        if self.waiting is not None or (self.pending is not None and not self.half_open):
+        # `_stands_still` without the call: this is asked several times for each datagram
+        out = self.pending is not None and not self.half_open
+        if self.waiting is not None or self.contested or out:
             due = NEVER
         if self._keepalive_s < due and self.core.state is _ESTABLISHED:
             due = self._keepalive_s

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from proto.ike.core import Settings, State, replace
+from proto.ike.core import SaCore, Settings, State, replace
 from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.events import Ended, Rekeyed
 from proto.ike.payloads import DeletePayload, NoncePayload, NotifyPayload
@@ -173,6 +173,41 @@ def test_an_heir_in_contest_answers_nothing_until_it_is_settled() -> None:
     )  # fmt: skip
     assert len(at.pair.inject(at.side, gone, at.other.address).send) == 1
     assert len(at.pair.inject(at.side, question, at.other.address).send) == 1
+
+
+def contest(by_client: bool) -> tuple[Up, SaCore, SaCore]:
+    """Both rekey at once, and nothing of what `side` says arrives: its SA, and its heir."""
+    at = up(by_client)
+    at.pair.deliver = lambda side, d: LOST if side is at.side else ONCE
+    at.rekey_ike()
+    at.pair.run(0.1)
+    before, asked = at.own, ike_request(b"new-spi!")
+    request = sealed(at.theirs, ExchangeType.CREATE_CHILD_SA, 0 if by_client else 2, asked)
+    at.pair.inject(at.side, request, at.other.address)
+    (heir,) = at.side.live()
+    assert heir.spi != before.spi
+    return at, before, heir
+
+
+@BOTH
+def test_an_heir_in_contest_that_is_to_end_waits_until_that_is_settled(by_client: bool) -> None:
+    """Seed 6928959 of the storm: its timer was due again at once, without end, and no other SA's
+    got a turn: what would have settled it was never given up."""
+    at, _, heir = contest(by_client)
+    at.side.endpoint.terminate(heir.spi, False, "closed", at.pair.now)
+    at.pair.run(600)
+    assert [event.spi for event in at.side.of(Ended)] == [heir.spi]
+    assert not at.side.live()
+
+
+@BOTH
+def test_an_heir_in_contest_goes_on_when_the_sa_before_it_is_dropped(by_client: bool) -> None:
+    at, before, heir = contest(by_client)
+    at.side.endpoint.terminate(heir.spi, False, "closed", at.pair.now)
+    at.side.endpoint.drop(before.spi, "as the test says")
+    at.side.sent.clear()
+    at.pair.run(0.1)
+    assert [own_spi(at.side, datagram.data) for datagram in at.side.sent] == [heir.spi]
 
 
 # -- the table of 2.25 ----------------------------------------------------------------------------
