@@ -406,7 +406,10 @@ class Journal:
         self.ended += 1
         waiting = self._chains[chain]
         if waiting:
-            self._ready.append(waiting.popleft())
+            follows = waiting.popleft()
+            # it has waited: whoever asked for it may have given up
+            stale = self._clock.boot_s() - follows.submitted_s >= STALE_S
+            (self._held if stale else self._ready).append(follows)
             self._wake.set()
         else:
             del self._chains[chain]

@@ -107,6 +107,30 @@ def test_what_has_nobody_to_answer_is_never_carried_out() -> None:
     play(story)
 
 
+def test_what_has_waited_behind_others_of_its_chain_is_looked_at_before_it_is_carried_out() -> None:
+    """Seed 3008271 of `walking`: a client had given its gateway up, and was elsewhere with the very
+    ticket that was spent here."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(3))
+        member.asked = dict.fromkeys((spi(13), spi(23), spi(33)), now_s())
+        world.store.faults.append(Fault.UNKNOWN_DONE)
+        outcomes = member.post(redeem(3, 1, 13, 3), redeem(3, 1, 23, 3), redeem(3, 2, 33, 13))
+        await asyncio.sleep(0.01)
+        world.store.down = True
+        await asyncio.sleep(2)
+        world.store.down = False
+        await asyncio.sleep(2)
+        assert outcomes == [COMMITTED, FENCED]
+        assert await world.alive(3) == spi(13)
+        member.asked[spi(33)] = now_s()
+        await asyncio.sleep(1)
+        assert outcomes == [COMMITTED, FENCED, COMMITTED]
+
+    play(story)
+
+
 def test_what_the_store_may_have_done_is_found_out() -> None:
     async def story(world: World) -> None:
         member = world.member()
