@@ -150,31 +150,6 @@ def test_b30_two_rekeys_at_once_with_a_slow_store(what: Rekeys, late_s: float) -
     works(at)
 
 
-def test_an_heir_in_contest_answers_nothing_until_it_is_settled() -> None:
-    at = up()
-    at.pair.deliver = lambda side, d: LOST if side is at.side else ONCE
-    at.rekey_ike()
-    at.pair.run(0.1)  # ours is under way
-    before = at.own
-    asked = ike_request(b"new-spi!")
-    at.pair.inject(
-        at.side, sealed(at.theirs, ExchangeType.CREATE_CHILD_SA, 0, asked), at.other.address
-    )
-    (heir,) = at.side.live()
-    assert at.side.core(before.spi).state is State.REKEYED
-    keys = replace(heir, initiator=not heir.initiator)
-    question = sealed(keys, ExchangeType.INFORMATIONAL, 0, [])
-    assert at.pair.inject(at.side, question, at.other.address).send == ()
-    assert at.side.endpoint.probe(heir.spi, at.pair.now) is None
-    # the peer closes the old SA: it has never seen ours, which is forgotten (RFC 7296 2.8.2)
-    gone = sealed(
-        replace(before, initiator=False), ExchangeType.INFORMATIONAL, 1,
-        [DeletePayload(ProtocolId.IKE, 0, ())],
-    )  # fmt: skip
-    assert len(at.pair.inject(at.side, gone, at.other.address).send) == 1
-    assert len(at.pair.inject(at.side, question, at.other.address).send) == 1
-
-
 def contest(by_client: bool) -> tuple[Up, SaCore, SaCore]:
     """Both rekey at once, and nothing of what `side` says arrives: its SA, and its heir."""
     at = up(by_client)
@@ -187,6 +162,22 @@ def contest(by_client: bool) -> tuple[Up, SaCore, SaCore]:
     (heir,) = at.side.live()
     assert heir.spi != before.spi
     return at, before, heir
+
+
+def test_an_heir_in_contest_answers_nothing_until_it_is_settled() -> None:
+    at, before, heir = contest(by_client=True)
+    assert at.side.core(before.spi).state is State.REKEYED
+    keys = replace(heir, initiator=not heir.initiator)
+    question = sealed(keys, ExchangeType.INFORMATIONAL, 0, [])
+    assert at.pair.inject(at.side, question, at.other.address).send == ()
+    assert at.side.endpoint.probe(heir.spi, at.pair.now) is None
+    # the peer closes the old SA: it has never seen ours, which is forgotten (RFC 7296 2.8.2)
+    gone = sealed(
+        replace(before, initiator=False), ExchangeType.INFORMATIONAL, 1,
+        [DeletePayload(ProtocolId.IKE, 0, ())],
+    )  # fmt: skip
+    assert len(at.pair.inject(at.side, gone, at.other.address).send) == 1
+    assert len(at.pair.inject(at.side, question, at.other.address).send) == 1
 
 
 @BOTH

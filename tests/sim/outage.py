@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tests.sim.machine import SimGateway
 from tests.sim.world import World
 
-FAILSAFE_S = 10
+FAILSAFE_S = 8
 """Longer than a lease and a round of pledges."""
 NORMAL_S = 20
 

@@ -82,7 +82,7 @@ async def on_one_host(world: World) -> None:
     assert "host-1; without etcd no session begins and no ticket" in one_host.detail
     assert "member.host" in one_host.fix
     world.kill_store()
-    await world.until(lambda: gw1.node.outage.failsafe, 8, "no failsafe without store")
+    await all_in_failsafe(world, [gw1])
     assert "(member.host) is heard: no session begins" in lines(gw1)["failsafe"].detail
     assert gw1.node.standby.closed()
 

@@ -5,6 +5,7 @@ import asyncio
 from cluster.errors import Compacted
 from cluster.layout import Keys
 from tests.sim.machine import CLUSTER
+from tests.sim.outage import set_reachable
 from tests.sim.storm import Storm
 from tests.sim.world import World
 
@@ -17,8 +18,7 @@ async def store_away(storm: Storm) -> None:
         storm.world.trace.event("store cut", each.name)
         each.store.set_reachable(False)
     await asyncio.sleep(storm.between(0.5, 20))
-    for each in away:
-        each.store.set_reachable(True)
+    set_reachable(away, True)
 
 
 async def store_down(storm: Storm) -> None:
@@ -26,8 +26,7 @@ async def store_down(storm: Storm) -> None:
     back to it one after the other."""
     away = storm.world.live()
     storm.world.trace.event("store down", len(away))
-    for each in away:
-        each.store.set_reachable(False)
+    set_reachable(away, False)
     await asyncio.sleep(storm.between(4, 30))
     for each in away:
         each.store.set_reachable(True)
