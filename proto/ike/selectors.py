@@ -11,6 +11,7 @@ from proto.ike.enums import TsType
 from proto.ike.payloads import TrafficSelector
 
 PORT_MAX = 0xFFFF
+_IP_RANGES = (TsType.TS_IPV4_ADDR_RANGE, TsType.TS_IPV6_ADDR_RANGE)
 SELECTORS_MAX = 64
 """Selectors of one side of a Child SA: a TS payload holds 255, a record is to stay small."""
 
@@ -58,7 +59,12 @@ def narrow(
 
 
 def text(selector: TrafficSelector) -> str:
-    """For people: `10.0.0.0-10.255.255.255`, with protocol and ports where they are limited."""
+    """For people: `10.0.0.0-10.255.255.255`, with protocol and ports where they are limited.
+
+    A peer may offer a type that has no addresses (such as TS_FC_ADDR_RANGE): its number.
+    """
+    if selector.ts_type not in _IP_RANGES:
+        return f"type{selector.ts_type}"
     first = ipaddress.ip_address(selector.start_address)
     last = ipaddress.ip_address(selector.end_address)
     out = str(first) if first == last else f"{first}-{last}"

@@ -15,6 +15,7 @@ from proto.ike.exchanges import mobike
 from proto.ike.message import Header, Message, decode_clear, encode_clear, peek
 from proto.ike.names import parse_children, parse_suites
 from proto.ike.negotiation import ChildChoice, chosen, chosen_child, select, select_child
+from proto.ike.offers import no_proposal, no_selectors
 from proto.ike.payloads import (
     MAX_PAYLOADS,
     AuthPayload,
@@ -170,6 +171,7 @@ def selectors(data: bytes) -> None:
     payload = same_again(TsPayload.decode_initiator, data)
     if not isinstance(payload, TsPayload):
         return
+    assert no_selectors(payload, payload, POLICY, POLICY)
     kept = narrow(payload.selectors, POLICY)
     assert len(kept) <= SELECTORS_MAX
     for one in kept:
@@ -192,6 +194,7 @@ def proposals(data: bytes) -> None:
     if not isinstance(offer, SaPayload):
         return
     assert len(offer.proposals) <= PROPOSALS_MAX
+    assert no_proposal(offer, SETTINGS.suites)
     for suites in (SETTINGS.suites, SETS):
         ours = select(offer, suites)
         if ours is not None:

@@ -3,11 +3,18 @@
 import pytest
 
 from proto.ike.core import replace
-from proto.ike.enums import ExchangeType
+from proto.ike.enums import ExchangeType, PayloadType
 from proto.ike.events import Failed, Refused
 from proto.ike.names import parse_children, parse_suites
 from proto.ike.offers import SHOWN_MAX, no_proposal
-from proto.ike.payloads import NoncePayload, Proposal, SaPayload, Transform
+from proto.ike.payloads import (
+    NoncePayload,
+    Proposal,
+    SaPayload,
+    TrafficSelector,
+    Transform,
+    TsPayload,
+)
 from proto.ike.selectors import parse_selector
 from tests.pair.craft import sealed
 from tests.pair.pair import Pair
@@ -59,6 +66,20 @@ def test_refused_selectors_and_algorithms_of_a_child_sa_leave_the_ike_sa_and_are
         "no proposal in common: offered chacha20poly1305;"
         " configured aes256gcm16-noesn; aes256-sha256-noesn"
     )
+
+
+def test_a_type_of_selectors_without_addresses_is_refused_and_told_by_its_number() -> None:
+    pair = Pair(NETS, replace(PEER, local_ts=NETS.remote_ts, remote_ts=NETS.local_ts))
+    pair.connect()
+    (client,) = pair.client.live()
+    fibre = TrafficSelector(9, 0, 0, 0, bytes(20), b"")  # TS_FC_ADDR_RANGE (RFC 4595)
+    offer = SaPayload((Proposal(1, 3, b"abcd", (Transform(1, 20, 256), Transform(5, 0))),))
+    sides = [TsPayload(kind, (fibre,)) for kind in (PayloadType.TSi, PayloadType.TSr)]
+    asked = [offer, NoncePayload(bytes(32)), *sides]
+    pair.inject(pair.gateway, sealed(client, ExchangeType.CREATE_CHILD_SA, 2, asked))
+    (refused,) = pair.gateway.of(Refused)
+    assert refused.what == "TS_UNACCEPTABLE"
+    assert "offered type9 to type9; configured 10.2.0.0" in refused.why
 
 
 @pytest.mark.parametrize("what", ["NO_PROPOSAL_CHOSEN", "TS_UNACCEPTABLE"])
