@@ -334,8 +334,7 @@ class Journal:
     def _without_store(self, pending: Pending, outcome: Outcome | None) -> None:
         """The gate has ended `pending`, or gives it back."""
         if outcome is None:
-            self._ready.append(pending)
-            self._wake.set()
+            self._turn_of(pending)
             return
         self._end(pending, self._void(pending) or outcome)
 
@@ -400,17 +399,21 @@ class Journal:
         # what `_end` lets follow comes behind
         self._ready.extendleft(reversed(self._wanted(self._still_owned(waited))))
 
+    def _turn_of(self, pending: Pending) -> None:
+        """Nothing of its chain is before it any more. If it has waited, whoever asked for it may
+        have given up: it is looked at first.
+        """
+        stale = self._clock.boot_s() - pending.submitted_s >= STALE_S
+        (self._held if stale else self._ready).append(pending)
+        self._wake.set()
+
     def _end(self, pending: Pending, outcome: Outcome) -> None:
         chain = pending.op.chain
         del self._accepted[pending.number]
         self.ended += 1
         waiting = self._chains[chain]
         if waiting:
-            follows = waiting.popleft()
-            # it has waited: whoever asked for it may have given up
-            stale = self._clock.boot_s() - follows.submitted_s >= STALE_S
-            (self._held if stale else self._ready).append(follows)
-            self._wake.set()
+            self._turn_of(waiting.popleft())
         else:
             del self._chains[chain]
         if not self._accepted:

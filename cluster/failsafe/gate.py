@@ -292,9 +292,14 @@ class Gate:
         burnt down, nor about a ticket that is to be refused, and that the store may have taken:
         what isn't begun goes back to the journal, and the store decides.
         """
-        if work.waits or not self.can_answer():
-            return
         claim = work.claim
+        if work.waits:
+            ledger = self._ledger
+            if ledger is not None and ledger.passed(claim.chain, claim.generation):
+                self._end(work, Outcome.SUPERSEDED)  # whatever the store did, its SA is void now
+            return
+        if not self.can_answer():
+            return
         if not work.granted:
             home = next(n for n in home_order(claim.chain, self._roster) if self._reached(n))
             ask = ClaimAsk(claim.op_id, claim.chain, claim.generation - 1, claim.spi)

@@ -123,6 +123,11 @@ class Ledger:
         self._leased.update(dict.fromkeys(live.addresses, chain))
         return True
 
+    def passed(self, chain: bytes, generation: int) -> bool:
+        """Whether the chain went on without the store beyond that generation."""
+        row = self.rows.get(chain)
+        return row is not None and row.claim.generation > generation
+
     def kept(self, chain: bytes, generation: int) -> tuple[bool, bytes] | None:
         """For a ticket by reference: whether that generation is over, and the sealed state that it
         points to. None: what the store has is still good, if anybody has it."""

@@ -37,6 +37,7 @@ from node.sections import (
     StoreConfig,
 )
 from node.session import MemoryTicket
+from node.shell import Shell
 from node.supervisor import Supervisor
 from node.udp import Receiver, Sockets
 from node.wiring import Node
@@ -352,6 +353,7 @@ class SimClient:
         self.told: Callable[[str, dict[str, object]], None] = lambda _kind, _fields: None
         """Told of each report as it comes."""
         self.tickets = WatchedTicket()
+        self.stopped = False
         self._net = net
         self._trace = trace
         self._client = Client(
@@ -365,6 +367,11 @@ class SimClient:
             errands=Errands(Supervisor().contain, AtOnce()),
         )
         self.session = self._client.session
+
+    @property
+    def shell(self) -> Shell:
+        """What drives its SAs."""
+        return self._client._shell
 
     def _open(self, receiver: Receiver) -> tuple[Sockets, Origins]:
         nat_local = (self.local[0], NAT_PORT)
@@ -393,7 +400,7 @@ class SimClient:
 
     def ask_for_a_ticket(self) -> None:
         """Have the present SA bring a fresh ticket, unless it is busy."""
-        shell = self._client._shell
+        shell = self.shell
         outcome = shell.endpoint.request_ticket(self.session.spi, shell.now())
         if outcome is not None:
             shell.lane.carry_out(outcome)
@@ -401,7 +408,7 @@ class SimClient:
 
     def rekey(self) -> None:
         """Rekey the present IKE SA, as soon as it isn't busy."""
-        shell = self._client._shell
+        shell = self.shell
         outcome = shell.endpoint.rekey_ike(self.session.spi, shell.now())
         if outcome is not None:
             shell.lane.carry_out(outcome)
@@ -409,11 +416,12 @@ class SimClient:
 
     def stop(self) -> None:
         """No more timers."""
+        self.stopped = True
         self._client.stop()
 
     def vanish(self) -> None:
         """No more timers, and nobody at this address."""
-        self._client.stop()
+        self.stop()
         self._socket.close()
 
     def all(self, kind: str) -> list[dict[str, object]]:

@@ -1,13 +1,17 @@
 """One scenario: a size, a weather and a play; and how it is run.
 
 Rules: a play drives the world and adds findings; it is ended by the checks that hold for every run.
+A run that spins is ended too, and says where it was: nobody waits for it.
 """
 
 import asyncio
+import contextlib
+import signal
 import tempfile
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
@@ -18,6 +22,17 @@ from tests.sim.world import ROUGH, Size, World
 
 RECOVER_S = 60.0
 """From a kill until every client is served again: dead peer detection takes 15 s of it."""
+
+CPU_MAX_S = 300.0
+"""Processor time of one run, which takes some seconds: beyond it something is spinning."""
+
+PLACES = 6
+"""Of a run that spins, the innermost that are shown."""
+
+
+class Spinning(KeyboardInterrupt):
+    """A run has used up its time. Of this family, because an event loop and its tasks let nothing
+    else through."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -39,8 +54,10 @@ class Scenario(msgspec.Struct, frozen=True):
     weather: Weather = ROUGH
 
 
-def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result:
-    """Play any scenario."""
+def run_scenario(
+    scenario: Scenario, seed: int, *, keep: bool = False, cpu_max_s: float = CPU_MAX_S
+) -> Result:
+    """Play any scenario, for `cpu_max_s` of processor time at most; in the main thread."""
     with tempfile.TemporaryDirectory() as folder:
         worlds: list[World] = []
 
@@ -59,8 +76,9 @@ def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result
 
         ended = ""
         try:
-            run(main)
-        except Stuck as error:
+            with _bounded(cpu_max_s):
+                run(main)
+        except (Stuck, Spinning) as error:
             ended = f"stuck: {error}"
         world = worlds[0]
         findings = [*world.findings, *([ended] if ended else [])]
@@ -69,6 +87,23 @@ def run_scenario(scenario: Scenario, seed: int, *, keep: bool = False) -> Result
             tuple(findings), trace.digest(), trace.count, world.loop.time() - START_S,
             tuple(trace.lines or ()),
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _bounded(cpu_max_s: float) -> Iterator[None]:
+    """Raises Spinning within, wherever it is by then; and again if what ends the run spins too."""
+
+    def over(_number: int, frame: FrameType | None) -> None:
+        at = [f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_stack(frame)]
+        raise Spinning(f"{cpu_max_s:g} s of processor time are over, at {' '.join(at[-PLACES:])}")
+
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_max_s, cpu_max_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _where(error: BaseException) -> str:

@@ -117,6 +117,23 @@ def test_i2_an_sa_without_its_record_is_found():
     assert _play(lose)[-1].endswith(": no record of its SA")
 
 
+def test_i9_an_sa_that_does_not_get_its_turn_is_found():
+    async def deaf_to_time(world: World) -> None:
+        (gateway,), (client,) = world.gateways, world.clients
+        client.vanish()
+        shell = gateway.node.gateway
+        shell.lane.carry_out(shell.endpoint.probe(client.spi_r, shell.now()))
+        shell.close()
+        gateway.process.pause()
+        await asyncio.sleep(5)
+        assert world.findings == []  # it stands still
+        gateway.process.go_on()
+        await asyncio.sleep(3)
+
+    first, *_ = _play(deaf_to_time)
+    assert first.startswith("I9, promise 1: gw1: what was due ")
+
+
 def test_i6_a_record_that_no_chain_names_is_found():
     async def stray(world: World) -> None:
         (entry,) = (await world.store.scan(Keys(CLUSTER).records)).entries

@@ -162,6 +162,19 @@ def test_the_command_runs_seeds_in_processes_of_their_own(capsys: pytest.Capture
     assert capsys.readouterr().out.endswith("\n3 passed, 0 failed\n")
 
 
+@pytest.mark.parametrize("turns", [True, False], ids=["the loop turns", "the loop stands still"])
+def test_a_run_that_spins_is_ended_and_says_where(turns: bool):
+    async def play(world: World) -> None:
+        while True:
+            if turns:
+                await asyncio.sleep(1e-6)
+
+    spinning = Scenario(play, size=Size(clients=0))
+    (finding,) = run_scenario(spinning, 1, cpu_max_s=0.2).findings
+    assert finding.startswith("stuck: 0.2 s of processor time are over, at ")
+    assert turns or "test_scenarios.py:" in finding
+
+
 def test_a_play_that_dies_is_a_finding():
     async def play(world: World) -> None:
         raise LookupError("planted")

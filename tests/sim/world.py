@@ -5,7 +5,7 @@ run. Findings are sentences; no findings is a good run.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as File
 
 import msgspec
@@ -14,6 +14,7 @@ from cluster.drill.plan import Sections
 from cluster.layout import Keys
 from cluster.store_memory import MemoryStore
 from node.sections import ClientSection, GatewayConfig
+from node.shell import Shell
 from proto.ike.effects import Address
 from tests.sim.checkers import TicketChecker, WireChecker
 from tests.sim.findings import Findings
@@ -31,6 +32,7 @@ from tests.sim.machine import (
     with_pools,
 )
 from tests.sim.net import PacketNet, Weather
+from tests.sim.overdue import Overdue
 from tests.sim.seams import SeededRng, SimClock
 from tests.sim.store import FaultyStore, StoreClock
 from tests.sim.trace import Trace
@@ -197,6 +199,8 @@ class World:
     async def begin(self) -> None:
         """Start the store and all gateways at once; wait until every shard has an owner."""
         self._store_task = asyncio.create_task(self.store.run(), name="store")
+        overdue = Overdue(self.findings, self._running)
+        self._overdue_task = asyncio.create_task(overdue.run(), name="overdue")
         async with asyncio.TaskGroup() as group:
             for gateway in self.gateways:
                 group.create_task(self.start(gateway))
@@ -261,6 +265,15 @@ class World:
     def live(self) -> list[SimGateway]:
         """The gateways that run."""
         return [gateway for gateway in self.gateways if gateway.alive]
+
+    def _running(self) -> Iterator[tuple[str, Shell]]:
+        """What drives the SAs of each process that doesn't stand still."""
+        for gateway in self.gateways:
+            if gateway.ready and not gateway.process.paused:
+                yield gateway.name, gateway.node.gateway
+        for client in self.clients:
+            if not client.stopped:
+                yield client.name, client.shell
 
     def holders(self, client: SimClient) -> list[str]:
         """The live gateways that hold the SA the client believes in, if it talks to a live one: an

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from cluster.batch import Op, OpKind, Outcome
+from cluster.batch import Op, OpKind, Outcome, Pending
 from cluster.errors import Unavailable
 from cluster.journal import Journal
 from cluster.journal_hooks import JournalHooks, JournalState
@@ -68,6 +68,27 @@ def other(kind: OpKind, number: int, generation: int, record: bytes = b"", sa: i
     return Op(kind, chain(number), generation, SHARD, spi(sa or number), record, None, EXPIRES)
 
 
+class Gate:
+    """Another way for operations to end: it keeps what it is given until it gives it back."""
+
+    watches = False
+
+    def __init__(self) -> None:
+        self.open = False
+        self.taken: list[tuple[Pending, Callable[[Pending, Outcome | None], None]]] = []
+
+    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
+        self.taken.append((pending, end))
+
+    def committed(self, generation: int, pending: Pending) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.open = False
+        for pending, end in self.taken:
+            end(pending, None)
+
+
 class Member:
     """One member's journal, with what it believes in the test's hand."""
 
@@ -84,6 +105,7 @@ class Member:
         self.asked: dict[bytes, float | None] = {}
         """SPI → when its answer was asked for last; others are wanted whoever asks."""
         self.outcomes: list[Outcome] = []
+        self.gate = Gate()
         self.cluster = FixedState(world.state_revision)
         self.owned: dict[int, int] = dict(world.shards)
         self.vault = RecordVault(lambda: RING, world.clock, SeededRng(1, f"{name} vault"))
@@ -100,6 +122,7 @@ class Member:
                 doubt=self.doubted.append,
                 on_state=self.states.append,
                 on_latency=self.latencies.append,
+                gate=self.gate,
                 obey=self.obey,
                 revoked=self.revoked,
                 asked=lambda op: self.asked.get(op.spi, float("inf")),

@@ -227,6 +227,23 @@ def test_what_the_store_may_have_carried_out_waits_for_it_though_its_ticket_is_r
     assert member.ended == [None, Outcome.SUPERSEDED]
 
 
+def test_what_waits_for_the_store_ends_once_its_chain_went_on_without_it():
+    """Else it holds up what its chain's later SAs want here for as long as the store is away."""
+    net = Net()
+    member = net.members[NEXT]
+    member.over = {(CHAIN, 1)}
+    member.take(OpKind.REDEEM, 1, 1, doubtful=True)
+    net.members[LAST].take(OpKind.REDEEM, 1, 2, rekey=True)
+    net.run()
+    net.repeat()
+    assert member.ended == []  # the store may have either of the two: it is asked
+    net.members[LAST].take(OpKind.REDEEM, 2, 3, rekey=True)
+    net.run()
+    net.repeat()
+    assert net.members[LAST].ended == [Outcome.COMMITTED] * 2
+    assert member.ended == [Outcome.SUPERSEDED]
+
+
 def test_an_sa_whose_session_went_on_elsewhere_changes_nothing_any_more():
     net = Net()
     net.members[NEXT].take(OpKind.REDEEM, 1, 2)

@@ -131,6 +131,27 @@ def test_what_has_waited_behind_others_of_its_chain_is_looked_at_before_it_is_ca
     play(story)
 
 
+def test_what_the_gate_gives_back_is_looked_at_before_it_is_carried_out() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(3))
+        member.asked = {spi(13): now_s()}
+        member.gate.open = True
+        outcomes = member.post(redeem(3, 1, 13, 3))
+        await asyncio.sleep(2)
+        assert len(member.gate.taken) == 1
+        member.post(create(1))  # stands first, and has only come
+        member.gate.close()
+        await asyncio.sleep(2)
+        assert outcomes == [COMMITTED]
+        assert await world.alive(3) == spi(3)
+        member.asked[spi(13)] = now_s()
+        await asyncio.sleep(1)
+        assert outcomes == [COMMITTED, COMMITTED]
+
+    play(story)
+
+
 def test_what_the_store_may_have_done_is_found_out() -> None:
     async def story(world: World) -> None:
         member = world.member()
