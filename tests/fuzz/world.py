@@ -108,7 +108,7 @@ class World(NamedTuple):
 
 def build(situation: int, on_gateway: bool) -> World:
     """Established and half-open SAs, and what the bits of `situation` name."""
-    pair = _pair(situation)
+    pair = situated(situation)
     if situation & RESUMED:
         pair.connect()
         pair.resume()
@@ -119,7 +119,7 @@ def build(situation: int, on_gateway: bool) -> World:
     genuine = pair.connect()
     pair.connect()  # the evil one
     if situation & EAP:
-        _with_eap(pair)
+        with_eap(pair)
     pair.deliver = first_only
     if situation & RESUMING:
         pair.start_resume()
@@ -132,7 +132,7 @@ def build(situation: int, on_gateway: bool) -> World:
     return World(pair, *sides, genuine, bool(situation & COOKIES))
 
 
-def _pair(situation: int) -> Pair:
+def situated(situation: int) -> Pair:
     """The two sides, without any SA."""
     settings, peer = _settings(situation), _peer(situation)
     roams = situation & ROAMING
@@ -170,7 +170,7 @@ def _peer(situation: int) -> Peer:
     return replace(peer, families=(4,)) if situation & POOLS else peer
 
 
-def _with_eap(pair: Pair) -> None:
+def with_eap(pair: Pair) -> None:
     """From here on clients come with EAP and a key; one is in the midst of it."""
     proofs = (Proof(Method.EAP, CLIENT_ID), Proof(Method.PSK, CLIENT_ID, PEER.psk))
     pair.peer = replace(pair.peer, proofs=proofs, remote_auth=Method.CERTIFICATE)
