@@ -30,14 +30,6 @@ class SaAsking(SaSuccession):
         super().__init__(core, path, ctx, half_open_key)
         self._told_s = -NEVER
 
-    @property
-    def _window(self) -> int:
-        """How many requests of ours may be under way. With additional key exchanges a change takes
-        several, one after the other: nothing goes beside them, so that they never wait for room.
-        """
-        suite = self.core.suite
-        return 1 if suite is not None and suite.addkes else self.core.window
-
     def _may_ask(self) -> bool:
         established = self.core.state is State.ESTABLISHED
         if not established or self.contested or self.pending is not None:

@@ -360,9 +360,11 @@ class Endpoint:
                 yield sa.core, sa.path
 
     def at_rest(self) -> list[SaCore]:
-        """Every established SA that has no durable write under way."""
-        sas = self._sas.values()
-        return [sa.core for sa in sas if sa.core.state is _ESTABLISHED and sa.waiting is None]
+        """Every established SA of which no durable write is under way, nor may be: our own rekey
+        that crossed the peer's replaces what that one made, and is the former SA's to write.
+        """
+        sas = [sa for sa in self._sas.values() if sa.core.state is _ESTABLISHED]
+        return [sa.core for sa in sas if sa.waiting is None and not sa.contested]
 
     def spis(self) -> list[bytes]:
         """Our SPIs of all SAs, half-open and ended ones too."""
@@ -388,9 +390,12 @@ class Endpoint:
 
     def asked_s(self, spi: bytes) -> float | None:
         """When (boot seconds) the peer asked last for the answer that waits for a write under way;
-        infinity: the write answers nobody. None: there is none.
+        infinity: the write answers nobody, as our own rekey that replaces the SA in contest with
+        it. None: there is none.
         """
         sa = self._sas.get(spi)
+        if sa is not None and sa.contested:
+            return NEVER
         if sa is None or sa.waiting is None:
             return None
         return sa.asked_s if sa.waiting.reply else NEVER

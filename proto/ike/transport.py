@@ -94,6 +94,14 @@ class SaTransport:
         return self.core.state in _HALF_OPEN
 
     @property
+    def _window(self) -> int:
+        """How many requests of ours may be under way. With additional key exchanges a change takes
+        several, one after the other: nothing goes beside them, so that they never wait for room.
+        """
+        suite = self.core.suite
+        return 1 if suite is not None and suite.addkes else self.core.window
+
+    @property
     def _revoking(self) -> bool:
         """Is an end wanted that takes the tickets with it, and not written yet?"""
         return self.wants_end is not None and self.wants_end[0]
@@ -232,13 +240,16 @@ class SaTransport:
         return Outcome(self.spi, send=(Datagram(KEEPALIVE, self.path),))
 
     def _look_at_wants(self, ctx: Context) -> None:
-        """An end that had to wait is due now."""
+        """An end that had to wait is due now, unless a request of ours is in its way still."""
         if self.core.state is not _ESTABLISHED:
             return
         due_s = self.agenda.due_s()
         if self.core.series is not None:
             due_s = self.core.series.until_s  # what is wanted waits for that
-        if self.wants_end is not None or due_s <= ctx.now.boot_s:
+        ends = self.wants_end is not None
+        if ends and not self._revoking:
+            ends = self.requests.is_free(self._window)
+        if ends or due_s <= ctx.now.boot_s:
             self._due = ctx.now.boot_s
         elif due_s < self._due:
             self._due = due_s

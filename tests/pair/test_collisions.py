@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 
+from proto.ike.agenda import NEVER
 from proto.ike.core import SaCore, Settings, State, replace
+from proto.ike.effects import Outcome
 from proto.ike.enums import ExchangeType, NotifyType, ProtocolId
 from proto.ike.events import Ended, Rekeyed
 from proto.ike.payloads import DeletePayload, NoncePayload, NotifyPayload
@@ -199,6 +201,52 @@ def test_an_heir_in_contest_goes_on_when_the_sa_before_it_is_dropped(by_client: 
     at.side.sent.clear()
     at.pair.run(0.1)
     assert [own_spi(at.side, datagram.data) for datagram in at.side.sent] == [heir.spi]
+
+
+def winning() -> tuple[Up, Outcome]:
+    """A gateway whose own rekey has won: it is being written, and replaces what the client's had
+    made.
+    """
+    at = up(by_client=False)
+    at.side.rng.bytes(1)
+    former = at.own.spi
+    both_rekey_ike(at)
+    at.pair.hold_writes = True
+    for _ in range(20):
+        at.pair.run(0.01)
+        held, at.pair.held = at.pair.held, []
+        for side, outcome in held:
+            assert outcome.persist is not None
+            if outcome.persist.replaces not in (b"", former):
+                return at, outcome
+            at.pair.settle(side, outcome, at.pair.chains.commit(outcome.persist))
+    raise AssertionError("the client's rekey has won")
+
+
+def test_an_own_rekey_that_has_won_is_wanted_whoever_asks_until_it_is_written() -> None:
+    """Nobody asked for it at the SA that it replaces: half a second without the store cost the
+    session."""
+    at, outcome = winning()
+    assert outcome.persist is not None
+    replaced = outcome.persist.replaces
+    assert at.side.endpoint.asked_s(replaced) == NEVER
+    at.side.endpoint.drop(outcome.spi, "as the test says")
+    assert at.side.endpoint.asked_s(replaced) is None
+
+
+def test_an_heir_whose_own_rekey_may_be_written_is_not_compared_with_the_store() -> None:
+    """Once the store has it, the audit took the heir for one that went on elsewhere: its Child SAs
+    left the kernel, and went on in the next IKE SA."""
+    at, outcome = winning()
+    assert outcome.persist is not None
+    (heir,) = at.side.live()
+    assert heir.spi == outcome.persist.replaces
+    assert at.side.endpoint.at_rest() == []
+    at.pair.held.append((at.side, outcome))
+    at.pair.release()
+    at.pair.run(150)
+    assert [core.spi for core in at.side.endpoint.at_rest()] == [outcome.persist.spi]
+    agree(at)
 
 
 # -- the table of 2.25 ----------------------------------------------------------------------------

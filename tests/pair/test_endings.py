@@ -194,6 +194,17 @@ def test_an_sa_ends_with_its_lifetime_and_the_client_is_told() -> None:
     all_gone(pair)
 
 
+def test_an_sa_whose_lifetime_ends_while_its_client_is_silent_waits_for_that() -> None:
+    """It was due again at once for as long: a whole processor."""
+    pair = Pair(replace(QUIET, ike_sa_lifetime_s=100.0, liveness_interval_s=30.0))
+    pair.connect()
+    pair.run(89)
+    pair.deliver = lambda side, datagram: LOST
+    pair.run(60)
+    assert [e.why for e in pair.gateway.of(Ended)] == ["no answer"]
+    assert pair.gateway.endpoint.spis() == []
+
+
 def test_ending_an_sa_while_a_request_of_ours_is_outstanding_waits_for_its_answer() -> None:
     pair = Pair(QUIET)
     spi = pair.connect()
