@@ -49,6 +49,10 @@ class BenchSpis:
         """A fresh SPI of shard 7, where all are."""
         return self._codec.ike_spi(7, self._rng.bytes(6))
 
+    def begins(self, ike_spi: bytes) -> bool:
+        """There is no other owner."""
+        return True
+
     def esp_spi(self, ike_spi: bytes) -> bytes:
         """A fresh ESP SPI of the same shard."""
         return self._codec.esp_spi(self._codec.shard_of(ike_spi), self._rng.bytes(2))

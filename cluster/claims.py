@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from cluster.errors import Incompatible
+from cluster.errors import UNREADABLE, Incompatible
 from cluster.layout import FENCE_MAX, Keys, MemberRecord, ShardRecord
 from cluster.shards import rank
 from cluster.store import Compare, Put, Target, Txn
@@ -20,6 +20,15 @@ CLAIMS_PER_TXN = 40
 """Shards claimed or given up in one transaction (the store takes 128 operations)."""
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ShardRecord).decode
+
+
+def decode_shard(value: bytes) -> ShardRecord | None:
+    """The record in `value`; None if a later release wrote what this one can't read."""
+    try:
+        return _decode(value)
+    except UNREADABLE:
+        return None
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -33,12 +33,13 @@ from cluster.claims import (
     Preference,
     Step,
     claim,
+    decode_shard,
     give_up,
     hand_over,
     transaction,
     vacancy,
 )
-from cluster.errors import UNREADABLE, Incompatible, Unavailable, Unknown
+from cluster.errors import Incompatible, Unavailable, Unknown
 from cluster.follow import follow
 from cluster.heartbeat import Heartbeats
 from cluster.layout import Keys, ShardRecord
@@ -46,16 +47,6 @@ from cluster.member import Membership
 from cluster.seams import Clock, Rng, Spawn
 from cluster.store import Compare, Entry, Store, Target, TxnResult
 from cluster.wake import woken
-
-_decode = msgspec.json.Decoder(ShardRecord).decode
-
-
-def decode_shard(value: bytes) -> ShardRecord | None:
-    """The record in `value`; None if a later release wrote what this one can't read."""
-    try:
-        return _decode(value)
-    except UNREADABLE:
-        return None
 
 
 class OwnershipSettings(msgspec.Struct, frozen=True):
@@ -228,8 +219,17 @@ class Ownership:
         if not open_shards:
             return None
         shard = open_shards[int.from_bytes(rng.bytes(4), "big") % len(open_shards)]
-        self._closed.pop(shard, None)  # what begins in it now must show before it is given up
+        self.begins_in(shard)
         return shard
+
+    def begins_in(self, shard: int) -> bool:
+        """What begins now in that shard of mine shows in `unfinished_in` before the shard is given
+        up; False: nothing may, the shard is on its way.
+        """
+        if shard in self.leaving:
+            return False
+        self._closed.pop(shard, None)
+        return True
 
     def _last_resort(self) -> tuple[int, ...]:
         """Every shard of mine should be another's, who may wait for years until one is empty."""

@@ -24,6 +24,8 @@ class ShardSpis:
         self._epoch = epoch
         self._esp = esp
         self._sorted: dict[int, list[bytes]] | None = None
+        self.ending = False
+        """All shards are to go soon."""
 
     def ike_spi(self) -> bytes | None:
         """A fresh SPI in a shard of ours that is to stay; None: we own none, and stay silent."""
@@ -41,6 +43,10 @@ class ShardSpis:
         """
         self._sorted = None
         return self._codec.ike_spi(self._codec.shard_of(ike_spi), self._rng.bytes(6))
+
+    def begins(self, ike_spi: bytes) -> bool:
+        """See `SpiSpace.begins`. It is noted: the shard stays until what has begun shows."""
+        return not self.ending and self._ownership.begins_in(self._codec.shard_of(ike_spi))
 
     def take(self, shard: int, spis: Callable[[], list[bytes]]) -> list[bytes]:
         """Those of `spis()`, all that there are, that live in `shard`, which was lost.
@@ -76,6 +82,10 @@ class ClientSpis:
     def ike_spi_beside(self, ike_spi: bytes) -> bytes:
         """As `ike_spi`: a client has no shards."""
         return self._rng.bytes(7) + b"\x01"
+
+    def begins(self, ike_spi: bytes) -> bool:
+        """Always: nobody takes a client's SAs over."""
+        return True
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
         """4 random octets, never one of the reserved 0 to 255 (RFC 4303 2.1)."""

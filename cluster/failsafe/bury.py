@@ -10,9 +10,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from cluster.claims import Held, give_up
+from cluster.claims import Held, decode_shard, give_up
 from cluster.layout import Keys
-from cluster.ownership import decode_shard
 from cluster.store import Compare, Delete, Put, Store, Target, Txn
 
 RECORDS_PER_TXN = 100

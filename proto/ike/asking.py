@@ -6,7 +6,7 @@ own, and for an authentic request alone.
 """
 
 from proto.ike.agenda import NEVER
-from proto.ike.core import Context, SaCore, State, Step, replace
+from proto.ike.core import Context, SaCore, State, Step, Want, replace
 from proto.ike.effects import Outcome, Path, ignored
 from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.errors import WireError
@@ -42,6 +42,13 @@ class SaAsking(SaSuccession):
             return None
         beside = self._window > 1
         return self._request(ExchangeType.INFORMATIONAL, payloads, ctx, beside=beside)
+
+    def _due_want(self, ctx: Context) -> Want | None:
+        """What we are to ask for now, if anything; what may not begin yet stays wanted."""
+        now_s = ctx.now.boot_s
+        if self._holds_back or self.agenda.due_s() > now_s or not ctx.spis.begins(self.spi):
+            return None
+        return self.agenda.take(now_s)
 
     def _ahead(self, header: Header, ctx: Context) -> Outcome:
         """A request beyond our window. What the peer believes of our window is wrong, or we have

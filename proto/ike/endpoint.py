@@ -371,12 +371,21 @@ class Endpoint:
         return list(self._sas)
 
     def unfinished(self) -> list[bytes]:
-        """Our SPIs of SAs that are half-open, have a write under way or an errand out."""
+        """Our SPIs of SAs that another owner couldn't go on with: they are half-open, have a write
+        under way, an errand out, or wait for an answer that makes SAs. A peer that is silent ends
+        the wait with the SA.
+        """
         return [
             spi
             for spi, sa in self._sas.items()
-            if sa.waiting is not None or sa.pending is not None or sa.half_open
+            if sa.waiting is not None or sa.pending is not None or sa.half_open or sa.requests.makes
         ]
+
+    def has_begun(self) -> bool:
+        """Is anything unfinished but writes?"""
+        if self.half_open:
+            return True
+        return any(sa.pending is not None or sa.requests.makes for sa in self._sas.values())
 
     def is_writing(self, spi: bytes) -> bool:
         """Has the SA a durable write under way? Then it answers nothing that comes."""

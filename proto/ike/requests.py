@@ -8,11 +8,14 @@ where there is room. Repeats are the same octets, after growing pauses (RFC 7296
 import msgspec
 
 from proto.ike.core import RetransmitPolicy, Step
+from proto.ike.enums import ExchangeType
 from proto.ike.payloads import NotifyPayload, Payload
 
 WINDOW_MAX = 16
 """We use no more of a peer's window."""
 WINDOW_OCTETS = 4
+MAKING = (ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE)
+"""What makes SAs: whoever answers the last of it has them before the other end does."""
 
 
 def window_in(notify: NotifyPayload) -> int:
@@ -64,6 +67,11 @@ class Requests(msgspec.Struct, eq=False):
     def under_way(self) -> tuple[Outstanding, ...]:
         """All that wait for a response."""
         return self.beside if self.outstanding is None else (self.outstanding, *self.beside)
+
+    @property
+    def makes(self) -> bool:
+        """May the peer have SAs by now of which only the answer that we wait for tells?"""
+        return self.outstanding is not None and self.outstanding.exchange in MAKING
 
     def has_room(self, window: int) -> bool:
         """May one more leave? Not before all up to `window` before it are answered."""

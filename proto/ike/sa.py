@@ -36,7 +36,7 @@ from proto.ike.exchanges import (
 )
 from proto.ike.message import Header, Message, decode_clear
 from proto.ike.payloads import NotifyPayload
-from proto.ike.requests import Outstanding
+from proto.ike.requests import MAKING, Outstanding
 from proto.ike.transport import Waiting, datagrams
 from proto.ike.writes import persist, rekeyed
 
@@ -50,7 +50,6 @@ _SET_WINDOW_SIZE = NotifyType.SET_WINDOW_SIZE
 _POLICY = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.TS_UNACCEPTABLE)
 """Refusals that an operator wants to read of."""
 
-_MAKING = (ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE)
 LINGER_S = 5.0
 """How long an ended SA still repeats its last answer."""
 
@@ -282,7 +281,7 @@ class IkeSa(SaAsking):
     def _next(self, ctx: Context) -> Outcome | None:
         """The next request that is due, unless one is outstanding."""
         while self.requests.is_free(self._window) and self.core.state is _ESTABLISHED:
-            want = None if self._holds_back else self.agenda.take(ctx.now.boot_s)
+            want = self._due_want(ctx)
             if want is None:
                 return None
             if want.tries >= RETRIES_MAX:
@@ -321,7 +320,7 @@ class IkeSa(SaAsking):
             raise PeerError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, bytes((unknown.type,)))
         if row is None:
             raise PeerError(NotifyType.INVALID_SYNTAX, why="exchange not expected here")
-        if message.header.exchange in _MAKING and self._is_closing:
+        if message.header.exchange in MAKING and self._is_closing:
             raise PeerError(NotifyType.TEMPORARY_FAILURE, why="the IKE SA is being closed")
         step = row.handler(self.core, message, ctx)
         return widened(step, message.notify(_SET_WINDOW_SIZE))

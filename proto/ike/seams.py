@@ -26,6 +26,12 @@ class SpiSpace(Protocol):
         """A fresh SPI, 8 octets, in the shard of `ike_spi`, for a rekey of that SA."""
         ...
 
+    def begins(self, ike_spi: bytes) -> bool:
+        """May we begin something on that SA of ours which the next owner of its shard couldn't go
+        on with? False: not now, the shard may be on its way to another.
+        """
+        ...
+
     def esp_spi(self, ike_spi: bytes) -> bytes:
         """A fresh inbound ESP SPI, 4 octets, in the shard of `ike_spi`. Raises PeerError
         (NO_ADDITIONAL_SAS): that has none left.

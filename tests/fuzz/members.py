@@ -6,6 +6,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from cluster import keyring, vault
+from cluster.claims import decode_shard
 from cluster.drill.events import decode_lines
 from cluster.drill.history import build
 from cluster.drill.plan import Drill, decode_drill
@@ -47,7 +48,6 @@ from cluster.link import (
     SpentSince,
     Superseded,
 )
-from cluster.ownership import decode_shard
 from cluster.records import RecordVault
 from cluster.revocation import RuleKind, decode_rule
 from cluster.roster import decode_member

@@ -57,6 +57,7 @@ class Spis:
         self.fence = fence
         self.owns_a_shard = True
         self.has_esp_spis = True
+        self.stays = True
 
     def ike_spi(self) -> bytes | None:
         """A fresh SPI, while there is a shard."""
@@ -65,6 +66,10 @@ class Spis:
     def ike_spi_beside(self, ike_spi: bytes) -> bytes:
         """A fresh SPI."""
         return self._rng.bytes(8)
+
+    def begins(self, ike_spi: bytes) -> bool:
+        """Unless its shard is on its way to another owner."""
+        return self.stays
 
     def esp_spi(self, ike_spi: bytes) -> bytes:
         """A fresh inbound ESP SPI, while there are any."""

@@ -5,10 +5,10 @@ import asyncio
 import msgspec
 
 from cluster.batch import OpKind
+from cluster.claims import decode_shard
 from cluster.failsafe.bury import RECORDS_PER_TXN, bury
 from cluster.failsafe.frames import PledgeQuery
 from cluster.layout import ShardRecord
-from cluster.ownership import decode_shard
 from cluster.store import Put, Txn
 from tests.unit.cluster.goers import Goer, in_failsafe
 from tests.unit.cluster.members import KEYS, Cluster, simulated

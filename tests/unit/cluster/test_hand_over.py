@@ -103,6 +103,23 @@ async def test_nothing_is_taken_for_a_shard_while_it_is_handed_over(cluster: Clu
 
 
 @simulated
+async def test_what_begins_in_a_shard_keeps_it_until_that_shows(cluster: Cluster) -> None:
+    """A rekey that a gateway begins by itself: the shard's sessions were counted just before."""
+    one, _two, _ = await three(cluster)
+    shard = one.owned[0]
+    one.ownership.wanted[shard] = "gw2"
+    for _ in range(10):
+        await asyncio.sleep(0.3)
+        assert one.ownership.begins_in(shard)
+    assert one.ownership.fence_of(shard) is not None
+    refused: list[bool] = []
+    one.way.on_commit = lambda: refused.append(not one.ownership.begins_in(shard))
+    await asyncio.sleep(2)
+    assert refused == [True]
+    assert one.ownership.fence_of(shard) is None
+
+
+@simulated
 async def test_a_shard_that_could_not_be_handed_over_is_open_again(cluster: Cluster) -> None:
     one, _two, _ = await three(cluster)
     shard = one.owned[0]

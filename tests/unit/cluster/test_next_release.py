@@ -8,6 +8,7 @@ import asyncio
 import msgspec
 import pytest
 
+from cluster.claims import decode_shard
 from cluster.frames import decode_frame, encode_frame
 from cluster.layout import ClusterState, MemberRecord, ShardRecord
 from cluster.link import (
@@ -29,7 +30,6 @@ from cluster.link import (
     Spent,
     Superseded,
 )
-from cluster.ownership import decode_shard
 from cluster.revocation import Rule, RuleKind, decode_rule
 from cluster.roster import decode_member
 from cluster.store import Put, Txn

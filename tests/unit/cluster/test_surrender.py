@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cluster.ownership import decode_shard
+from cluster.claims import decode_shard
 from tests.unit.cluster.members import KEYS, Cluster, simulated
 from tests.unit.cluster.owners import Owner
 

@@ -21,6 +21,10 @@ class AllMine:
         """Any."""
         return rng.bytes(1)[0] % SHARDS
 
+    def begins_in(self, shard: int) -> bool:
+        """Not in the first, which is on its way."""
+        return shard != 0
+
 
 def test_all_shards_lost_at_once_are_one_look_through_the_sessions() -> None:
     codec = SpiCodec(Secret(bytes(SPI_KEY_LEN)), SHARDS)
@@ -48,3 +52,13 @@ def test_all_shards_lost_at_once_are_one_look_through_the_sessions() -> None:
     assert all(codec.shard_of(spi) == shard for shard, some in found.items() for spi in some)
     newest = make()
     assert newest in spis.take(codec.shard_of(newest), look)
+
+
+def test_nothing_of_ours_begins_in_a_shard_that_is_on_its_way_nor_at_the_end() -> None:
+    codec = SpiCodec(Secret(bytes(SPI_KEY_LEN)), SHARDS)
+    esp = EspSpis(NullKernel(), codec, SeededRng(2))
+    spis = ShardSpis(codec, cast(Ownership, AllMine()), SeededRng(1), 0, esp)
+    here = [codec.ike_spi(shard, b"random") for shard in (0, 1)]
+    assert [spis.begins(spi) for spi in here] == [False, True]
+    spis.ending = True
+    assert [spis.begins(spi) for spi in here] == [False, False]

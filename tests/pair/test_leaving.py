@@ -1,0 +1,87 @@
+"""What is unfinished as an SA is to go to another owner: of a rekey that the peer has answered, and
+we haven't heard of, the heir would know nothing.
+"""
+
+import pytest
+
+from proto.ike.effects import Datagram
+from proto.ike.enums import ExchangeType
+from proto.ike.events import Rekeyed, Unanswered
+from tests.pair.pair import LOST, ONCE, Fate, Side, exchange, is_response
+from tests.pair.rekeys import Up, up
+from tests.pair.test_followup import ONE
+from tests.pair.test_followup import up as hybrid
+
+WHAT = pytest.mark.parametrize("what", ["ike", "child"])
+SILENCE_S = 30.0
+"""Longer than a request is repeated."""
+
+
+def rekey(at: Up, what: str) -> None:
+    """The gateway begins to rekey the IKE SA, or its Child SA."""
+    (at.rekey_ike if what == "ike" else at.rekey_child)()
+
+
+@WHAT
+def test_a_rekey_of_ours_is_unfinished_until_its_answer_is_here(what: str) -> None:
+    at = up(by_client=False)
+    gateway, spi = at.side.endpoint, at.own.spi
+    assert gateway.unfinished() == []
+    at.pair.deliver = lambda side, d: LOST if side is at.other and is_response(d) else ONCE
+    rekey(at, what)
+    at.pair.run(1)
+    assert gateway.unfinished() == [spi]
+    assert gateway.has_begun()
+    at.pair.deliver = lambda side, d: ONCE
+    at.pair.run(5)
+    assert gateway.unfinished() == []
+    assert not gateway.has_begun()
+
+
+@WHAT
+def test_so_it_is_between_its_key_exchanges(what: str) -> None:
+    at = hybrid(ONE, by_client=False)
+    spi = at.own.spi
+
+    def deliver(side: Side, datagram: Datagram) -> Fate:
+        last = exchange(datagram) == ExchangeType.IKE_FOLLOWUP_KE and is_response(datagram)
+        return LOST if last else ONCE
+
+    at.pair.deliver = deliver
+    rekey(at, what)
+    at.pair.run(1)
+    assert at.side.endpoint.unfinished() == [spi]
+
+
+def test_a_peer_that_is_silent_ends_the_wait_with_the_sa() -> None:
+    at = up(by_client=False)
+    at.pair.deliver = lambda side, d: LOST
+    at.rekey_ike()
+    at.pair.run(1)
+    assert at.side.endpoint.unfinished()
+    at.pair.run(SILENCE_S)
+    assert at.side.of(Unanswered)
+    assert at.side.endpoint.unfinished() == []
+
+
+def test_what_asks_and_makes_nothing_is_not_unfinished() -> None:
+    at = up(by_client=False)
+    at.pair.deliver = lambda side, d: LOST
+    at.pair.carry_out(at.side, at.side.endpoint.probe(at.own.spi, at.pair.now))
+    assert at.side.endpoint.is_asking(at.own.spi)
+    assert at.side.endpoint.unfinished() == []
+
+
+@WHAT
+def test_no_rekey_of_ours_begins_while_the_shard_is_on_its_way(what: str) -> None:
+    at = up(by_client=False)
+    spis, sent = at.side.spis, len(at.side.sent)
+    spis.stays = False
+    rekey(at, what)
+    at.pair.run(5)
+    assert len(at.side.sent) == sent
+    assert at.side.endpoint.unfinished() == []
+    spis.stays = True  # it wasn't taken after all
+    at.pair.run(5)
+    assert len(at.side.sent) > sent
+    assert bool(at.side.of(Rekeyed)) == (what == "ike")
