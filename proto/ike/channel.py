@@ -10,8 +10,9 @@ from functools import partial
 from proto.ike import aead, fragment
 from proto.ike.core import SaCore
 from proto.ike.enums import FLAG_INITIATOR, ExchangeType, PayloadType
-from proto.ike.errors import Misuse, WireError
+from proto.ike.errors import Misuse, TooLong, WireError
 from proto.ike.message import (
+    MESSAGE_MAX,
     Header,
     Message,
     decode_inner,
@@ -58,16 +59,19 @@ class Channel:
         octets_max: int,
     ) -> bytes:
         """A message of ours, under a fresh IV; if it would be longer than `octets_max`, in
-        fragments, each under an IV of its own (`fragment.apart`).
+        fragments, each under an IV of its own (`fragment.apart`). Raises TooLong where it is longer
+        than a message can be, and there are no fragments.
         """
         tx = self._tx
         if core.initiator:
             flags |= FLAG_INITIATOR
         head = (core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx)
-        whole = seal(*head, self._iv(rng))
-        octets_max = min(octets_max, self._passes)
-        if len(whole) <= octets_max or not core.fragmentation:
-            return whole
+        octets_max = min(octets_max, self._passes) if core.fragmentation else MESSAGE_MAX
+        try:
+            return seal(*head, self._iv(rng), octets_max)
+        except TooLong:
+            if not core.fragmentation:
+                raise
         return b"".join(fragment.seal_fragments(*head, partial(self._iv, rng), octets_max))
 
     def _iv(self, rng: Rng) -> bytes:

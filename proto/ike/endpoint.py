@@ -27,11 +27,11 @@ from proto.ike.core import (
     connections_of,
 )
 from proto.ike.credentials import Credentials
-from proto.ike.effects import Now, Outcome, Path, Progress, Settlement, ignored
+from proto.ike.effects import Now, Outcome, Path, Progress, RemoveChild, Settlement, ignored
 from proto.ike.enums import FLAG_INITIATOR, FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Result
 from proto.ike.errors import Misuse, WireError
-from proto.ike.events import Redirected
+from proto.ike.events import Ended, Redirected
 from proto.ike.exchanges import ike_sa_init, ike_session_resume, informational, mobike
 from proto.ike.half_open import HalfOpen
 from proto.ike.hints import Hints
@@ -40,7 +40,7 @@ from proto.ike.pools import NO_ADDRESSES, Addresses
 from proto.ike.record import Record
 from proto.ike.redirect import Target, redirect
 from proto.ike.refusals import NO_REFUSALS, Refusals
-from proto.ike.sa import IkeSa, dropped
+from proto.ike.sa import IkeSa
 from proto.ike.seams import Rng, SpiSpace
 from proto.ike.ticket import ClientTicket, TicketKeys
 
@@ -314,7 +314,7 @@ class Endpoint:
         if sa is None:
             return None
         self._remove(sa)
-        return dropped(sa.core, why) if sa.core.state is _ESTABLISHED else None
+        return _dropped(sa.core, why) if sa.core.state is _ESTABLISHED else None
 
     # -- changes of owner -----------------------------------------------------------------------
 
@@ -479,3 +479,11 @@ class Endpoint:
         self._armed.pop(sa.spi, None)
         if sa.half_open_key:
             self._half_open.discard(sa)
+
+
+def _dropped(core: SaCore, why: str) -> Outcome:
+    """Let go of an SA silently: kernel cleared, nothing sent, nothing written; it isn't there any
+    more, so the Outcome names none.
+    """
+    kernel = tuple([RemoveChild(child.spi_in) for child in core.children])
+    return Outcome(kernel=kernel, events=(Ended(core.spi, core.chain, why),))

@@ -1,8 +1,8 @@
 """What can go wrong in the core, as a closed family, and what of it is told to the peer.
 
 Rules: `WireError` is about octets that nobody has authenticated: nothing is said. `PeerError` names
-its Notify. Every `TicketRejected` looks the same to the peer; its reason is for metrics. `Misuse`
-is a bug of ours.
+its Notify. Every `TicketRejected` looks the same to the peer; its reason is for metrics. An answer
+that is `TooLong` isn't given: its request is refused. `Misuse` is a bug of ours.
 """
 
 import enum
@@ -65,6 +65,10 @@ class TicketRejected(IkeError):
     def __str__(self) -> str:
         # only when somebody looks: a flood of bad tickets is to stay cheap
         return f"ticket rejected: {self.reason.value}"
+
+
+class TooLong(IkeError):
+    """What is to be said fits into no message, or into none of the length that is allowed."""
 
 
 class Misuse(IkeError):

@@ -152,18 +152,17 @@ def seal_fragments(
     max_octets: int,
 ) -> list[bytes]:
     """The message as SKF messages of at most `max_octets` octets each (IP and UDP headers not
-    counted).
+    counted); of more where it would be more than FRAGMENTS_MAX of them.
 
-    `next_iv` gives a fresh IV for each. Raises Misuse when `max_octets` leaves no room, or the
-    pieces are too many.
+    `next_iv` gives a fresh IV for each. Raises Misuse when `max_octets` leaves no room; TooLong for
+    a payload that no message holds.
     """
     first, plaintext = encode_chain(payloads)
     room = max_octets - HEADER_LEN - _SKF_HEAD_LEN - protection.overhead
     if room < 1:
         raise Misuse(f"no room for content in {max_octets} octets")
+    room = max(room, -(-len(plaintext) // FRAGMENTS_MAX))
     total = max(1, -(-len(plaintext) // room))
-    if total > FRAGMENTS_MAX:
-        raise Misuse(f"{total} fragments")
     messages = []
     for number in range(1, total + 1):
         chunk = plaintext[(number - 1) * room : number * room]

@@ -21,7 +21,7 @@ from proto.ike.enums import (
     NotifyType,
     PayloadType,
 )
-from proto.ike.errors import PeerError, WireError
+from proto.ike.errors import PeerError, TooLong, WireError
 from proto.ike.intermediate import covered
 from proto.ike.payloads import (
     MAX_PAYLOADS,
@@ -37,6 +37,9 @@ from proto.ike.payloads import (
 HEADER_LEN = 28
 CLEAR_MAX = 4096
 """Octets of a clear message: nobody has proven anything yet, so what decoding costs is bounded."""
+MESSAGE_MAX = 65535 - 20 - 8 - 4
+"""Octets of a message in one datagram: an IP packet's, without IP and UDP headers and the non-ESP
+marker."""
 _HEADER = struct.Struct(">8s8sBBBBII")
 _GENERIC = struct.Struct(">BxH")
 _HEADER_AND_GENERIC = struct.Struct(">8s8sBBBBIIBxH")
@@ -210,16 +213,21 @@ def seal(
     payloads: Sequence[Payload],
     protection: Protection,
     iv: bytes,
+    octets_max: int = MESSAGE_MAX,
 ) -> bytes:
     """A message whose payloads are all inside one SK payload (RFC 7296 3.14).
 
     ```
     | header 28, next payload SK | first inner type | 0 | length 2 | IV | ciphertext | ICV |
     ```
+
+    Raises TooLong, and seals nothing, where it would have more than `octets_max` octets.
     """
     first, plaintext = encode_chain(payloads)
     sk_len = _GENERIC_LEN + protection.sealed_len(len(plaintext))
     length = HEADER_LEN + sk_len
+    if length > octets_max:
+        raise TooLong(f"a message of {length} octets, of {octets_max} at most")
     aad = _HEADER_AND_GENERIC.pack(
         spi_i, spi_r, _SK, VERSION, exchange, flags, message_id, length, first, sk_len
     )

@@ -17,14 +17,13 @@ from proto.ike.effects import (
     Path,
     Persist,
     PersistKind,
-    RemoveChild,
     Settlement,
     ignored,
 )
 from proto.ike.enums import FLAG_RESPONSE, ExchangeType, NotifyType
 from proto.ike.errands import Needed
-from proto.ike.errors import Misuse, PeerError, TicketRejected, WireError
-from proto.ike.events import Answered, Ended, Event, Failed, Refused, TicketRefused, Unanswered
+from proto.ike.errors import Misuse, PeerError, TicketRejected, TooLong, WireError
+from proto.ike.events import Answered, Event, Failed, Refused, TicketRefused, Unanswered
 from proto.ike.exchanges import (
     REQUESTS,
     RESPONSES,
@@ -104,7 +103,12 @@ class IkeSa(SaAsking):
         if ctx.moved:
             step = replace(step, kernel=ctx.moved + step.kernel)
         self.heard_s = ctx.now.boot_s
-        reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
+        try:
+            reply = self._seal(header.exchange, FLAG_RESPONSE, header.message_id, step.reply, ctx)
+        except TooLong as error:
+            # nothing of the step has happened yet
+            refused = PeerError(NotifyType.INVALID_SYNTAX, why=f"answered by {error}")
+            return self._reply(header, self._refuse(refused), ctx)
         return self._carry_out(step, reply, ctx)
 
     def on_response(self, header: Header, ctx: Context) -> Outcome:
@@ -488,11 +492,3 @@ class IkeSa(SaAsking):
         step = informational.end(self.core, False, "no answer")
         outcome = self._finish(step, ctx)
         return replace(outcome, events=(Unanswered(self.spi), *outcome.events))
-
-
-def dropped(core: SaCore, why: str) -> Outcome:
-    """Let go of an SA silently: kernel cleared, nothing sent, nothing written; it isn't there any
-    more, so the Outcome names none.
-    """
-    kernel = tuple([RemoveChild(child.spi_in) for child in core.children])
-    return Outcome(kernel=kernel, events=(Ended(core.spi, core.chain, why),))

@@ -84,6 +84,23 @@ def fragments(core: SaCore, data: bytes, max_octets: int) -> list[bytes]:
     )
 
 
+def in_fragments(
+    core: SaCore,
+    exchange: int,
+    message_id: int,
+    payloads: Sequence[Payload],
+    max_octets: int,
+    response: bool = False,
+) -> list[bytes]:
+    """A message that the owner of `core` could have sent, as SKF messages; of any length."""
+    tx, _ = protections(core)
+    flags = (FLAG_INITIATOR if core.initiator else 0) | (FLAG_RESPONSE if response else 0)
+    return fragment.seal_fragments(
+        core.spi_i, core.spi_r, exchange, flags, message_id, payloads, tx, lambda: iv_for(tx),
+        max_octets,
+    )  # fmt: skip
+
+
 def garbage_fragments(core: SaCore, exchange: int, message_id: int) -> list[bytes]:
     """Two authentic fragments of a request, whose whole is malformed."""
     tx, _ = protections(core)

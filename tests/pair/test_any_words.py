@@ -8,11 +8,11 @@ changed, and they are sealed again with its own keys.
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto.ike import message
+from proto.ike import fragment, message
 from proto.ike.core import SaCore
 from proto.ike.effects import Datagram, Outcome, Path
 from proto.ike.enums import FLAG_INITIATOR, CfgAttribute, IdType, NotifyType, PayloadType
-from proto.ike.errors import WireError
+from proto.ike.errors import TooLong, WireError
 from proto.ike.events import TicketReceived
 from proto.ike.payloads import CpPayload, IdPayload, NotifyPayload, Payload, SaPayload, TsPayload
 from tests.fuzz.world import COOKIES, EAP, situated, with_eap
@@ -20,6 +20,9 @@ from tests.pair.craft import iv_for, opened, protections
 from tests.pair.pair import LOST, ONCE, Fate, Pair, Side
 from tests.unit.proto.strategies import octets, payloads, proposals, selectors
 
+LENGTHS = st.sampled_from([64, 65, 1300, 20_000, 60_000, 65_400, 65_519])
+PIECES = st.sampled_from([544, 1280, 14_000])
+"""Octets of the fragments in which goes what is too long for a datagram."""
 SITUATIONS = 256
 MESSAGES = 15
 """Of one side, that are honest at most."""
@@ -43,6 +46,7 @@ NOTES = st.builds(
     st.sampled_from([0, 1, 3]),
     st.sampled_from([b"", bytes(4), bytes(8)]),
 )
+LONG = st.builds(NotifyPayload, st.sampled_from(list(NotifyType)), LENGTHS.map(bytes))
 ALIKE: dict[int, st.SearchStrategy[Payload]] = {
     PayloadType.SA: st.builds(SaPayload, st.lists(proposals, min_size=1, max_size=3).map(tuple)),
     PayloadType.TSi: _selectors(PayloadType.TSi),
@@ -62,11 +66,13 @@ ANY = st.one_of(payloads, *ALIKE.values())
 
 
 def _changed(chain: list[Payload], data: st.DataObject) -> None:
-    """One payload goes, comes twice, or makes way for another; or one more comes."""
+    """One payload goes, comes twice, or makes way for another; or a long one comes in."""
     draw = data.draw
-    how = draw(st.sampled_from(["drop", "twice", "alike", "other", "insert"]))
+    how = draw(st.sampled_from(["drop", "twice", "alike", "other", "insert", "long"]))
     at = draw(st.integers(0, len(chain)))
-    if how == "insert" or at == len(chain):
+    if how == "long":
+        chain.insert(at, draw(LONG))
+    elif how == "insert" or at == len(chain):
         chain.insert(at, draw(ANY))
     elif how == "twice":
         chain.insert(at, chain[at])
@@ -105,18 +111,22 @@ class Meddler:
         self._left -= 1
         if self._left >= 0:
             return ONCE
-        self._said.append((self._meddled(*own), datagram.path))
+        self._said += [(piece, datagram.path) for piece in self._meddled(*own)]
         return LOST
 
-    def _meddled(self, core: SaCore, said: message.Message) -> bytes:
+    def _meddled(self, core: SaCore, said: message.Message) -> list[bytes]:
         chain = list(said.payloads)
         for _ in range(self._data.draw(st.integers(1, CHANGES_MAX))):
             _changed(chain, self._data)
-        head, (tx, _) = said.header, protections(core)
-        return message.seal(
-            head.spi_i, head.spi_r, head.exchange, head.flags, head.message_id, chain, tx,
-            iv_for(tx),
+        header, (tx, _) = said.header, protections(core)
+        head = (
+            header.spi_i, header.spi_r, header.exchange, header.flags, header.message_id, chain, tx,
         )  # fmt: skip
+        try:
+            return [message.seal(*head, iv_for(tx))]
+        except TooLong:
+            most = self._data.draw(PIECES)
+            return fragment.seal_fragments(*head, lambda: iv_for(tx), most)
 
     def run(self) -> None:
         """Let what was begun come to an end."""

@@ -8,7 +8,7 @@ from proto.ike.connection import DEFAULT
 from proto.ike.core import connections_of, replace
 from proto.ike.effects import Persist, PersistKind, Settlement
 from proto.ike.enums import CfgAttribute, CfgType
-from proto.ike.events import AddressesReceived, Established
+from proto.ike.events import AddressesReceived, Established, Failed
 from proto.ike.exchanges import configuration
 from proto.ike.payloads import CpPayload
 from proto.ike.pools import Address, Configured, Leased, Pool
@@ -47,6 +47,18 @@ def pair(*pools: Pool) -> tuple[Pair, Book]:
     made, book = Pair(settings=replace(SETTINGS, connections=(given,))), Book()
     made.gateway.endpoint._addresses = book
     return made, book
+
+
+def test_an_answer_that_no_message_holds_refuses_what_it_would_have_answered() -> None:
+    endless = replace(OFFICE, domains=("a" * 40_000, "b" * 40_000))
+    made, _book = pair(endless)
+    made.connect(peer=ONE)
+    (failed,) = made.gateway.of(Failed)
+    assert "octets" in failed.why
+    assert not writes(made)
+    assert [len(made.client.of(kind)) for kind in (Failed, Established)] == [1, 0]
+    made.run(60)
+    assert made.gateway.endpoint.spis() == []
 
 
 def writes(made: Pair) -> list[Persist]:

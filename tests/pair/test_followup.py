@@ -14,7 +14,7 @@ from proto.ike.exchanges.series import WAIT_S
 from proto.ike.message import Message
 from proto.ike.names import parse_suite, parse_suites
 from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, SaPayload
-from tests.pair.craft import opened, sealed
+from tests.pair.craft import in_fragments, opened, sealed
 from tests.pair.pair import LOST, ONCE, Fate, Pair, Side, exchange, is_response
 from tests.pair.parts import PEER
 from tests.pair.rekeys import BOTH, Up, agree, expand, ike_request, mac, works
@@ -303,6 +303,31 @@ def test_another_link_or_none_is_state_not_found_and_the_right_one_is_still_take
 def fresh_ecp384() -> bytes:
     """Somebody's public value."""
     return KeyExchange.generate(KeMethod.ECP_384, Pair().client.rng).public
+
+
+@BOTH
+@pytest.mark.parametrize("what", ["ike", "child"])
+def test_an_endless_link_ends_the_sa_of_who_would_have_to_repeat_it(
+    what: str, by_client: bool
+) -> None:
+    at = up(by_client=by_client)
+    endless = NotifyPayload(ADDITIONAL, bytes(65_000))
+
+    def deliver(sender: Side, datagram: Datagram) -> Fate:
+        if sender is not at.other or exchange(datagram) != CREATE:
+            return ONCE
+        said = opened(at.theirs, datagram.data)
+        chain = [p for p in said.payloads if p != said.notify(ADDITIONAL)]
+        made = (at.theirs, CREATE, said.header.message_id, [*chain, endless], 14_000)
+        for piece in in_fragments(*made, response=True):
+            at.pair.inject(at.side, piece, at.other.address)
+        return LOST
+
+    at.pair.deliver = deliver
+    rekey(at, what)
+    at.pair.run(1)
+    (ended,) = at.side.of(Ended)
+    assert "endless" in ended.why
 
 
 def test_what_is_not_gone_on_with_is_forgotten() -> None:

@@ -9,12 +9,13 @@ from proto.ike.core import Peer, replace
 from proto.ike.effects import Datagram
 from proto.ike.enums import ExchangeType, NotifyType, PayloadType
 from proto.ike.events import Failed
+from proto.ike.exchanges.informational import TICKET_REQUEST
 from proto.ike.message import decode_clear, encode_clear
 from proto.ike.names import parse_suite
 from proto.ike.payloads import NotifyPayload
 from proto.ike.record import decode
 from proto.ike.selectors import parse_selector
-from tests.pair.craft import fragments, sealed
+from tests.pair.craft import fragments, in_fragments, opened, sealed
 from tests.pair.natted import HOSTS, IKE, NattedPair
 from tests.pair.pair import LOST, ONCE, Pair, Side, exchange, is_response
 from tests.pair.parts import PEER, SETTINGS
@@ -197,6 +198,22 @@ def test_an_answer_takes_no_longer_fragments_than_its_request_came_in() -> None:
     for piece in fragments(core, sealed(core, ExchangeType.INFORMATIONAL, 3, big), 128):
         pair.inject(pair.gateway, piece)
     assert channel._passes == fragment.OCTETS_MIN
+
+
+@pytest.mark.parametrize(("octets", "pieces_of"), [(65500, 14000), (61700, 544)])
+def test_a_request_of_any_length_is_answered_and_so_is_the_next_one(
+    octets: int, pieces_of: int
+) -> None:
+    pair = Pair()
+    core = pair.client.core(pair.connect())
+    endless = NotifyPayload(NotifyType.COOKIE2, bytes(octets))
+    kind = ExchangeType.INFORMATIONAL
+    for piece in in_fragments(core, kind, 2, [endless, TICKET_REQUEST], pieces_of):
+        pair.inject(pair.gateway, piece)
+    answer = opened(pair.gateway.core(core.spi_r), pair.gateway.sent[-1].data)
+    assert [notify.type for notify in answer.notifies] == [NotifyType.TICKET_LT_OPAQUE]
+    (sent,) = pair.inject(pair.gateway, sealed(core, kind, 3, [])).send
+    assert opened(pair.gateway.core(core.spi_r), sent.data).header.message_id == 3
 
 
 # -- what is put together

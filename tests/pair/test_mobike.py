@@ -285,6 +285,19 @@ def test_b40_any_cookie2_comes_back_as_it_was() -> None:
     assert said(pair.gateway, gateway) == [cookie]
 
 
+@pytest.mark.parametrize(("octets", "comes_back"), [(7, False), (8, True), (64, True), (65, False)])
+def test_what_is_too_short_or_too_long_for_a_cookie2_does_not(
+    octets: int, comes_back: bool
+) -> None:
+    """RFC 4555 4.2.5."""
+    pair = mobile()
+    spi = pair.begin()
+    client, gateway = both(pair, spi)
+    cookie = NotifyPayload(NotifyType.COOKIE2, bytes(octets))
+    pair.inject(pair.gateway, sealed(client, INFORMATIONAL, 2, [cookie]))
+    assert said(pair.gateway, gateway) == [cookie] * comes_back
+
+
 # -- NATs
 
 

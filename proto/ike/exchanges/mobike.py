@@ -21,6 +21,8 @@ from proto.ike.payloads import NotifyPayload, Payload
 ADDRESSES_MAX = 8
 """Of a peer's additional addresses, as many are kept."""
 COOKIE2_OCTETS = 16
+COOKIE2_MIN, COOKIE2_MAX = 8, 64
+"""Octets of a peer's; another one isn't a COOKIE2 (RFC 4555 4.2.5)."""
 NAT_TRIES_MAX = 4
 """How often an update is repeated that met a NAT where none is allowed (RFC 4555 3.9)."""
 SUPPORTED = NotifyPayload(NotifyType.MOBIKE_SUPPORTED)
@@ -126,7 +128,9 @@ def respond(step: Step, message: Message, ctx: Context) -> Step:
     where the request wants that. `ctx.path` is the SA's path afterwards.
     """
     cookie = message.notify(NotifyType.COOKIE2)
-    echo: tuple[Payload, ...] = () if cookie is None else (cookie,)
+    echo: tuple[Payload, ...] = ()
+    if cookie is not None and COOKIE2_MIN <= len(cookie.data) <= COOKIE2_MAX:
+        echo = (cookie,)
     core, came = step.core, ctx.came or ctx.path
     if not core.mobike:
         return replace(step, reply=(*step.reply, *echo)) if echo else step

@@ -17,6 +17,8 @@ from proto.ike.message import Message
 from proto.ike.payloads import KePayload, NotifyPayload
 
 LINK_OCTETS = 16
+LINK_MAX = 1024
+"""Octets of a responder's, at most: it goes into our next request, which is to stay a message."""
 WAIT_S = 20.0
 """How long a responder waits for the next exchange: the longest that the RFC thinks of."""
 
@@ -43,11 +45,11 @@ def held(core: SaCore, message: Message, ctx: Context) -> Series:
 
 def ask(core: SaCore, asking: Asking, series: Series, message: Message, ctx: Context) -> Step:
     """Initiator: the next KEi, with the link of the answer that came. Raises PeerError where that
-    has none; Needed.
+    has none, or an endless one; Needed.
     """
     link = message.notify(_ADDITIONAL_KEY_EXCHANGE)
-    if link is None:
-        why = "additional key exchanges without ADDITIONAL_KEY_EXCHANGE"
+    if link is None or len(link.data) > LINK_MAX:
+        why = "additional key exchanges without ADDITIONAL_KEY_EXCHANGE, or with an endless one"
         raise PeerError(NotifyType.INVALID_SYNTAX, why=why)
     exchange = make_key(series.more[0], ctx)
     asking = replace(asking, exchange=exchange, series=series)

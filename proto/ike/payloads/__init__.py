@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from proto.ike.enums import PayloadType
-from proto.ike.errors import Misuse, WireError
+from proto.ike.errors import TooLong, WireError
 from proto.ike.payloads.basic import (
     NONCE_MAX,
     NONCE_MIN,
@@ -144,7 +144,7 @@ def decode_chain(first: int, data: bytes) -> tuple[Payload, ...]:
 def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     """(type of the first payload, octets of all of them); no payloads: (0, b"").
 
-    Raises Misuse for a payload that its 16-bit length can't hold.
+    Raises TooLong for a payload that its 16-bit length can't hold.
     """
     parts: list[bytes] = []
     following = 0
@@ -153,7 +153,7 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
         try:
             parts += (body, _write(following, payload.FLAGS, len(body) + 4))
         except struct.error:
-            raise Misuse(f"payload of {len(body) + 4} octets") from None
+            raise TooLong(f"payload of {len(body) + 4} octets") from None
         following = payload.TYPE
     parts.reverse()
     return following, b"".join(parts)

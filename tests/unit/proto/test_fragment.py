@@ -106,9 +106,18 @@ def test_the_reassembled_size_is_bounded():
     assert reassembly.add(Fragment(1, 1, 35, b"new")) == (35, b"new")
 
 
-def test_a_size_without_room_and_too_many_pieces_are_misuse():
+def test_a_size_without_room_is_misuse():
     with pytest.raises(Misuse, match="no room"):
         cut(max_octets=61)
     assert len(cut(chain=CHAIN[1:], max_octets=62)[1]) == 8
-    with pytest.raises(Misuse, match="fragments"):
-        cut(max_octets=62)
+
+
+def test_rather_than_too_many_the_pieces_are_longer():
+    box, datagrams = cut(max_octets=62)
+    assert FRAGMENTS_MAX - 12 < len(datagrams) <= FRAGMENTS_MAX
+    assert max(map(len, datagrams)) == 61 + 11
+    reassembly = Reassembly()
+    for data in datagrams:
+        whole = reassembly.add(open_fragment(data, peek(data), box))
+    assert whole is not None
+    assert decode_inner(peek(datagrams[0]), *whole).payloads == CHAIN

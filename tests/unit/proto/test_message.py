@@ -18,10 +18,11 @@ from proto.ike.enums import (
     PayloadType,
     ProtocolId,
 )
-from proto.ike.errors import PeerError, WireError
+from proto.ike.errors import PeerError, TooLong, WireError
 from proto.ike.message import (
     CLEAR_MAX,
     HEADER_LEN,
+    MESSAGE_MAX,
     decode_clear,
     encode_clear,
     open_sealed,
@@ -176,6 +177,23 @@ def test_what_was_sealed_opens(suite, chain):
     header = peek(data)
     assert header.next_payload == PayloadType.SK
     assert open_sealed(data, header, box).payloads == chain
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=str)
+def test_what_no_datagram_holds_is_not_sealed(suite):
+    box, iv = keyed(suite)
+
+    def length(octets, *most):
+        chain = [VendorIdPayload(bytes(octets))]
+        return len(seal(SPI_I, SPI_R, ExchangeType.INFORMATIONAL, 0, 9, chain, box, iv, *most))
+
+    assert length(100) <= length(100, length(100))
+    with pytest.raises(TooLong):
+        length(100, length(100) - 1)
+    fits = MESSAGE_MAX - (length(0) + 16)
+    assert MESSAGE_MAX - 32 < length(fits) <= MESSAGE_MAX
+    with pytest.raises(TooLong):
+        length(fits + 32)
 
 
 SEALED_CHAIN = [DeletePayload(ProtocolId.IKE, 0, ()), NotifyPayload(16384, b"data")]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.ike.enums import IdType, PayloadType, ProtocolId
-from proto.ike.errors import Misuse, WireError
+from proto.ike.errors import TooLong, WireError
 from proto.ike.payloads import (
     MAX_PAYLOADS,
     CpPayload,
@@ -112,9 +112,9 @@ def test_the_number_of_payloads_is_bounded():
         decode_chain(first, octets)
 
 
-def test_a_payload_too_long_for_its_length_field_is_misuse():
+def test_a_payload_too_long_for_its_length_field_is_not_encoded():
     encode_chain([VendorIdPayload(bytes(65531))])
-    with pytest.raises(Misuse):
+    with pytest.raises(TooLong):
         encode_chain([VendorIdPayload(bytes(65532))])
 
 
