@@ -159,6 +159,11 @@ class Pending(msgspec.Struct, eq=False):
     sealed_ticket: bytes = b""
 
 
+def journal_of(op_id: bytes) -> bytes:
+    """Which journal made the operation: its first octets are no other one's."""
+    return op_id[:-8]
+
+
 def number_after(last: int, wall_s: float) -> int:
     """Of an operation that begins at `wall_s`, after one of the same member with the number `last`:
     the time in microseconds, so that later ones have higher ones, whoever carries them out.

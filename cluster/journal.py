@@ -180,12 +180,20 @@ class Journal:
         except TimeoutError:
             self._sift()
 
+    def _look(self, pending: Pending) -> Wait:
+        """See `cluster.patience`."""
+        behind = bool(self._chains[pending.op.chain])
+        return look(pending, self._hooks.asked, behind, self._clock.boot_s())
+
+    def _is_wanted(self, pending: Pending) -> bool:
+        """Whether the gate may begin `pending` now."""
+        return self._look(pending) is Wait.GO
+
     def _wanted(self, pendings: list[Pending]) -> list[Pending]:
-        """Those that are to be carried out now; see `cluster.patience`."""
-        now_s, wanted = self._clock.boot_s(), []
+        """Those that are to be carried out now."""
+        wanted = []
         for pending in pendings:
-            behind = bool(self._chains[pending.op.chain])
-            wait = look(pending, self._hooks.asked, behind, now_s)
+            wait = self._look(pending)
             if wait is Wait.GO:
                 wanted.append(pending)
             elif wait is Wait.HOLD:
@@ -251,7 +259,7 @@ class Journal:
         gate, restrained = self._hooks.gate, self._hooks.restrained
         if gate is not None and gate.open:
             for pending in batch:
-                gate.take(pending, self._without_store)
+                gate.take(pending, self._without_store, self._is_wanted)
             return _Attempt.DECIDED
         if self._cluster.state.mode != NORMAL or (restrained is not None and restrained()):
             return _Attempt.HELD

@@ -36,8 +36,14 @@ class WithoutStore(Protocol):
         """Whether anything may have been done this way, so that `committed` must be asked."""
         ...
 
-    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
-        """Carry `pending` out; `end` is called once, with None: it is the store's again."""
+    def take(
+        self,
+        pending: Pending,
+        end: Callable[[Pending, Outcome | None], None],
+        wanted: Callable[[Pending], bool],
+    ) -> None:
+        """Carry `pending` out, if it is `wanted` as it is begun; `end` is called once, with None:
+        it is the journal's again."""
         ...
 
     def committed(self, generation: int, pending: Pending) -> bool:

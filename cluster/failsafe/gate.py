@@ -14,6 +14,9 @@ Rules:
 - A ledger knows the chains that live here, and none whose SA ended in the store. So no ticket is
   taken of a generation that the filters of spent ones may have, shown when it may have been: who
   asked the store about it then, and heard nothing, has left that to this gate.
+- What isn't begun yet is begun only while whoever asked for it waits, and goes back to the journal
+  if not: as with the store, a ticket isn't spent for a client that has gone elsewhere with it
+  (`cluster.patience`).
 - An operation ends here. When the gate closes before it was decided, it goes back to the journal;
   but one that others may keep by then is written with all that was done (`cluster.failsafe.flush`)
   and ends with that: the chain it moves on may be one that only its former owner's row tells of,
@@ -79,9 +82,8 @@ class _Work(msgspec.Struct):
     pending: Pending
     claim: Claim
     end: Callable[[Pending, Outcome | None], None]
+    wanted: Callable[[Pending], bool]
     granted: bool
-    waits: bool = False
-    """Its ticket is to be refused, but the store may have carried it out: it isn't begun."""
     begun: bool = False
     """The others are being told."""
     kept_by: dict[str, None] = {}
@@ -243,9 +245,14 @@ class Gate:
 
     # -- the journal's side
 
-    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
-        """Carry `pending` out, sealed as it is; `end` is called once, with None: send it to the
-        store."""
+    def take(
+        self,
+        pending: Pending,
+        end: Callable[[Pending, Outcome | None], None],
+        wanted: Callable[[Pending], bool],
+    ) -> None:
+        """Carry `pending` out, sealed as it is, if it is `wanted` as it is begun; `end` is called
+        once, with None: it is the journal's again."""
         op = pending.op
         self._number = number_after(self._number, self._clock.wall_s())
         moves = op.kind in MOVES
@@ -266,14 +273,9 @@ class Gate:
             shard_revision=pending.shard_revision,
             addresses=op.addresses,
         )
-        issued_wall_s = op.issued_wall_s
-        refused = issued_wall_s is not None and self.refuses(op.chain, op.generation, issued_wall_s)
-        if refused and not pending.doubtful:
-            end(pending, Outcome.SUPERSEDED)
-            return
         # a chain that is made now is nobody else's: there is nothing to serialise
         granted = not moves or op.kind is OpKind.CREATE
-        work = _Work(pending, claim, end, granted, waits=refused)
+        work = _Work(pending, claim, end, wanted, granted)
         self._works[claim.op_id] = work
         self._wake.set()
         self._push(work)
@@ -289,16 +291,10 @@ class Gate:
 
     def _push(self, work: _Work) -> None:
         """Ask whoever has to be asked next; nobody, while nobody could go on with it if this host
-        burnt down, nor about a ticket that is to be refused, and that the store may have taken:
-        what isn't begun goes back to the journal, and the store decides.
+        burnt down: what isn't begun goes back to the journal as the gate closes.
         """
         claim = work.claim
-        if work.waits:
-            ledger = self._ledger
-            if ledger is not None and ledger.passed(claim.chain, claim.generation):
-                self._end(work, Outcome.SUPERSEDED)  # whatever the store did, its SA is void now
-            return
-        if not self.can_answer():
+        if not (work.begun or self._may_begin(work)) or not self.can_answer():
             return
         if not work.granted:
             home = next(n for n in home_order(claim.chain, self._roster) if self._reached(n))
@@ -320,6 +316,24 @@ class Gate:
                 self._send(name, Hold(claim))
         self._decide(work)
 
+    def _may_begin(self, work: _Work) -> bool:
+        """Whether `work` is wanted, and not refused; if not, it is ended or given back. What is to
+        be refused, and the store may have carried out, waits for the store's word, or for its
+        chain to go on without it: whatever the store did, its SA is void then.
+        """
+        pending, claim = work.pending, work.claim
+        op = pending.op
+        if not work.wanted(pending):
+            self._end(work, None)
+            return False
+        if op.issued_wall_s is None or not self.refuses(op.chain, op.generation, op.issued_wall_s):
+            return True
+        ledger = self._ledger
+        gone_on = ledger is not None and ledger.behind(claim.chain, claim.generation, claim.spi)
+        if gone_on or not pending.doubtful:
+            self._end(work, Outcome.SUPERSEDED)
+        return False
+
     def _decide(self, work: _Work) -> None:
         others = self._others
         if any(others.heard(name) and name not in work.kept_by for name in self._rest()):
@@ -333,7 +347,7 @@ class Gate:
         self.answered += 1
         self._end(work, Outcome.COMMITTED)
 
-    def _end(self, work: _Work, outcome: Outcome) -> None:
+    def _end(self, work: _Work, outcome: Outcome | None) -> None:
         op_id = work.claim.op_id
         if (self._works.pop(op_id, None) or self._closing.pop(op_id, None)) is not None:
             work.end(work.pending, outcome)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cluster.batch import journal_of
 from cluster.failsafe.frames import Claim
 
 CHAINS_MAX = 100_000
@@ -66,13 +67,19 @@ class Ledger:
         self._reserved: dict[bytes, tuple[int, bytes]] = {}
 
     def grant(self, op_id: bytes, chain: bytes, generation: int, spi: bytes) -> bool:
-        """As the chain's home: may that operation move it on from `generation`?"""
+        """As the chain's home: may that operation move it on from `generation`? The generation is
+        granted to a journal: that has one operation of a chain under way at a time, so what it asks
+        for has the place of what it has given up.
+        """
+        if self.behind(chain, generation + 1, spi):
+            return False
+        journal = journal_of(op_id)
         reserved = self._reserved.get(chain)
         if reserved is not None and reserved[0] >= generation:
-            return reserved == (generation, op_id)
-        if self._behind(chain, generation + 1, spi) or len(self._reserved) >= RESERVED_MAX:
+            return reserved == (generation, journal)
+        if len(self._reserved) >= RESERVED_MAX:
             return False
-        self._reserved[chain] = (generation, op_id)
+        self._reserved[chain] = (generation, journal)
         return True
 
     def keep(self, claim: Claim) -> bool:
@@ -80,7 +87,7 @@ class Ledger:
         row = self.rows.get(claim.chain)
         if row is not None and row.claim.op_id == claim.op_id:
             return True
-        if self._behind(claim.chain, claim.generation, claim.spi):
+        if self.behind(claim.chain, claim.generation, claim.spi):
             return False
         if any(self._leased.get(key, claim.chain) != claim.chain for key in claim.addresses):
             return False
@@ -117,16 +124,24 @@ class Ledger:
     def committed(self, chain: bytes, live: Live) -> bool:
         """The store has carried out an operation of this member; whether it may be answered: not
         if the chain went on without the store meanwhile."""
-        if self._behind(chain, live.generation, live.spi):
+        if self.behind(chain, live.generation, live.spi):
             return False
         self._known[chain] = live
         self._leased.update(dict.fromkeys(live.addresses, chain))
         return True
 
-    def passed(self, chain: bytes, generation: int) -> bool:
-        """Whether the chain went on without the store beyond that generation."""
+    def behind(self, chain: bytes, generation: int, spi: bytes) -> bool:
+        """Whether the chain is known to be further than that SA at that generation."""
         row = self.rows.get(chain)
-        return row is not None and row.claim.generation > generation
+        if row is not None:
+            last = row.claim
+            if last.generation != generation:
+                return last.generation > generation
+            return last.spi != spi
+        known = self._known.get(chain)
+        if known is None or known.generation < generation:
+            return False
+        return known.generation > generation or known.spi != spi
 
     def kept(self, chain: bytes, generation: int) -> tuple[bool, bytes] | None:
         """For a ticket by reference: whether that generation is over, and the sealed state that it
@@ -151,16 +166,3 @@ class Ledger:
     def owners(self) -> dict[str, str]:
         """Whose answers are kept here: member → incarnation."""
         return {row.claim.owner: row.claim.incarnation for row in self.rows.values()}
-
-    def _behind(self, chain: bytes, generation: int, spi: bytes) -> bool:
-        """Whether the chain is known to be further than that SA at that generation."""
-        row = self.rows.get(chain)
-        if row is not None:
-            last = row.claim
-            if last.generation != generation:
-                return last.generation > generation
-            return last.spi != spi
-        known = self._known.get(chain)
-        if known is None or known.generation < generation:
-            return False
-        return known.generation > generation or known.spi != spi

@@ -76,9 +76,16 @@ class Gate:
     def __init__(self) -> None:
         self.open = False
         self.taken: list[tuple[Pending, Callable[[Pending, Outcome | None], None]]] = []
+        self.wanted: Callable[[Pending], bool] = lambda _pending: True
 
-    def take(self, pending: Pending, end: Callable[[Pending, Outcome | None], None]) -> None:
+    def take(
+        self,
+        pending: Pending,
+        end: Callable[[Pending, Outcome | None], None],
+        wanted: Callable[[Pending], bool],
+    ) -> None:
         self.taken.append((pending, end))
+        self.wanted = wanted
 
     def committed(self, generation: int, pending: Pending) -> bool:
         return True

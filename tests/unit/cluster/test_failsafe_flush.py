@@ -77,7 +77,7 @@ async def test_what_nobody_was_answered_for_takes_no_chain_away(cluster: Cluster
         op, lambda _outcome: None, number=1, op_id=bytes(16), shard_revision=1, epoch=0,
         submitted_s=0.0, sealed=b"sealed",
     )  # fmt: skip
-    home.gate.take(pending, lambda _pending, outcome: ended.append(outcome))
+    home.gate.take(pending, lambda _pending, outcome: ended.append(outcome), lambda _pending: True)
     home.gate.stop()  # begun, and nobody has said yet that he keeps it
     assert ended == []
     elsewhere = spi(9) + bytes(16)  # the same ticket was used in the store, by nobody of these

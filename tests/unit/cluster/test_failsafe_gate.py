@@ -51,6 +51,8 @@ class Member:
         self.known: dict[bytes, Live] = {}
         self.over: set[tuple[bytes, int]] = set()
         self.since_wall_s = 0.0
+        self.wanted = True
+        """Whether whoever asked for anything still waits."""
         self.ended: list[Outcome | None] = []
         self.gate = Gate(self, SimClock(SimLoop()), Me(name, f"{name}1", refuse), self)
         self.gate.listen(Dispatch(self))
@@ -101,7 +103,9 @@ class Member:
             shard_revision=1, epoch=0, submitted_s=0.0, doubtful=doubtful,
         )  # fmt: skip
         pending.sealed = b"sealed"
-        self.gate.take(pending, lambda _pending, outcome: self.ended.append(outcome))
+        self.gate.take(
+            pending, lambda _pending, outcome: self.ended.append(outcome), lambda _p: self.wanted
+        )
 
 
 def test_nothing_is_answered_before_another_host_keeps_it():
@@ -228,20 +232,79 @@ def test_what_the_store_may_have_carried_out_waits_for_it_though_its_ticket_is_r
 
 
 def test_what_waits_for_the_store_ends_once_its_chain_went_on_without_it():
-    """Else it holds up what its chain's later SAs want here for as long as the store is away."""
+    """Else it holds up what its chain's later SAs want here for as long as the store is away: what
+    uses the next ticket waits behind it. If the store has it, the later use stands all the same.
+    """
     net = Net()
     member = net.members[NEXT]
     member.over = {(CHAIN, 1)}
     member.take(OpKind.REDEEM, 1, 1, doubtful=True)
-    net.members[LAST].take(OpKind.REDEEM, 1, 2, rekey=True)
+    net.repeat()
+    assert member.ended == []
+    net.members[LAST].take(OpKind.REDEEM, 1, 2)
     net.run()
     net.repeat()
-    assert member.ended == []  # the store may have either of the two: it is asked
-    net.members[LAST].take(OpKind.REDEEM, 2, 3, rekey=True)
-    net.run()
-    net.repeat()
-    assert net.members[LAST].ended == [Outcome.COMMITTED] * 2
+    assert net.members[LAST].ended == [Outcome.COMMITTED]
     assert member.ended == [Outcome.SUPERSEDED]
+    member.take(OpKind.REDEEM, 2, 3)
+    net.run()
+    assert member.ended == [Outcome.SUPERSEDED, Outcome.COMMITTED]
+
+
+def test_what_waits_for_the_store_as_a_member_is_lost_waits_no_longer_once_that_is_heard():
+    net = Net(refuse=True)
+    member = net.members[NEXT]
+    net.lost = {HOME}
+    member.take(OpKind.REDEEM, 1, 1, doubtful=True)
+    net.repeat()
+    assert member.ended == []
+    net.lost = set()
+    net.repeat()
+    assert member.ended == [Outcome.COMMITTED]
+
+
+@pytest.mark.parametrize("waited", ["nobody was heard", "the home's answer came late"])
+def test_what_has_waited_is_not_begun_for_a_client_that_is_elsewhere_with_its_ticket(waited: str):
+    net = Net()
+    member = net.members[NEXT]
+    if waited == "nobody was heard":
+        net.lost = {HOME, LAST}
+    member.take(OpKind.REDEEM, 1, 1)
+    member.wanted = False
+    net.lost = set()
+    net.run()
+    net.repeat()
+    assert (member.ended, member.gate.waiting) == ([None], 0)
+    assert all(CHAIN not in each.gate.ledger.rows for each in net.members.values())
+    member.wanted = True
+    member.take(OpKind.REDEEM, 1, 1)  # the client has come back, with one try or another
+    net.run()
+    assert member.ended == [None, Outcome.COMMITTED]
+
+
+def test_a_ticket_that_nobody_has_begun_to_use_is_taken_elsewhere():
+    net = Net()
+    member = net.members[HOME]
+    net.lost = {NEXT, LAST}
+    member.take(OpKind.REDEEM, 1, 1)
+    member.wanted = False
+    net.lost = set()
+    net.repeat()
+    assert member.ended == [None]
+    net.members[NEXT].take(OpKind.REDEEM, 1, 2)
+    net.run()
+    assert net.members[NEXT].ended == [Outcome.COMMITTED]
+
+
+def test_what_is_begun_is_carried_on_whoever_wants_it():
+    """Others may keep it by now."""
+    net = Net()
+    member = net.members[HOME]
+    member.take(OpKind.REDEEM, 1, 1)
+    net.flight.clear()
+    member.wanted = False
+    net.repeat()
+    assert member.ended == [Outcome.COMMITTED]
 
 
 def test_an_sa_whose_session_went_on_elsewhere_changes_nothing_any_more():

@@ -21,8 +21,8 @@ SHARD = 3
 REPLACED = (5, b"replaced")
 
 
-def op_id(number: int) -> bytes:
-    return bytes(8) + number.to_bytes(8, "big")
+def op_id(number: int, journal: int = 0) -> bytes:
+    return journal.to_bytes(8, "big") + number.to_bytes(8, "big")
 
 
 def spi(number: int) -> bytes:
@@ -52,9 +52,19 @@ def test_a_home_grants_a_generation_once_and_says_the_same_again():
     ledger = Ledger({})
     assert ledger.grant(op_id(1), CHAIN, 4, spi(1))
     assert ledger.grant(op_id(1), CHAIN, 4, spi(1))
-    assert not ledger.grant(op_id(2), CHAIN, 4, spi(2))
-    assert not ledger.grant(op_id(3), CHAIN, 3, spi(3))
-    assert ledger.grant(op_id(4), CHAIN, 5, spi(4))
+    assert not ledger.grant(op_id(2, 2), CHAIN, 4, spi(2))
+    assert not ledger.grant(op_id(3, 3), CHAIN, 3, spi(3))
+    assert ledger.grant(op_id(4, 4), CHAIN, 5, spi(4))
+
+
+def test_what_a_journal_has_given_up_is_not_in_the_way_of_what_it_asks_for_next():
+    ledger = Ledger({})
+    assert ledger.grant(op_id(1), CHAIN, 4, spi(1))
+    assert ledger.grant(op_id(2), CHAIN, 4, spi(2))
+    assert not ledger.grant(op_id(3, 2), CHAIN, 4, spi(3))
+    assert not ledger.grant(op_id(4), CHAIN, 3, spi(4))
+    assert ledger.keep(claim(5, 2, 2))
+    assert not ledger.grant(op_id(5), CHAIN, 4, spi(5))
 
 
 def test_a_home_grants_nothing_that_is_known_to_be_spent():

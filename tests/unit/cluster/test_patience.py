@@ -152,6 +152,30 @@ def test_what_the_gate_gives_back_is_looked_at_before_it_is_carried_out() -> Non
     play(story)
 
 
+def test_the_gate_is_told_whether_what_it_has_not_begun_is_wanted_yet() -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(3))
+        member.asked = {spi(13): now_s(), spi(23): float("inf")}
+        member.gate.open = True
+        outcomes = member.post(redeem(3, 1, 13, 3))
+        await asyncio.sleep(0.1)
+        ((pending, end),) = member.gate.taken
+        assert member.gate.wanted(pending)
+        await asyncio.sleep(1)
+        assert not member.gate.wanted(pending)
+        member.asked[spi(13)] = now_s()
+        assert member.gate.wanted(pending)
+        await asyncio.sleep(1)
+        member.post(redeem(3, 1, 23, 3))  # the same client's next try waits behind it
+        end(pending, None)
+        await asyncio.sleep(0.1)
+        assert outcomes == [FENCED]
+        assert member.gate.taken[1][0].op.spi == spi(23)
+
+    play(story)
+
+
 def test_what_the_store_may_have_done_is_found_out() -> None:
     async def story(world: World) -> None:
         member = world.member()
