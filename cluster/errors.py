@@ -56,6 +56,10 @@ class Conflict(ClusterError):
     """A compare failed: somebody else changed it first; re-read."""
 
 
+class Stale(Conflict):
+    """What a decision was founded on has changed since it was read: decide anew."""
+
+
 class NameTaken(ClusterError):
     """A live member has this name and another data directory."""
 

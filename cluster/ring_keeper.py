@@ -17,7 +17,15 @@ import msgspec
 from msgspec.structs import replace
 
 from cluster.attempts import attempts
-from cluster.errors import ClusterError, Conflict, Incompatible, Unavailable, Unknown, WrongKek
+from cluster.errors import (
+    ClusterError,
+    Conflict,
+    Incompatible,
+    Stale,
+    Unavailable,
+    Unknown,
+    WrongKek,
+)
 from cluster.follow import follow
 from cluster.keyring import (
     KeyRing,
@@ -294,11 +302,16 @@ class RingKeeper:
     # -- changing
 
     async def change(
-        self, make: Callable[[KeyRing, float], KeyRing], revocation: bytes = b""
+        self,
+        make: Callable[[KeyRing, float], KeyRing],
+        revocation: bytes = b"",
+        only_if: tuple[Compare, ...] = (),
     ) -> Snapshot:
         """Write what `make` makes of the ring, expired keys dropped, and install it; made again
         from the newest ring when somebody else's change comes first. `revocation`: the watermark
-        becomes that, in the same step. Raises ClusterError.
+        becomes that, in the same step. `only_if`: what has to hold in that step besides.
+
+        Raises Stale if it doesn't, and nothing was written; ClusterError.
         """
         key = self._keys.ring
         for attempt in attempts(CONFLICTS_MAX):
@@ -315,11 +328,15 @@ class RingKeeper:
                 writes = [Put(key, sealed), Put(self._keys.ring_mark, _mark_of(ring))]
                 if revocation:
                     writes.append(Put(self._keys.watermark, revocation))
-                result = await self._store.commit(Txn((compare,), tuple(writes)))
+                txn = Txn((compare, *only_if), tuple(writes), (Get(key),))
+                result = await self._store.commit(txn)
                 if result.succeeded:
                     snapshot = Snapshot(ring, result.revision, before.kek_id)
                     self._swap_in(snapshot)
                     return snapshot
+                stands = result.responses[0]
+                if isinstance(stands, Entry) and stands.mod_revision == before.revision:
+                    raise Stale("the key ring is as it was, and something else is not")
         raise Conflict(
             f"the key ring was changed by others {CONFLICTS_MAX} times in a row: try later"
         )

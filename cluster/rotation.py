@@ -4,7 +4,8 @@ Rules: nobody seals with a key that a live member hasn't installed, and one that
 store is gone from there (`apart`): announce, wait for every member's report, activate, and when all
 have installed that too, retire. Only an operator's word (`force`) does without the laggards. Each
 step is one change of the ring by compare-and-swap, so any member may take it, and whoever finds it
-done goes on from there.
+done goes on from there. A step that waited for reports compares the roster by which they were
+counted: however soon it follows the last look, a member may have come back with an older ring.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from cluster.errors import ClusterError, Conflict, Unavailable, Unknown
+from cluster.errors import ClusterError, Conflict, Stale, Unavailable, Unknown
 from cluster.keyring import (
     KeyRing,
     RingKey,
@@ -28,7 +29,7 @@ from cluster.keyring import (
 from cluster.layout import Keys
 from cluster.ring_keeper import RingKeeper, Snapshot
 from cluster.seams import Clock, Rng
-from cluster.store import Store
+from cluster.store import Compare, Store, Target
 
 POLL_S = 0.2
 """How often a rotation asks who has installed the ring."""
@@ -59,6 +60,8 @@ class Reports(msgspec.Struct, frozen=True):
 
     done: tuple[str, ...]
     lag: tuple[str, ...]
+    as_read: tuple[Compare, ...] = ()
+    """Holds as long as nobody has registered, come back or reported since."""
 
     def __str__(self) -> str:
         have = f" (installed by {', '.join(self.done)})" if self.done else ""
@@ -141,34 +144,69 @@ class Rotations:
         name = shown(key.key_id)
         progress(f"announced: key {name}, ring revision {announced.revision}")
         deadline_s = self._clock.boot_s() + timeout_s
-        reports = await self.reports(announced.revision, timeout_s, progress, key, force=force)
-        if reports.lag and not force:
-            raise ClusterError(
-                f"key {name} is announced but not activated: waited {timeout_s:g} s for "
-                f"{', '.join(reports.lag)} to install ring revision {announced.revision}; the "
-                "former key goes on, and rotating again goes on from here"
-            )
-        if reports.lag:
-            progress(f"forced: not waiting for {', '.join(reports.lag)}")
+        everywhere = " and installed everywhere"
+
+        def activated(ring: KeyRing, wall_s: float) -> KeyRing:
+            return self._activated(ring, key, wall_s)
+
         try:
-            active = await self._keeper.change(lambda ring, now: self._activated(ring, key, now))
+            active, reports = await self._once_installed(
+                announced.revision, deadline_s, progress, activated, key, force=force
+            )
+            if active is None and not force:
+                raise ClusterError(
+                    f"key {name} is announced but not activated: waited {timeout_s:g} s for "
+                    f"{', '.join(reports.lag)} to install ring revision {announced.revision}; the "
+                    "former key goes on, and rotating again goes on from here"
+                )
+            if active is None:
+                progress(f"forced: not waiting for {', '.join(reports.lag)}")
+                everywhere = ""
+                active = await self._keeper.change(activated)
         except Unknown as error:
             raise Unknown(f"key {name} is announced, and perhaps activated: {error}") from None
         except Unavailable as error:
-            everywhere = "" if reports.lag else " and installed everywhere"
             raise Unavailable(
                 f"key {name} is announced{everywhere}, but not activated: {error}"
             ) from None
         by = f", installed before by {', '.join(reports.done)}" if reports.done else ""
         progress(f"activated: key {name}, ring revision {active.revision}{by}")
-        left_s = max(0.0, deadline_s - self._clock.boot_s())
-        lag = (await self.reports(active.revision, left_s, progress, force=force)).lag
-        if not lag:
-            retired = await self._keeper.change(
-                lambda ring, wall_s: retire(ring, wall_s, self._policy)
-            )
+        retired, reports = await self._once_installed(
+            active.revision,
+            deadline_s,
+            progress,
+            lambda ring, wall_s: retire(ring, wall_s, self._policy),
+            force=force,
+        )
+        if retired is not None:
             progress(f"retired: the former keys, ring revision {retired.revision}")
-        return Rotation(key.key_id, active.revision, lag)
+        return Rotation(key.key_id, active.revision, reports.lag)
+
+    async def _once_installed(
+        self,
+        revision: int,
+        deadline_s: float,
+        progress: Progress,
+        make: Callable[[KeyRing, float], KeyRing],
+        key: RingKey | None = None,
+        *,
+        force: bool = False,
+    ) -> tuple[Snapshot | None, Reports]:
+        """Change the ring by `make` once every live member has installed `revision`, with nobody
+        come in between. None: some lag, and nothing was changed. Raises as `reports` and
+        `RingKeeper.change`, and never Stale.
+        """
+        while True:
+            left_s = max(0.0, deadline_s - self._clock.boot_s())
+            reports = await self.reports(revision, left_s, progress, key, force=force)
+            if reports.lag:
+                return None, reports
+            try:
+                return await self._keeper.change(make, only_if=reports.as_read), reports
+            except Stale:
+                if self._clock.boot_s() >= deadline_s:
+                    return None, Reports(reports.done, ("who has come just now",))
+            await asyncio.sleep(POLL_S)
 
     async def cancel(self) -> bytes:
         """Take back what is announced and not yet activated; the id of the ticket key that was. The
@@ -246,8 +284,9 @@ class Rotations:
         """Wait until every live member has installed `revision`; who had and who hadn't then or
         when time was up.
 
-        Who lives is read from the store, newly each time: whoever registers after that read, reads
-        the ring after it too. Raises Conflict if `key` is taken from the ring meanwhile.
+        Who lives is read from the store, newly each time. A process that begins and registers after
+        that read reads the ring after it too; one that comes back does not, and whoever acts on
+        the reports compares `as_read`. Raises Conflict if `key` is taken from the ring meanwhile.
         """
         wait_s = min(timeout_s, FORCED_WAIT_S) if force else timeout_s
         deadline_s = self._clock.boot_s() + wait_s
@@ -271,7 +310,9 @@ class Rotations:
         names = [entry.key[len(self._members) :].decode() for entry in scan.entries]
         if not names:
             return Reports((), ("any member to register and",))
+        # asked after the scan: who has ended it by now is gone, or back, which `as_read` tells
         names += [name for name in sorted(self.apart()) if name not in names]
         reported = self._live_revisions()
         lag = tuple(name for name in names if reported.get(name, 0) < revision)
-        return Reports(tuple(name for name in names if name not in lag), lag)
+        as_read = Compare(self._members, Target.NONE_AFTER, scan.revision)
+        return Reports(tuple(name for name in names if name not in lag), lag, (as_read,))

@@ -4,8 +4,9 @@ Rules: keys are ordered octet strings; a revision counts the store's changes and
 `version` counts the changes of one key since it was made (0 = absent). Implementations:
 `cluster.store_memory.MemoryStore` (one process, the reference), `cluster.store_etcd.EtcdStore`
 (etcd v3) and `cluster.store_etcd3.Etcd3Store` (the same, through the etcd3 package); all pass
-`tests/contract/test_store.py`. `cluster.guard` and `cluster.relay` are stores over these. What the
-verbs take and give has tags and no field names, because it also travels between members.
+`tests/contract/test_store.py` and `test_store_compares.py`. `cluster.guard` and `cluster.relay` are
+stores over these. What the verbs take and give has tags and no field names, because it also travels
+between members.
 """
 
 import enum
@@ -38,13 +39,16 @@ class Target(enum.Enum):
     VALUE_BELOW = "value_below"
     """The octets stored, which are to come after or before the compare's in order of octets; an
     absent key's do neither."""
+    NONE_AFTER = "none_after"
+    """The mod revision of every key under the compare's key, a prefix: none is above the compare's
+    value. What was there and is gone doesn't count."""
 
     # by identity, in C: looked up for every operation
     __hash__ = object.__hash__
 
 
 class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`key`'s `target` equals `value`, or is above or below it where the target says so."""
+    """`key`'s `target` equals `value`, or stands to it as the target says."""
 
     key: bytes
     target: Target

@@ -231,6 +231,9 @@ class MemoryStore:
             if entry is None:
                 return False
             return entry.value > value if target is Target.VALUE_ABOVE else entry.value < value
+        if target is Target.NONE_AFTER:
+            under = [one for key, one in self._entries.items() if key.startswith(compare.key)]
+            return all(one.mod_revision <= value for one in under)
         version = 0 if entry is None else entry.version
         if target is Target.VERSION:
             return version == value

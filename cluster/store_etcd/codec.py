@@ -13,6 +13,7 @@ from cluster.errors import Unavailable
 from cluster.store import (
     Change,
     ChangeKind,
+    Compare,
     Delete,
     Entry,
     Get,
@@ -33,6 +34,10 @@ _VALUE_ABOVE = (b"\x08\x01\x10\x03\x1a", b"\x3a")
 _VALUE_BELOW = (b"\x08\x02\x10\x03\x1a", b"\x3a")
 """Of a compare: result and target (each omitted when 0: EQUAL, VERSION) and key's tag; tag of the
 value."""
+_BELOW_MOD_REVISION = b"\x08\x02\x10\x02\x1a"
+_RANGE_END = b"\x82\x04"
+"""The tag of what makes a compare one of every key in a range."""
+_NONE_AFTER = Target.NONE_AFTER
 _COMPARES = {
     Target.VERSION: _VERSION,
     Target.MOD_REVISION: _MOD_REVISION,
@@ -59,9 +64,12 @@ def encode_txn(txn: Txn) -> bytes:
     """A TxnRequest. Raises ValueError (a negative number)."""
     parts: list[bytes] = []
     for compare in txn.compares:
-        key, value, (head, tag) = compare.key, compare.value, _COMPARES[compare.target]
-        tail = varint(len(value)) + value if isinstance(value, bytes) else varint(value)
-        octets = b"".join((head, varint(len(key)), key, tag, tail))
+        if compare.target is _NONE_AFTER:
+            octets = _encode_none_after(compare)
+        else:
+            key, value, (head, tag) = compare.key, compare.value, _COMPARES[compare.target]
+            tail = varint(len(value)) + value if isinstance(value, bytes) else varint(value)
+            octets = b"".join((head, varint(len(key)), key, tag, tail))
         parts += (b"\x0a", varint(len(octets)), octets)
     for tag, branch in ((b"\x12", txn.success), (b"\x1a", txn.failure)):
         for op in branch:
@@ -69,6 +77,15 @@ def encode_txn(txn: Txn) -> bytes:
             octets = encode(op)
             parts += (tag, _head(field, len(octets)), octets)
     return b"".join(parts)
+
+
+def _encode_none_after(compare: Compare) -> bytes:
+    """Each key's mod revision is below the next one; true of no key at all, as etcd has it."""
+    prefix, end, revision = compare.key, range_end(compare.key), compare.value
+    if isinstance(revision, bytes):
+        raise ValueError("a revision is a number")
+    head = (_BELOW_MOD_REVISION, varint(len(prefix)), prefix, _MOD_REVISION[1])
+    return b"".join((*head, varint(revision + 1), _RANGE_END, varint(len(end)), end))
 
 
 @lru_cache(VARINTS_KEPT)

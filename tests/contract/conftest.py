@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from cluster.relay import FAILURES
-from cluster.store import Store
+from cluster.store import Put, Store, Txn
 from cluster.store_etcd import EtcdOptions, EtcdStore
 from cluster.store_etcd3 import Etcd3Store
 from cluster.store_memory import MemoryStore
@@ -35,6 +35,12 @@ class Bench(msgspec.Struct):
     kind: str
     store: AnyStore
     root: bytes
+
+
+async def put(bench: Bench, name: bytes, value: bytes = b"v", lease_id: int = 0) -> int:
+    """Write one key of the bench's own; at which revision."""
+    txn = Txn(success=(Put(bench.root + name, value, lease_id),))
+    return (await bench.store.commit(txn)).revision
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

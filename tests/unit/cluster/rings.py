@@ -62,9 +62,7 @@ class World:
         return keeper
 
     async def register(self, name: str) -> None:
-        record = MemberRecord(name, "00" * 16, "00" * 16, "host", "", (), 0, 0.0, "0.1")
-        put = Put(KEYS.member(name), msgspec.json.encode(record))
-        await self.store.commit(Txn((), (put,)))
+        await self.store.commit(registration(name))
 
     def rotations(self, keeper: RingKeeper) -> Rotations:
         self.made += 1
@@ -83,6 +81,11 @@ class World:
 
     async def settle(self) -> None:
         await asyncio.sleep(0.01)
+
+
+def registration(name: str) -> Txn:
+    record = MemberRecord(name, "00" * 16, "00" * 16, "host", "", (), 0, 0.0, "0.1")
+    return Txn((), (Put(KEYS.member(name), msgspec.json.encode(record)),))
 
 
 def play(story: Callable[[World], Awaitable[None]]) -> None:

@@ -1,6 +1,7 @@
 """The ring in the store: made once, installed everywhere, rotated without refusing a ticket."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from cluster.store import Delete, Put, Txn
 from cluster.vault import Kek
 from proto.secret import Secret
 from tests.unit.cluster.fakes import Fault
-from tests.unit.cluster.rings import KEYS, POLICY, World, play
+from tests.unit.cluster.rings import KEYS, POLICY, World, play, registration
 
 
 def test_two_first_members_agree_on_one_ring_and_one_spi_key() -> None:
@@ -169,6 +170,80 @@ def test_a_member_whose_lease_lapsed_does_not_count() -> None:
         await world.join("gw2", watching=False)
         await world.store.commit(Txn((), (Delete(KEYS.member("gw2")),)))
         assert (await world.rotations(one).rotate(5)).waiting_for == ()
+
+    play(story)
+
+
+def comes_back(world: World, name: str, before: str) -> Callable[[str], None]:
+    """Once a line that begins with `before` was told, `name` registers just before each write."""
+
+    def listen(line: str) -> None:
+        if line.startswith(before):
+            world.store.rival = registration(name)
+
+    return listen
+
+
+def test_who_comes_back_between_the_last_look_and_the_switch_is_waited_for() -> None:
+    """It had left with an older ring, and goes on with that until its watch has told it."""
+
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        two = await world.join("gw2", watching=False)
+        former = one.ring.tickets.keys[0].key_id
+        await world.store.commit(Txn((), (Delete(KEYS.member("gw2")),)))
+        with pytest.raises(ClusterError, match=r"announced but not activated.* gw2 to install"):
+            await world.rotations(one).rotate(5, comes_back(world, "gw2", "announced"))
+        assert one.ring.tickets.current is not None
+        assert one.ring.tickets.current.key_id == former
+        world.store.rival = None
+        two.start(world.spawn)
+        assert (await world.rotations(one).rotate(5)).waiting_for == ()
+
+    play(story)
+
+
+def test_who_comes_back_before_the_former_keys_get_their_end_is_waited_for() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.join("gw2", watching=False)
+        ends_s = one.ring.tickets.keys[0].opens_until_wall_s
+        await world.store.commit(Txn((), (Delete(KEYS.member("gw2")),)))
+        done = await world.rotations(one).rotate(5, comes_back(world, "gw2", "activated"))
+        assert done.waiting_for == ("gw2",)
+        assert one.ring.tickets.keys[0].opens_until_wall_s == ends_s
+
+    play(story)
+
+
+def test_who_comes_back_is_not_waited_for_by_force() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.join("gw2", watching=False)
+        await world.store.commit(Txn((), (Delete(KEYS.member("gw2")),)))
+        lines: list[str] = []
+        back = comes_back(world, "gw2", "announced")
+
+        def listen(line: str) -> None:
+            lines.append(line)
+            back(line)
+
+        done = await world.rotations(one).rotate(30, listen, force=True)
+        assert one.ring.tickets.current is not None
+        assert one.ring.tickets.current.key_id == done.key_id
+        assert "forced: not waiting for gw2" in lines
+
+    play(story)
+
+
+def test_a_roster_that_never_rests_ends_a_rotation_in_time() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        await world.join("gw2")
+        began_s = world.clock.boot_s()
+        with pytest.raises(ClusterError, match="waited 5 s for who has come just now"):
+            await world.rotations(one).rotate(5, comes_back(world, "gw2", "announced"))
+        assert world.clock.boot_s() - began_s == pytest.approx(5, abs=0.5)
 
     play(story)
 

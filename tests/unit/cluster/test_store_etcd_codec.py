@@ -13,10 +13,11 @@ from proto.rpc.etcd import kv_pb2, rpc_pb2
 NUMBERS = st.integers(0, 2**63 - 1) | st.integers(0, 300)
 OCTETS = st.binary(max_size=300)
 OF_VALUES = (Target.VALUE_ABOVE, Target.VALUE_BELOW)
-OF_NUMBERS = tuple(target for target in Target if target not in OF_VALUES)
+OF_NUMBERS = (Target.VERSION, Target.VERSION_ABOVE, Target.MOD_REVISION)
 COMPARES = st.lists(
     st.builds(Compare, OCTETS, st.sampled_from(OF_NUMBERS), NUMBERS)
-    | st.builds(Compare, OCTETS, st.sampled_from(OF_VALUES), OCTETS),
+    | st.builds(Compare, OCTETS, st.sampled_from(OF_VALUES), OCTETS)
+    | st.builds(Compare, OCTETS, st.just(Target.NONE_AFTER), st.integers(0, 2**63 - 2)),
     max_size=3,
 )
 PLAIN = st.builds(Put, OCTETS, OCTETS, NUMBERS) | st.builds(Delete, OCTETS) | st.builds(Get, OCTETS)
@@ -33,6 +34,7 @@ def message(txn: Txn) -> rpc_pb2.TxnRequest:
         Target.VERSION: ("version", rpc_pb2.Compare.VERSION),
         Target.VERSION_ABOVE: ("version", rpc_pb2.Compare.VERSION),
         Target.MOD_REVISION: ("mod_revision", rpc_pb2.Compare.MOD),
+        Target.NONE_AFTER: ("mod_revision", rpc_pb2.Compare.MOD),
         Target.VALUE_ABOVE: ("value", rpc_pb2.Compare.VALUE),
         Target.VALUE_BELOW: ("value", rpc_pb2.Compare.VALUE),
     }
@@ -40,12 +42,15 @@ def message(txn: Txn) -> rpc_pb2.TxnRequest:
         Target.VERSION_ABOVE: rpc_pb2.Compare.GREATER,
         Target.VALUE_ABOVE: rpc_pb2.Compare.GREATER,
         Target.VALUE_BELOW: rpc_pb2.Compare.LESS,
+        Target.NONE_AFTER: rpc_pb2.Compare.LESS,
     }
     compares = []
     for compare in txn.compares:
         name, target = fields[compare.target]
         result = results.get(compare.target, rpc_pb2.Compare.EQUAL)
         value = {name: compare.value}
+        if compare.target is Target.NONE_AFTER:
+            value = {name: compare.value + 1, "range_end": range_end(compare.key)}
         compares.append(rpc_pb2.Compare(result=result, target=target, key=compare.key, **value))
     return rpc_pb2.TxnRequest(
         compare=compares,
