@@ -6,10 +6,11 @@ from proto.ike.core import Settings, replace
 from proto.ike.effects import Outcome
 from proto.ike.enums import KeMethod, NotifyType
 from proto.ike.errands import Errand, Undone
-from proto.ike.events import Dropped, Failed, Rekeyed
-from proto.ike.message import decode_clear
+from proto.ike.events import Dropped, Event, Failed, Rekeyed
+from proto.ike.exchanges.ike_sa_init import HASHES
+from proto.ike.message import decode_clear, encode_clear
 from proto.ike.names import parse_suite
-from proto.ike.payloads import KePayload
+from proto.ike.payloads import KePayload, NotifyPayload
 from tests.pair.pair import LOST, ONCE, Pair, exchange
 from tests.pair.parts import CLIENT, PEER, SETTINGS
 
@@ -104,6 +105,30 @@ def test_a_value_that_is_no_point_is_refused_once_that_is_known() -> None:
     last = decode_clear(pair.gateway.octets()[-1])
     assert last.notify(NotifyType.INVALID_SYNTAX) is not None
     assert last.header.spi_r == bytes(8)
+    assert pair.gateway.endpoint.half_open == 0
+    assert pair.gateway.endpoint.spis() == []
+
+
+def test_what_is_malformed_takes_no_errand_and_no_place_among_the_half_open() -> None:
+    pair = slow_pair()
+    pair.client.endpoint.settings = replace(SLOW, slow_groups=())
+
+    def spoil(side, datagram):
+        if side is not pair.client or exchange(datagram) != 34:
+            return ONCE
+        asked = decode_clear(datagram.data)
+        odd = [NotifyPayload(HASHES.type, b"\0\2\0") if p == HASHES else p for p in asked.payloads]
+        head = asked.header
+        data = encode_clear(head.spi_i, head.spi_r, head.exchange, head.flags, 0, odd)
+        dropped.extend(pair.inject(pair.gateway, data).events)
+        return LOST
+
+    dropped: list[Event] = []
+    pair.start()
+    pair.run(0.015)  # the cookie is under way
+    pair.deliver = spoil
+    pair.run(0.1)
+    assert dropped == [Dropped(b"", "malformed")]
     assert pair.gateway.endpoint.half_open == 0
     assert pair.gateway.endpoint.spis() == []
 

@@ -120,8 +120,9 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> SaCore:
     """Choose a suite; the half-open SA that holds the answer, SA, KE and Nr, and the keys.
 
     Raises PeerError: NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD (data: the group we take),
-    INVALID_SYNTAX; Needed.
+    INVALID_SYNTAX; Needed; WireError, and then nothing is needed before.
     """
+    hashes = _hashes(message)
     offer, ke, nonce = message.find(SaPayload), message.find(KePayload), message.find(NoncePayload)
     if offer is None or ke is None or nonce is None:
         raise PeerError(NotifyType.INVALID_SYNTAX, why="IKE_SA_INIT lacks SA, KE or Ni")
@@ -140,7 +141,6 @@ def respond(spi_r: bytes, message: Message, ctx: Context) -> SaCore:
     keys = derive_keys(chosen, seed, nonce.data, nonce_r, spi_i, spi_r)
     fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
     found, shown = look_for_nat(spi_r, message, ctx)
-    hashes = _hashes(message)
     payloads: list[Payload] = [
         reply,
         KePayload(chosen.ke, public),
