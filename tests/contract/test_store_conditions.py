@@ -13,12 +13,13 @@ import grpc
 import grpc.aio
 import pytest
 
+from cluster.batch import Installed, Lane, batch_txn
 from cluster.conditions import Condition, Conditions
 from cluster.errors import ClusterError, Compacted, Trouble, Unavailable, Unknown
 from cluster.guard import Guard
 from cluster.layout import Keys
 from cluster.rewind import Memory
-from cluster.store import Put, Txn
+from cluster.store import Delete, Put, Txn
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
 from node.etcd_child import EtcdChild, TlsFiles, member_ports
 from node.pki import Authority
@@ -131,6 +132,12 @@ async def test_a_full_etcd_refuses_writes_and_keeps_leases(tmp_path: Path) -> No
         with pytest.raises(Unavailable):
             await way.guard.commit(put(b"never"))
         assert (await way.guard.get(KEY)) == entry
+        # etcd doesn't look for room at what is nested: what refuses a batch is the Put of its lane
+        with pytest.raises(Unavailable):
+            await way.guard.commit(batch_txn(KEYS, Installed(0, 0), Lane(KEYS.root), (put(b"x"),)))
+        assert (await way.guard.commit(Txn(success=(Delete(KEY),)))).succeeded
+        with pytest.raises(Unavailable):
+            await way.guard.lease(30)
         assert await lease.keep_alive() == 30
         assert way.names() == [Condition.NO_SPACE.value]  # that it answers doesn't make it well
         assert way.guard.failures == 0  # and doesn't send anybody to another member

@@ -11,8 +11,8 @@ import contextvars
 import copy
 from collections.abc import AsyncIterator, Callable
 
-from cluster.errors import ClusterError, LeaseLost, Unavailable, Unknown
-from cluster.store import Changes, Entry, Lease, Mark, Scan, Store, Txn, TxnResult
+from cluster.errors import ClusterError, LeaseLost, Trouble, Unavailable, Unknown
+from cluster.store import Changes, Entry, Lease, Mark, Put, Scan, Store, Txn, TxnResult
 from cluster.store_memory import MemoryStore
 from tests.sim.loop import SimLoop
 from tests.sim.seams import SeededRng, SimClock
@@ -75,6 +75,10 @@ class FaultyStore:
         """Share of calls that are answered `Unavailable`."""
         self.wrong: ClusterError | None = None
         """What every call is answered, but for those of watches that stand."""
+        self.full = False
+        """Whether the store's room is used up: it reads, deletes and keeps leases, and refuses what
+        would need room. As etcd does, it looks for that at what a transaction holds itself, not at
+        those nested in it: a batch of the journal is refused for its lane."""
         self.twist: Callable[[Txn], Txn] | None = None
         """Changes what reaches the store: for tests that must see a broken store found out."""
         self.before_commit: Callable[[], None] | None = None
@@ -117,6 +121,8 @@ class FaultyStore:
     async def commit(self, txn: Txn) -> TxnResult:
         """See `Store.commit`."""
         await self.reach()
+        if any(isinstance(op, Put) for op in (*txn.success, *txn.failure)):
+            self._room()
         if self.before_commit is not None:
             call, self.before_commit = self.before_commit, None
             call()
@@ -164,6 +170,7 @@ class FaultyStore:
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:
         """See `Store.lease`."""
         await self.reach()
+        self._room()
         return _FaultyLease(self, await self._answered(await self._inner.lease(ttl_s, lease_id)))
 
     def held(self, lease_id: int, ttl_s: float) -> Lease:
@@ -189,6 +196,10 @@ class FaultyStore:
         await self._alive()
         if self.wrong is not None:
             raise self.wrong
+
+    def _room(self) -> None:
+        if self.full:
+            raise Unavailable("etcd refuses: database space exceeded", Trouble.NO_SPACE)
 
     async def _answered(self, answer):
         """The way back of a call that changed nothing."""
