@@ -85,8 +85,9 @@ class Outage:
         """Whether nothing is carried out here without the store now; set likewise."""
         self._rosters: dict[str, dict[str, str]] = {}
         """Of those that hold no pledge of mine, as they said."""
-        self._needless: dict[str, None] = {}
-        """Those that said that they need no pledge any more, and will soon be heard to."""
+        self._needless: dict[str, str] = {}
+        """Those that said that they need no pledge any more, and will soon be heard to: name →
+        incarnation. As soon as they are, they are forgotten: they may go into failsafe again."""
         self._link = link
         self._clock = clock
         self._membership = membership
@@ -174,6 +175,9 @@ class Outage:
 
     def look(self) -> None:
         """Time has passed."""
+        if self._needless:
+            found, needless = self.in_failsafe(), self._needless
+            self._needless = {n: life for n, life in needless.items() if found.get(n) == life}
         answers = self.store_answers()
         if not (answers and self.pledges.at_rest):
             self._send(self.pledges.look(self._view()))
@@ -223,17 +227,22 @@ class Outage:
         found = self.in_failsafe()
         if not found:
             return {}
-        known = (*self.pledges.given, *self._needless)
-        return {name: life for name, life in found.items() if name not in known}
+        given, needless = self.pledges.given, self._needless
+        return {
+            name: life
+            for name, life in found.items()
+            if name not in given and needless.get(name) != life
+        }
 
     def _ask_the_others(self) -> None:
         """Whom do those rely on that hold no pledge of mine?"""
         found = self.in_failsafe()
-        if not found and not self._needless:
+        if not found:
             self._rosters.clear()
             return
-        self._needless = {name: None for name in found if name in self._needless}
-        others = self._unpledged()
+        given = self.pledges.given
+        # who needs none is asked as well: its word may have been of before
+        others = {name: life for name, life in found.items() if name not in given}
         self._rosters = {name: self._rosters.get(name, {}) for name in others}
         for name, incarnation in others.items():
             self._link.send(name, PledgeQuery(incarnation))
@@ -269,9 +278,12 @@ class Outage:
 
     def _word(self, sender: str, word: PledgeWord) -> None:
         if not word.needed:
-            self._needless[sender] = None
-        elif sender in self._rosters:
-            self._rosters[sender] = word.roster
+            self._needless[sender] = word.incarnation
+            self._rosters.pop(sender, None)
+        else:
+            self._needless.pop(sender, None)
+            if sender in self._rosters:
+                self._rosters[sender] = word.roster
         if self.pledges.word(sender, word):
             self._save()
 
