@@ -90,6 +90,8 @@ class Heartbeats:
         """Members that left the roster: where they were, and until when they are talked to."""
         self.also: Callable[[], dict[str, str]] = dict
         """Members that are to be reached, in the roster or not: name → rpc address."""
+        self.mute: Callable[[], bool] = lambda: False
+        """Whether nobody may count on this member now: it isn't to be heard."""
         self._in_failsafe: dict[str, str] = {}
         """Who said so last."""
         self._peers: dict[str, str] = {}
@@ -183,7 +185,8 @@ class Heartbeats:
             now_s = self._awake_s = self._listening()
             self._end_lingering(now_s)
             self._connect()
-            self._send()
+            if not self.mute():
+                self._send()
             self._look(now_s)
             await asyncio.sleep(interval_s)
 

@@ -91,6 +91,8 @@ class Standby:
         outage.in_failsafe, outage.listens = beats.in_failsafe, ownership.listens
         self.gate.bound = lambda name: name in outage.given
         self.gate.on_first = lambda: outage.set_alone(True)
+        outage.on_unwritable = self._unwritable
+        beats.mute = self._keeps_nothing
         ownership.may_claim_from = self._may_claim_from
         beats.also = lambda: {**ownership.absent(), **outage.pledgees(), **self._addresses}
         node.key_parts.rotations.apart = self._apart
@@ -253,6 +255,19 @@ class Standby:
         config, members = self._node.config, self._node.membership.members
         alone = not any(name != config.member.name for name in members)
         return not alone and config.cluster.when_isolated == "stop"
+
+    def _keeps_nothing(self) -> bool:
+        """Whether the others, without the store, are to go on as if this gateway were lost: they
+        wait for whoever they hear, and it can keep nothing for want of a disk."""
+        outage = self._node.outage
+        return bool(outage.unwritable) and not self.gate.noted and not outage.store_answers()
+
+    def _unwritable(self, why: str) -> None:
+        self._node.seams.log.error(
+            "the file `pledges` can't be written: while etcd is away this gateway pledges nothing "
+            "and begins nothing; make room in the data directory",
+            why=why,
+        )
 
     def _failsafe(self, begins: bool) -> None:
         node = self._node

@@ -75,9 +75,14 @@ class OutageLines:
         detail = f"{self._flush.unwritten} sessions to be written"
         if lost := self._gate.lost():
             detail += f"; not heard: {', '.join(lost)}"
+        why = "" if self._gate.noted else node.outage.unwritable
+        if why:
+            detail += f"; the file `pledges` can't be written ({why}): {NOTHING_BEGINS} here"
         if self._gate.open and not self._gate.can_answer():
             detail += f"; no gateway on another host (member.host) is heard: {NOTHING_BEGINS}"
-        if node.way.guard.rewound:
+        if why:
+            fix = "make room in the data directory; then bring etcd back"
+        elif node.way.guard.rewound:
             fix = "see what is said of the data in etcd; sessions go on meanwhile"
         elif node.outage.store_answers():
             fix = "nothing: etcd is back, and this ends once every gateway has written (`flushing`)"

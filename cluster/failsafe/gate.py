@@ -118,8 +118,9 @@ class Gate:
         self._wake = asyncio.Event()
         self.bound: Callable[[str], bool] = lambda _name: False
         """Whether that member may rely on me: it has my pledge."""
-        self.on_first: Callable[[], None] = lambda: None
-        """Called before anything is kept that the store doesn't have; once, until `stop`."""
+        self.on_first: Callable[[], bool] = lambda: True
+        """Called before anything is kept that the store doesn't have; whether anything may be. Once
+        it may, not again until `stop`."""
         self.noted = False
         """Something was kept since `stop`."""
         self.answered = 0
@@ -285,7 +286,8 @@ class Gate:
         if self._ledger is None:
             return True
         op = pending.op
-        return self._ledger.committed(op.chain, Live(op_generation, op.spi, op.addresses))
+        live = Live(op_generation, op.spi, op.addresses)
+        return self._ledger.committed(op.chain, live, void=op.kind is OpKind.REVOKE)
 
     # -- one operation
 
@@ -307,8 +309,10 @@ class Gate:
                 return
             work.granted = True
         if not work.begun:
+            if not self._may_keep():
+                return
             work.begun = True
-            if not self._keep(claim):
+            if not self.ledger.keep(claim):
                 self._end(work, Outcome.SUPERSEDED)
                 return
         for name in self._rest():
@@ -383,14 +387,13 @@ class Gate:
             self._send(sender, ClaimAnswer(ask.op_id, granted))
 
     def _hold(self, sender: str, hold: Hold) -> None:
-        if self._may_be_relied_on(sender):
-            self._send(sender, Held(hold.claim.op_id, self._keep(hold.claim)))
+        """Who can't keep anything says nothing: a no would be about the chain, and end its SA."""
+        if self._may_be_relied_on(sender) and self._may_keep():
+            self._send(sender, Held(hold.claim.op_id, self.ledger.keep(hold.claim)))
 
-    def _keep(self, claim: Claim) -> bool:
-        if not self.noted:
-            self.on_first()
-            self.noted = True
-        return self.ledger.keep(claim)
+    def _may_keep(self) -> bool:
+        self.noted = self.noted or self.on_first()
+        return self.noted
 
     def _may_be_relied_on(self, sender: str) -> bool:
         """Only what stands by its pledge, or is in failsafe itself, may serialise or keep."""

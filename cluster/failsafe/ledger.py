@@ -96,11 +96,7 @@ class Ledger:
         gone = _gone(row, claim)
         if len(gone) > GONE_MAX:
             return False
-        for key in claim.addresses:
-            if claim.void:
-                self._leased.pop(key, None)
-            else:
-                self._leased[key] = claim.chain
+        self._lease(claim.chain, claim.addresses, claim.void)
         if row is None:
             self.rows[claim.chain] = Row(claim, gone)
             return True
@@ -121,14 +117,22 @@ class Ledger:
         self.unwritten[claim.chain] = None
         return True
 
-    def committed(self, chain: bytes, live: Live) -> bool:
-        """The store has carried out an operation of this member; whether it may be answered: not
-        if the chain went on without the store meanwhile."""
+    def committed(self, chain: bytes, live: Live, *, void: bool = False) -> bool:
+        """The store has carried out an operation of this member, which ended the chain if `void`;
+        whether it may be answered: not if the chain went on without the store meanwhile."""
         if self.behind(chain, live.generation, live.spi):
             return False
         self._known[chain] = live
-        self._leased.update(dict.fromkeys(live.addresses, chain))
+        self._lease(chain, live.addresses, void)
         return True
+
+    def _lease(self, chain: bytes, addresses: tuple[bytes, ...], void: bool) -> None:
+        """The chain has these, or had them until it ended."""
+        for key in addresses:
+            if void:
+                self._leased.pop(key, None)
+            else:
+                self._leased[key] = chain
 
     def behind(self, chain: bytes, generation: int, spi: bytes) -> bool:
         """Whether the chain is known to be further than that SA at that generation."""

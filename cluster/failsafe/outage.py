@@ -11,6 +11,9 @@ answers for, and what others answer, which may end SAs of its own. So that it ke
 the disk before it does (`alone`), until the store has everything.
 The next life finds it there (`lives`): it claims nothing that the former one owned, and lets others
 hold to their pledges, until that is buried (`cluster.failsafe.bury`).
+
+What can't be written isn't promised: no pledge is given, and nothing is kept. What has ended and
+can't be taken back on the disk costs a restart some asking; it is tried again at each look.
 """
 
 import asyncio
@@ -49,7 +52,7 @@ class PledgeBook(Protocol):
         ...
 
     def write(self, octets: bytes) -> None:
-        """Replace it; it is on the disk when this returns. Raises OSError."""
+        """Replace it; it is on the disk when this returns. Raises OSError: it may be, or not."""
         ...
 
 
@@ -100,6 +103,10 @@ class Outage:
         it had everything: incarnation → the same."""
         self.alone = False
         """This life keeps something that the store doesn't have yet."""
+        self.unwritable = ""
+        """Why the book couldn't be written last; empty: it could."""
+        self.on_unwritable: Callable[[str], None] = lambda _why: None
+        """Told of it once, as it begins."""
         self._quiet_s = me.keep_alive_s + (usable_s - me.keep_alive_s) / 3
         """After that long without an answer the store doesn't answer me. A third of what a lease
         leaves is then over; another third is for the others to find out, and to ask them."""
@@ -178,6 +185,8 @@ class Outage:
         if self._needless:
             found, needless = self.in_failsafe(), self._needless
             self._needless = {n: life for n, life in needless.items() if found.get(n) == life}
+        if self.unwritable:
+            self._save()
         answers = self.store_answers()
         if not (answers and self.pledges.at_rest):
             self._send(self.pledges.look(self._view()))
@@ -195,12 +204,17 @@ class Outage:
         self._send(self.pledges.over())
         self._tell()
 
-    def set_alone(self, alone: bool) -> None:
-        """Whether this life keeps what the store doesn't have; on the disk when this returns.
-        Raises OSError."""
-        if alone != self.alone:
-            self.alone = alone
-            self._save()
+    def set_alone(self, alone: bool) -> bool:
+        """Whether this life keeps what the store doesn't have; True: so it is on the disk. If not
+        it must keep nothing, and may ask again."""
+        if alone == self.alone:
+            return True
+        if alone and self.unwritable:
+            return False  # until a look finds that it can be written
+        self.alone = alone
+        saved = self._save()
+        self.alone = alone and saved
+        return saved
 
     def buried(self) -> None:
         """What former lives have left is gone: others may have what is left of theirs."""
@@ -265,8 +279,9 @@ class Outage:
     def _asked(self, sender: str, ask: PledgeAsk) -> None:
         before = dict(self.pledges.given)
         answer = self.pledges.asked(sender, ask, self._view())
-        if self.pledges.given != before:
-            self._save()  # before it is given
+        if self.pledges.given != before and not self._save():  # before it is given
+            self.pledges.given = before
+            answer = msgspec.structs.replace(answer, given=False, why="its disk can't be written")
         self._link.send(sender, answer)
 
     def _queried(self, sender: str, query: PledgeQuery) -> None:
@@ -287,13 +302,22 @@ class Outage:
         if self.pledges.word(sender, word):
             self._save()
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
+        """Write down what is promised, and what is kept; whether it is on the disk."""
         lives = dict(self.lives)
         if self.alone:
             me = self._membership.incarnation
             lives[me] = Given(me, 0)
         own = {LIFE + incarnation: life for incarnation, life in lives.items()}
-        self._book.write(_encode(dict(sorted({**self.pledges.given, **own}.items()))))
+        try:
+            self._book.write(_encode(dict(sorted({**self.pledges.given, **own}.items()))))
+        except OSError as error:
+            if not self.unwritable:
+                self.on_unwritable(str(error))
+            self.unwritable = str(error) or type(error).__name__
+        else:
+            self.unwritable = ""
+        return not self.unwritable
 
     def _send(self, frames: list[Addressed]) -> None:
         for name, frame in frames:

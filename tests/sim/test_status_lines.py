@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cluster.failsafe.outage import MemoryBook
 from node.admin_view import StoreConditionInfo
 from node.view import View
 from tests.sim.machine import SimGateway
@@ -62,6 +63,34 @@ async def long_away(world: World) -> None:
     found = lines(gw1)
     assert found["failsafe"].since_s > 10
     assert 2.5 < found["flushing"].since_s < 3.5
+
+
+class FullBook(MemoryBook):
+    """A book on a disk that is full for a while."""
+
+    full = True
+
+    def write(self, octets: bytes) -> None:
+        """See `PledgeBook.write`."""
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().write(octets)
+
+
+async def a_disk_is_full(world: World) -> None:
+    """The others take a gateway for lost that can keep nothing, until it can."""
+    await in_failsafe(world)
+    gw1, gw2, _ = world.gateways
+    book = FullBook()
+    gw1.node.outage._book = book
+    assert not gw1.node.standby.gate.on_first()
+    assert "No space left on device" in lines(gw1)["failsafe"].detail
+    assert lines(gw1)["failsafe"].fix.startswith("make room")
+    await world.until(lambda: not gw2.node.standby.heard("gw1"), 5, "it is heard")
+    assert gw1.node.standby.heard("gw2")
+    book.full = False
+    await world.until(lambda: gw2.node.standby.heard("gw1"), 5, "it isn't heard")
+    assert "No space" not in lines(gw1)["failsafe"].detail
 
 
 async def a_clock_is_wrong(world: World) -> None:
@@ -133,6 +162,10 @@ def test_a_cluster_that_cannot_go_on_without_etcd_says_so_before() -> None:
 
 def test_two_hosts_are_enough_to_say_nothing() -> None:
     assert played(on_two_hosts, hosts=2) == ()
+
+
+def test_a_full_disk_is_told_and_the_others_go_on_without_that_gateway() -> None:
+    assert played(a_disk_is_full) == ()
 
 
 def test_one_gateway_alone_says_nothing_of_hosts() -> None:

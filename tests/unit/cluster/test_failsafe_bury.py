@@ -105,8 +105,9 @@ def test_who_keeps_anything_has_noted_that_before():
     net = Net()
     noted: list[tuple[str, int]] = []
 
-    def note(name: str) -> None:
+    def note(name: str) -> bool:
         noted.append((name, len(net.members[name].gate.ledger.rows)))
+        return True
 
     for name, member in net.members.items():
         member.gate.on_first = lambda name=name: note(name)

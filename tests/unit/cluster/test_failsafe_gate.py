@@ -7,7 +7,7 @@ import pytest
 
 from cluster.batch import Op, OpKind, Outcome, Pending
 from cluster.dispatch import Dispatch
-from cluster.failsafe.frames import Held
+from cluster.failsafe.frames import Claim, Held
 from cluster.failsafe.gate import OWED_AT_ONCE, OWED_MAX, Gate, Me, home_order
 from cluster.failsafe.ledger import Live
 from cluster.link import Frame
@@ -294,6 +294,24 @@ def test_a_ticket_that_nobody_has_begun_to_use_is_taken_elsewhere():
     net.members[NEXT].take(OpKind.REDEEM, 1, 2)
     net.run()
     assert net.members[NEXT].ended == [Outcome.COMMITTED]
+
+
+def test_what_the_store_ended_late_leaves_its_internal_addresses():
+    net = Net()
+    member = net.members[HOME]
+    ledger, end = member.gate.ledger, OpKind.REVOKE
+    op = Op(end, CHAIN, 1, 3, b"ended SA", b"", None, 1e9, addresses=(b"address",))
+    pending = Pending(
+        op, lambda _outcome: None, number=1, op_id=bytes(16), shard_revision=1, epoch=0,
+        submitted_s=0.0,
+    )  # fmt: skip
+    assert member.gate.committed(2, pending)
+    other = Claim(
+        op_id=bytes(16), chain=bytes(16), generation=1, spi=b"other SA", shard=3, owner=HOME,
+        incarnation="1", expires_wall_s=1e9, record=b"sealed", ticket=None, gone=(), void=False,
+        addresses=(b"address",),
+    )  # fmt: skip
+    assert ledger.keep(other)
 
 
 def test_what_is_begun_is_carried_on_whoever_wants_it():

@@ -386,6 +386,13 @@ def test_an_internal_address_that_another_chain_has_makes_it_void():
     assert kept.keep(claim(1, 3, 5, chain=OTHER_CHAIN, addresses=(LEASED,)))
 
 
+def test_an_internal_address_of_a_chain_that_ended_in_the_store_is_free():
+    ledger = Ledger({})
+    assert ledger.committed(OTHER_CHAIN, Live(1, spi(9), (LEASED,)))
+    assert ledger.committed(OTHER_CHAIN, Live(2, spi(9), (LEASED,)), void=True)
+    assert ledger.keep(claim(1, 1, 1, addresses=(LEASED,)))
+
+
 def test_the_store_gets_the_internal_addresses_with_the_chain_and_loses_them_with_it():
     async def main() -> None:
         stored = Stored()
