@@ -305,7 +305,7 @@ class Rotations:
     async def _look(self, revision: int) -> Reports:
         try:
             scan = await self._store.scan(self._members)
-        except Unavailable:
+        except ClusterError:
             return Reports((), ("the store to answer and the members",))
         names = [entry.key[len(self._members) :].decode() for entry in scan.entries]
         if not names:

@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 
-from cluster.errors import Unavailable
+from cluster.errors import ClusterError
 from cluster.failsafe.flush import RESUMED
 from cluster.layout import Keys
 from cluster.store import Store
@@ -55,7 +55,9 @@ class Audit:
         """The same, in this one."""
 
     async def run(self) -> None:
-        """Go round for ever, evenly; a store that is away costs a round nothing but its results."""
+        """Go round for ever, evenly; a store that is away, or behind, costs a round nothing but its
+        results.
+        """
         while True:
             held = self._by_shard()
             at_once = max(1, math.ceil(len(held) * STEP_S / CYCLE_S))
@@ -96,5 +98,5 @@ class Audit:
                 # one that was rekeyed here meanwhile still has its Delete to answer
                 if any(core.spi == spi for core in self._at_rest()):
                     self._drop(spi, why)
-        except Unavailable:
+        except ClusterError:
             return

@@ -69,6 +69,8 @@ class FaultyStore(MemoryStore):
         super().__init__(clock)
         self.faults: deque[Fault] = deque()
         self.down = False
+        self.behind = False
+        """What is listed is of the past, as `cluster.guard` finds."""
         self.down_next = False
         """The next commit is the last call that is answered."""
         self.gate: asyncio.Event | None = None
@@ -103,6 +105,8 @@ class FaultyStore(MemoryStore):
 
     async def scan(self, prefix: bytes) -> Scan:
         self._answer()
+        if self.behind:
+            raise Unknown("store-rewound: as the test says")
         return await super().scan(prefix)
 
     async def lease(self, ttl_s: float, lease_id: int = 0) -> Lease:

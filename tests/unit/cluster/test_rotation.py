@@ -353,6 +353,21 @@ def test_a_store_lost_between_announcement_and_activation_is_said() -> None:
     play(story)
 
 
+def test_a_store_found_behind_between_announcement_and_activation_is_waited_for() -> None:
+    async def story(world: World) -> None:
+        one = await world.join("gw1")
+        lines: list[str] = []
+
+        def go_back(line: str) -> None:
+            lines.append(line)
+            world.store.behind = line.startswith("announced")  # until the next line is said
+
+        assert (await world.rotations(one).rotate(2, go_back)).waiting_for == ()
+        assert any("the store to answer" in line for line in lines)
+
+    play(story)
+
+
 @pytest.mark.parametrize("value", [b"", b"\x01" * 80, b"\x02" + bytes(100)])
 def test_a_ring_that_cannot_be_read_leaves_the_installed_one_and_is_reported(value: bytes) -> None:
     async def story(world: World) -> None:
