@@ -103,13 +103,12 @@ class Gateway(Shell):
             metrics.dropped.add(why)
             return
         leaving = self._ownership.leaving
-        goes = (
-            leaving and len(data) >= HEADER_OCTETS and self._codec.shard_of(data[SPI_R]) in leaving
-        )
-        # of an SA whose write is under way: only that its peer still waits is learned from it
-        if goes and not self.endpoint.is_writing(data[SPI_R]):
-            metrics.dropped.add("handing_over")
-            return
+        if leaving and len(data) >= HEADER_OCTETS:
+            spi = _own_spi(data)
+            # of an SA whose write is under way: only that its peer still waits is learned from it
+            if self._codec.shard_of(spi) in leaving and not self.endpoint.is_writing(spi):
+                metrics.dropped.add("handing_over")
+                return
         outcome = self.endpoint.receive(data, path, self.now())
         if outcome.look_up:
             self._look_up(data, path)
@@ -123,9 +122,7 @@ class Gateway(Shell):
 
     def _dropped(self, reason: str, data: bytes, path: Path) -> None:
         if reason == "unknown_spi" and len(data) >= HEADER_OCTETS:
-            # a gateway is the original initiator of what it has rekeyed itself
-            from_initiator = data[FLAGS_OFFSET] & FLAG_INITIATOR
-            shard = self._codec.shard_of(data[SPI_R if from_initiator else SPI_I])
+            shard = self._codec.shard_of(_own_spi(data))
             if not path.via and self._forward(shard, data, path):
                 reason = "forwarded"
             elif self._is_nobodys(shard):
@@ -264,3 +261,10 @@ class Gateway(Shell):
             self._metrics.dropped.add("store_away")
         else:
             self._again(data, path, kept.used, kept.state)
+
+
+def _own_spi(data: bytes) -> bytes:
+    """Ours of the two SPIs in a whole header: a gateway is the original initiator of what it has
+    rekeyed itself.
+    """
+    return data[SPI_R if data[FLAGS_OFFSET] & FLAG_INITIATOR else SPI_I]

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import cast
 
+import pytest
+
 from cluster.link import Forward, Frame, PeerLink
 from cluster.ownership import Ownership
 from cluster.references import Kept
@@ -291,6 +293,21 @@ async def test_nothing_is_taken_for_a_shard_that_is_being_handed_over() -> None:
     gate.around.leaving.clear()
     gate.on_datagram(wanted, WAY)
     assert gate.figures.dropped.by["handing_over"] == 2
+
+
+@pytest.mark.parametrize("exchange", [ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA])
+async def test_nor_for_an_sa_of_it_that_the_gateway_has_rekeyed_itself(
+    exchange: ExchangeType,
+) -> None:
+    gate = Gate()
+    gate.around.leaving[THEIRS] = None
+    ours, peers = CODEC.ike_spi(THEIRS, b"random"), CODEC.ike_spi(MINE, b"chance")
+    head = ours + peers + bytes((46, 0x20, exchange, 0))
+    gate.on_datagram(head + bytes(8), WAY)
+    assert gate.figures.dropped.by == {"handing_over": 1}
+    gate.around.leaving = {MINE: None}  # where the peer's SPI happens to point
+    gate.on_datagram(head + bytes(8), WAY)
+    assert gate.figures.dropped.by["handing_over"] == 1
 
 
 async def test_b34_nobody_is_told_that_an_sa_is_unknown_while_another_member_may_have_it() -> None:
