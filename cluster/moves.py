@@ -1,8 +1,9 @@
 """An operator's word on where a shard is to be.
 
 Rules: only the owner can move a shard, and it does so as when it balances: when nothing is
-unfinished in the shard, in one transaction. Where the operator wants it, if that isn't where it
-belongs by rank, stays written in the shard's record, so that balancing doesn't take it back.
+unfinished in the shard, in one transaction. One word at a time stands on a shard.
+Where the operator wants it, if that isn't where it belongs by rank, stays written in the shard's
+record, so that balancing doesn't take it back.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ async def move(
     heir: str,
     at_most_s: float,
 ) -> None:
-    """Hand `shard`, which is this member's, to `heir`. Raises Conflict: not ours, or no such
-    member; Unknown: it hasn't gone in time, and may yet if it was on its way.
+    """Hand `shard`, which is this member's, to `heir`. Raises Conflict: not ours, no such
+    member, or it is being moved already; Unknown: it hasn't gone in time, and may yet if it was on
+    its way.
     """
     if heir not in members:
         raise Conflict(f"no live member {heir!r}: {', '.join(members)}")
@@ -29,6 +31,9 @@ async def move(
         return
     if ownership.fence_of(shard) is None:
         raise Conflict(f"shard {shard:04x} isn't this member's")
+    already = ownership.wanted.get(shard)
+    if already is not None:
+        raise Conflict(f"shard {shard:04x} is being moved to {already!r} already")
     gone = asyncio.Event()
 
     def lost(which: int) -> None:
@@ -43,7 +48,7 @@ async def move(
     except TimeoutError:
         raise Unknown(
             f"shard {shard:04x} was not handed over within {at_most_s:g} s: sessions are being set "
-            "up in it, or the store doesn't answer"
+            "up or rekeyed in it, or the store doesn't answer"
         ) from None
     finally:
         ownership.wanted.pop(shard, None)

@@ -155,6 +155,25 @@ async def test_where_an_operator_wants_a_shard_it_stays(cluster: Cluster) -> Non
 
 
 @simulated
+async def test_a_shard_is_moved_by_one_word_at_a_time(cluster: Cluster) -> None:
+    one, two, _ = await three(cluster)
+    shard = one.owned[0]
+    one.sessions[shard] = 1
+    first = cluster.loop.create_task(moved(one, shard, "gw2", at_most_s=2.0))
+    await asyncio.sleep(1)
+    for heir in ("gw2", "gw3"):
+        with pytest.raises(Conflict, match="is being moved to 'gw2' already"):
+            await moved(one, shard, heir)
+    with pytest.raises(Unknown, match="not handed over within 2 s"):
+        await first
+    again = cluster.loop.create_task(moved(one, shard, "gw2"))
+    await asyncio.sleep(1)
+    one.sessions.clear()
+    await again
+    assert shard in two.owned
+
+
+@simulated
 async def test_a_move_that_cant_be_says_why(cluster: Cluster) -> None:
     one, two, _ = await three(cluster)
     shard = one.owned[0]
