@@ -138,7 +138,7 @@ async def _serve(node: Node, supervisor: Supervisor, rpc: RpcServer | None, stor
         node.metrics.task_crashes = supervisor.crashes
 
     supervisor.on_crash = count_crash
-    if isinstance(store, EtcdStore):
+    if isinstance(store, EtcdStore | Etcd3Store):
         node.way.guard.explain = store.explain
     node.way.guard.on_retired.append(lambda _why: supervisor.end())
     failures: list[ClusterError | OSError] = []

@@ -30,7 +30,7 @@ from proto.rpc.etcd import rpc_pb2
 PAUSE_FIRST_S = 0.02
 PAUSE_MAX_S = 0.25
 
-_NO_TROUBLE = (Trouble.NO_ANSWER, "")
+NO_TROUBLE = (Trouble.NO_ANSWER, "")
 _TELLING = (
     Trouble.NO_ANSWER,
     Trouble.NO_LEADER,
@@ -68,7 +68,7 @@ class Client:
         self._first = 0
         self._term = 0
         self._leader_stale = len(self.endpoints) > 1
-        self._trouble = (Trouble.NO_ANSWER, "")
+        self._trouble = NO_TROUBLE
         """The most telling failure since the last answer."""
 
     def explain(self) -> tuple[Trouble, str]:
@@ -85,7 +85,7 @@ class Client:
             i = self._first
             try:
                 answer = await attempt(self.endpoints[i], self._attempt_timeout_s(deadline_s))
-                self._trouble = _NO_TROUBLE
+                self._trouble = NO_TROUBLE
                 return answer
             except (grpc.aio.AioRpcError, CallTimeout, asyncio.CancelledError) as error:
                 reason = self._reason(error)
@@ -109,7 +109,7 @@ class Client:
                     await self.status(endpoint, self._attempt_timeout_s(deadline_s))
                 sent = True
                 answer = await attempt(endpoint, self._attempt_timeout_s(deadline_s))
-                self._trouble = _NO_TROUBLE
+                self._trouble = NO_TROUBLE
                 return answer
             except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
                 reason = self._reason(error)
@@ -161,9 +161,7 @@ class Client:
             return "the store was closed"
         if isinstance(error, grpc.aio.AioRpcError):
             refuse(error)
-            trouble = trouble_of(error)
-            if _TELLING.index(trouble) >= _TELLING.index(self._trouble[0]):
-                self._trouble = (trouble, describe(error))
+            self._trouble = more_telling(self._trouble, error)
             return describe(error)
         return str(error)
 
@@ -207,6 +205,14 @@ class Client:
             if member_id and endpoint.member_id == member_id:
                 return i
         return None
+
+
+def more_telling(before: tuple[Trouble, str], error: CallFailed) -> tuple[Trouble, str]:
+    """What to tell of failures, `before` and now `error`: a mere silence hides no reason."""
+    trouble = trouble_of(error)
+    if _TELLING.index(trouble) < _TELLING.index(before[0]):
+        return before
+    return trouble, describe(error)
 
 
 def refuse(error: grpc.aio.AioRpcError) -> None:

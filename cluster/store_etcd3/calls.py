@@ -13,10 +13,10 @@ from typing import Protocol, TypeVar
 
 import grpc
 
-from cluster.errors import Unavailable, Unknown
+from cluster.errors import Trouble, Unavailable, Unknown
 from cluster.seams import Clock
 from cluster.store_etcd.channels import CallFailed, EtcdOptions, Failure, describe, failure_of
-from cluster.store_etcd.client import meaning_of, pause_s
+from cluster.store_etcd.client import NO_TROUBLE, meaning_of, more_telling, pause_s
 from cluster.store_etcd3.library import Etcd3Client, Library
 
 PROBE_KEY = b"\0"
@@ -73,6 +73,12 @@ class Calls:
         self._free = asyncio.Semaphore(threads.count)
         self._answers = False
         """Whether the member has answered since the last failure."""
+        self._trouble = NO_TROUBLE
+        """The most telling failure since the last answer."""
+
+    def explain(self) -> tuple[Trouble, str]:
+        """Why the member didn't answer lately, as far as failures told; and in which words."""
+        return self._trouble
 
     async def repeat(self, attempt: Attempt[T]) -> T:
         """The answer to a call that may be made more than once. Raises Unavailable, and what
@@ -134,13 +140,15 @@ class Calls:
             except (grpc.RpcError, self.library.failure) as error:
                 status = status_of(error)
                 self._answers = meaning_of(status) is not None
+                if not self._answers:
+                    self._trouble = more_telling(self._trouble, status)
                 raise AttemptFailed(status) from error
             except ValueError as error:
                 if not self.closed:
                     raise
                 # gRPC's word for a channel that was closed before the call was begun
                 raise Unavailable("the store was closed") from error
-        self._answers = True
+        self._answers, self._trouble = True, NO_TROUBLE
         return answer
 
     @asynccontextmanager
@@ -173,7 +181,8 @@ class Calls:
         if self.closed or self._clock.boot_s() + wait_s >= deadline_s:
             raise Unavailable(
                 f"etcd did not answer in {self.options.total_timeout_s:g} s; "
-                f"last, {self.options.endpoints[0]}: {reason}"
+                f"last, {self.options.endpoints[0]}: {reason}",
+                self._trouble[0],
             )
         await asyncio.sleep(wait_s)
 

@@ -7,7 +7,7 @@ the revision, `get_prefix()` ignores limit and revision and stumbles over a pref
 
 from collections.abc import AsyncGenerator
 
-from cluster.errors import Compacted
+from cluster.errors import Compacted, Trouble
 from cluster.seams import Clock
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_etcd.channels import REQUIRE_LEADER, EtcdOptions
@@ -85,6 +85,10 @@ class Etcd3Store:
         answer = await self._range(rpc_pb2.RangeRequest(key=key))
         header = answer.header
         return Mark(header.cluster_id, header.revision, decode_first(answer.kvs))
+
+    def explain(self) -> tuple[Trouble, str]:
+        """Why etcd didn't answer lately, and the words of that failure."""
+        return self._calls.explain()
 
     async def close(self) -> None:
         """Ends every call and watch, and the threads."""

@@ -21,21 +21,24 @@ from cluster.layout import Keys
 from cluster.rewind import Memory
 from cluster.store import Delete, Put, Txn
 from cluster.store_etcd import EtcdOptions, EtcdStore, EtcdTls
+from cluster.store_etcd3 import Etcd3Files, Etcd3Store
 from node.etcd_child import EtcdChild, TlsFiles, member_ports
 from node.pki import Authority
 from node.seams import OsClock
+from node.threads import OsThreads
 
 HANG_S = 60.0
 KEYS = Keys("conditions")
 KEY = KEYS.root + b"key"
 QUOTA_OCTETS = 4 << 20
 YEAR_S = 365 * 86_400.0
+each_kind = pytest.mark.parametrize("kind", ["etcd", "etcd3"])
 
 
 class Way:
     """A member's guarded way to a real etcd."""
 
-    def __init__(self, store: EtcdStore, memory: Memory | None = None) -> None:
+    def __init__(self, store: EtcdStore | Etcd3Store, memory: Memory | None = None) -> None:
         clock = OsClock()
         self.store = store
         self.guard = Guard(store, KEYS, clock, Conditions(clock))
@@ -61,17 +64,29 @@ def put(value: bytes = b"v") -> Txn:
     return Txn(success=(Put(KEY, value),))
 
 
+def made(
+    child: EtcdChild, kind: str, tls: EtcdTls | None, files: TlsFiles | None
+) -> EtcdStore | Etcd3Store:
+    options = EtcdOptions(child.endpoints, 0.5, 1.5)
+    if kind == "etcd":
+        return EtcdStore(options, OsClock(), tls)
+    shown = None if files is None else Etcd3Files(str(files.ca), str(files.cert), str(files.key))
+    one = EtcdOptions(child.endpoints[-1:], 0.5, 1.5)
+    return Etcd3Store(one, OsClock(), OsThreads(), shown)
+
+
 @asynccontextmanager
 async def way_to(
-    child: EtcdChild, *, tls: EtcdTls | None = None, memory: Memory | None = None
-) -> AsyncIterator[Way]:
-    store = EtcdStore(EtcdOptions(child.endpoints, 0.5, 1.5), OsClock(), tls)
-    way = Way(store, memory)
+    child: EtcdChild, kind: str = "etcd", *, tls: EtcdTls | None = None,
+    files: TlsFiles | None = None, memory: Memory | None = None,
+) -> AsyncIterator[Way]:  # fmt: skip
+    """`tls`: what is shown to etcd, and `files`: the same for the store that reads files."""
+    way = Way(made(child, kind, tls, files), memory)
     looking = asyncio.create_task(way.guard.run())
     yield way
     looking.cancel()
     await asyncio.wait((looking,))
-    await store.close()
+    await way.store.close()
 
 
 @asynccontextmanager
@@ -83,8 +98,9 @@ async def etcd(folder: Path, *extra: str, tls: TlsFiles | None = None) -> AsyncI
         child.kill(i)
 
 
-async def test_a_majority_that_stands_still_is_no_leader(three_etcds: EtcdChild) -> None:
-    async with way_to(three_etcds) as way:
+@each_kind
+async def test_a_majority_that_stands_still_is_no_leader(three_etcds: EtcdChild, kind: str) -> None:
+    async with way_to(three_etcds, kind) as way:
         await way.guard.commit(put())
         for i in (0, 1):
             three_etcds.pause(i)
@@ -111,10 +127,11 @@ async def test_a_write_that_etcd_was_sent_and_never_answered_is_an_unknown_outco
         assert way.names() == [Condition.UNKNOWN_OUTCOME.value]  # to be seen for a while
 
 
-async def test_a_full_etcd_refuses_writes_and_keeps_leases(tmp_path: Path) -> None:
+@each_kind
+async def test_a_full_etcd_refuses_writes_and_keeps_leases(tmp_path: Path, kind: str) -> None:
     async with (
         etcd(tmp_path, f"--quota-backend-bytes={QUOTA_OCTETS}") as child,
-        way_to(child) as way,
+        way_to(child, kind) as way,
     ):
         lease = await way.guard.lease(30)
 
@@ -177,36 +194,49 @@ def issued(folder: Path, authority: Authority, name: str) -> tuple[TlsFiles, Etc
     return files, EtcdTls(authority.issued.certificate, made.certificate, made.key)
 
 
-async def test_an_etcd_whose_certificate_has_ended_is_named(tmp_path: Path) -> None:
+@each_kind
+async def test_an_etcd_whose_certificate_has_ended_is_named(tmp_path: Path, kind: str) -> None:
     now_s = OsClock().wall_s()
     good = Authority("conditions", now_s)
     ended = Authority("conditions", now_s - 50 * YEAR_S)
     files, _ = issued(tmp_path / "ended", ended, "etcd")
-    _, ours = issued(tmp_path / "good", good, "gw1")
+    shown, ours = issued(tmp_path / "good", good, "gw1")
     ours = EtcdTls(ended.issued.certificate, ours.cert, ours.key)
-    async with etcd(tmp_path / "data", tls=files) as child, way_to(child, tls=ours) as way:
+    shown.ca.write_bytes(ours.ca)
+    async with (
+        etcd(tmp_path / "data", tls=files) as child,
+        way_to(child, kind, tls=ours, files=shown) as way,
+    ):
         await way.until(lambda: Condition.ETCD_CERTIFICATE.value in way.names())
         assert way.names() == [Condition.ETCD_CERTIFICATE.value]
         assert "expired" in way.guard.conditions.present()[0].detail
 
 
-async def test_our_own_certificate_that_has_ended_is_refused_by_etcd(tmp_path: Path) -> None:
+@each_kind
+async def test_our_own_certificate_that_has_ended_is_refused_by_etcd(
+    tmp_path: Path, kind: str
+) -> None:
     now_s = OsClock().wall_s()
     good = Authority("conditions", now_s)
     files, _ = issued(tmp_path / "good", good, "etcd")
     late = Authority("conditions", now_s - 3 * YEAR_S)
-    _, ours = issued(tmp_path / "late", late, "gw1")
+    shown, ours = issued(tmp_path / "late", late, "gw1")
     files.ca.write_bytes(late.issued.certificate)  # whom etcd trusts: ten years, our leaf only two
     ours = EtcdTls(good.issued.certificate, ours.cert, ours.key)
-    async with etcd(tmp_path / "data", tls=files) as child, way_to(child, tls=ours) as way:
+    shown.ca.write_bytes(ours.ca)
+    async with (
+        etcd(tmp_path / "data", tls=files) as child,
+        way_to(child, kind, tls=ours, files=shown) as way,
+    ):
         await way.until(lambda: way.names() != [])
         assert way.names() == [Condition.ETCD_CERTIFICATE.value]
 
 
-async def test_an_etcd_that_denies_us_is_named(tmp_path: Path) -> None:
+@each_kind
+async def test_an_etcd_that_denies_us_is_named(tmp_path: Path, kind: str) -> None:
     async with etcd(tmp_path) as child:
         await _lock(child.endpoints[0])
-        async with way_to(child) as way:
+        async with way_to(child, kind) as way:
             with pytest.raises(Unavailable) as refused:
                 await way.guard.commit(put())
             assert refused.value.trouble is Trouble.DENIED
