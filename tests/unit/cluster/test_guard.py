@@ -272,9 +272,25 @@ async def test_somebody_else_s_change_meanwhile_ends_it(cluster: Cluster) -> Non
     await StateKeeper(b.store, KEYS, cluster.clock).load_or_create(16)
     entry = await b.store.get(KEYS.state)
     assert entry is not None
+    session = KEYS.session(bytes(16))
+    await b.store.commit(put(key=session))
     b.store.rival = put(entry.value, KEYS.state)
     with pytest.raises(Conflict, match="somebody else has changed"):
         await b.guard.accept(16, lambda _line: None)
+    assert await b.store.get(session) is not None  # it may be of the epoch that has begun
+
+
+@simulated
+async def test_somebody_else_s_change_after_all_is_deleted_ends_it_too(cluster: Cluster) -> None:
+    b = Bench(cluster, Book(Memory(0, 1, 4)))
+    await StateKeeper(b.store, KEYS, cluster.clock).load_or_create(16)
+    entry = await b.store.get(KEYS.state)
+    assert entry is not None
+    await b.store.commit(put(key=KEYS.ring))
+    b.store.rival = put(entry.value, KEYS.state)
+    with pytest.raises(Conflict, match="somebody else has changed"):
+        await b.guard.accept(16, lambda _line: None)
+    assert await b.store.get(KEYS.ring) is not None
 
 
 @simulated

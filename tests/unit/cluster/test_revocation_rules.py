@@ -163,6 +163,23 @@ def test_an_unknown_outcome_ends_in_exactly_one_rule(fault: Fault) -> None:
     play(story)
 
 
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_LATE])
+def test_a_rule_whose_answer_was_lost_holds_nobody_up_twice(fault: Fault) -> None:
+    """Who finds the watermark moved commits nothing until it has read all rules once more."""
+
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        world.store.faults.append(fault)
+        rule_id = await rules.revoke_session(CHAIN, HOUR_S)
+        await world.store.deliver_late()
+        for key in (KEYS.revocation(rule_id), KEYS.watermark):
+            entry = await world.store.get(key)
+            assert entry is not None
+            assert entry.version == 1
+
+    play(story)
+
+
 def test_an_operator_is_told_when_nobody_knows() -> None:
     async def story(world: World) -> None:
         rules = world.member("gw1")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from cluster.errors import Conflict, LeaseLost, Unavailable
@@ -9,7 +10,9 @@ from cluster.guard import PROBE_S, TALLY_S, Guard
 from cluster.layout import FORMAT, NORMAL, Behind, ClusterState
 from cluster.rewind import NO_EPOCH, Found, Memory, Verdict, judge
 from cluster.state import StateKeeper, decode_state
+from cluster.store import Put, Txn
 from cluster.store_memory import MemoryStore
+from cluster.tally import raise_tally, read_tally
 from tests.sim.store import Snapshot
 from tests.unit.cluster.fakes import Fault
 from tests.unit.cluster.members import KEYS, Cluster, simulated
@@ -142,6 +145,53 @@ async def test_the_tally_is_raised_for_ever_and_an_answer_that_was_lost_does_no_
     assert entry is not None
     assert b.guard.memory is not None
     assert b.guard.memory.tally == int(entry.value) >= 4
+
+
+@simulated
+async def test_a_tally_that_arrives_late_does_not_make_the_right_store_look_old(
+    cluster: Cluster,
+) -> None:
+    b = Bench(cluster)
+    await b.begin()
+    b.store.faults.append(Fault.UNKNOWN_LATE)
+    await asyncio.sleep(6 * TALLY_S)
+    assert await b.store.deliver_late() == [False]
+    b.guard.write_down()
+    assert await b.life().get(KEY) is not None
+
+
+@simulated
+async def test_a_copy_that_comes_between_look_and_raise_keeps_its_own_tally(
+    cluster: Cluster,
+) -> None:
+    """Else it would have the number that this member remembers, and be believed."""
+    b = Bench(cluster)
+    await b.begin()
+    copy = Snapshot(b.store)
+    await asyncio.sleep(4 * TALLY_S)
+    key = KEYS.tally("gw1's")
+    number, revision = await read_tally(b.store, key)
+    copy.put_back()
+    await b.store.commit(raise_tally(key, number + 1, revision))
+    assert (await read_tally(b.store, key))[0] < number
+
+
+@simulated
+async def test_who_finds_a_store_behind_does_not_undo_that_it_was_accepted_just_now(
+    cluster: Cluster,
+) -> None:
+    b = Bench(cluster)
+    await b.begin()
+    copy = Snapshot(b.store)
+    await later(b)
+    read = await b.store.get(KEYS.state)
+    assert read is not None
+    accepted = msgspec.structs.replace(decode_state(read.value), epoch=1)
+    b.store.rival = Txn(success=(Put(KEYS.state, msgspec.json.encode(accepted)),))
+    await put_back(b, copy)
+    entry = await b.store.get(KEYS.state)
+    assert entry is not None
+    assert decode_state(entry.value) == accepted
 
 
 @simulated

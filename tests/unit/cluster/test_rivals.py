@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from cluster.errors import NameTaken
+from cluster.errors import Conflict, NameTaken
 from cluster.layout import ClusterState, MemberRecord
 from cluster.member import Membership
 from cluster.ring_keeper import PUT_BACK_PAUSE_S
@@ -27,6 +27,21 @@ async def test_of_two_first_members_the_second_takes_the_state_that_it_finds(
     first = ClusterState(format=1, mode="normal", epoch=0, shards=64, created_wall_s=0.0)
     store.rival = Txn(success=(Put(KEYS.state, msgspec.json.encode(first)),))
     assert await StateKeeper(store, KEYS, cluster.clock).load_or_create(128) == first
+
+
+@simulated
+async def test_a_change_of_the_state_does_not_undo_one_that_the_watch_has_not_told_of_yet(
+    cluster: Cluster,
+) -> None:
+    one, two = (StateKeeper(cluster.store, KEYS, cluster.clock) for _ in range(2))
+    await one.load_or_create(64)
+    before = await two.load_or_create(64)
+    lost = msgspec.structs.replace(one.state, lost={"z": "z1"})
+    await one.change(one.state, lost)
+    with pytest.raises(Conflict, match="made from"):
+        await two.change(before, msgspec.structs.replace(before, through={"a": 1}))
+    assert two.state is before
+    assert await StateKeeper(cluster.store, KEYS, cluster.clock).load_or_create(64) == lost
 
 
 @simulated
