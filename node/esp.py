@@ -1,7 +1,8 @@
 """Which inbound ESP SPIs are taken: an SPI of 16 random bits in its shard comes again soon.
 
-Rules: an SPI is taken from when it is handed out until its Child SA is removed, or until the IKE SA
-it was handed out for is gone without having installed it. It sits before the kernel, so that it
+Rules: an SPI is taken from when it is handed out until its Child SA is removed, or for as long as
+the IKE SA it was handed out for may still install it: a peer begins Child SAs without end, and goes
+on with none. It sits before the kernel, so that it
 knows of every Child SA of this gateway, adopted ones too. ESP SPIs of one shard are one owner's, so
 nobody else need be asked (RFC 4303 2.1: the receiver tells SAs apart by them).
 """
@@ -20,7 +21,7 @@ TRIES_MAX = 64
 RANDOM_MAX = 1 << 16
 """SPIs of a shard, but for one that counts twice (`SpiCodec.esp_spi`)."""
 STALE_MAX = 4096
-"""SPIs handed out and not installed; at more, those of IKE SAs that are gone are let go."""
+"""SPIs handed out and not installed; at more, those that nobody will install are let go."""
 
 
 class EspSpis:
@@ -33,8 +34,8 @@ class EspSpis:
         self._installed: dict[bytes, None] = {}
         self._handed_out: dict[bytes, bytes] = {}
         """Not installed yet → our SPI of the IKE SA that asked."""
-        self.is_there: Callable[[bytes], bool] = lambda _spi: True
-        """Whether an IKE SA still is, by our SPI."""
+        self.is_kept: Callable[[bytes, bytes], bool] = lambda _ike_spi, _spi: True
+        """Whether an IKE SA, by our SPI, still has a use for an ESP SPI that it was given."""
 
     def apply(self, operation: KernelOp) -> None:
         """See `Kernel.apply`."""
@@ -69,7 +70,7 @@ class EspSpis:
 
     def _is_free(self, spi: bytes) -> bool:
         asked = self._handed_out.get(spi)
-        return spi not in self._installed and (asked is None or not self.is_there(asked))
+        return spi not in self._installed and (asked is None or not self.is_kept(asked, spi))
 
     def _search(self, shard: int) -> bytes:
         first = int.from_bytes(self._rng.bytes(2), "big")
@@ -81,5 +82,5 @@ class EspSpis:
 
     def _let_go(self) -> None:
         for spi, asked in list(self._handed_out.items()):
-            if not self.is_there(asked):
+            if not self.is_kept(asked, spi):
                 del self._handed_out[spi]

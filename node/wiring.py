@@ -262,7 +262,7 @@ class Node:
             self._core_settings, seams.rng, gateway_credentials(config, self.trust.trust),
             self.spis, ring, ring.cookies, self.refusals, self.addresses,
         )  # fmt: skip
-        esp.is_there = lambda spi: endpoint.find(spi) is not None
+        esp.is_kept = endpoint.has_child
         sparse = SparseLog(seams.log, seams.clock)
         reporter = Reporter(self.metrics, self.events, sparse, self.replaced)
         lane = lane_class(config.ike.key_log_dir)(

@@ -397,6 +397,11 @@ class Endpoint:
         sa = self._sas.get(spi)
         return None if sa is None else sa.core
 
+    def has_child(self, spi: bytes, child: bytes) -> bool:
+        """Has the SA a Child SA with our inbound SPI `child`, or is it making one?"""
+        sa = self._sas.get(spi)
+        return sa is not None and sa.has_child(child)
+
     def asked_s(self, spi: bytes) -> float | None:
         """When (boot seconds) the peer asked last for the answer that waits for a write under way;
         infinity: the write answers nobody, as our own rekey that replaces the SA in contest with

@@ -101,6 +101,13 @@ class SaTransport:
         suite = self.core.suite
         return 1 if suite is not None and suite.addkes else self.core.window
 
+    def has_child(self, spi_in: bytes) -> bool:
+        """Is that our inbound SPI of a Child SA, or of one that is being made? An errand that is
+        out is no use of one: what it is for begins again, and draws another.
+        """
+        cores = (self.core,) if self.waiting is None else (self.core, self.waiting.core)
+        return any(spi_in in _inbound(core) for core in cores)
+
     @property
     def _revoking(self) -> bool:
         """Is an end wanted that takes the tickets with it, and not written yet?"""
@@ -283,3 +290,15 @@ class SaTransport:
             raise WireError("sealed message before keys")
         limit = fragment.HALF_OPEN_MAX if self.half_open else fragment.REASSEMBLY_MAX
         return self._channel.open(self.core, header, ctx.raw, limit, ctx.now.boot_s)
+
+
+def _inbound(core: SaCore) -> list[bytes]:
+    """Our inbound SPIs of all Child SAs, those that are being made too."""
+    spis = [child.spi_in for child in core.children]
+    if core.handshake is not None:
+        spis.append(core.handshake.child_spi)
+    if core.asking is not None:
+        spis.append(core.asking.spi)
+    if core.series is not None and core.series.child is not None:
+        spis.append(core.series.child.spi_in)
+    return spis

@@ -137,6 +137,19 @@ def works(at: Up) -> None:
     agree(at)
 
 
+def handed_out(side: Side) -> list[bytes]:
+    """The ESP SPIs that `side` draws from here on."""
+    given: list[bytes] = []
+    draw = side.spis.esp_spi
+
+    def noted(ike_spi: bytes) -> bytes:
+        given.append(draw(ike_spi))
+        return given[-1]
+
+    side.spis.esp_spi = noted  # type: ignore[method-assign]
+    return given
+
+
 def in_kernel(side: Side) -> list[bytes]:
     """Inbound SPIs that are installed."""
     held: dict[bytes, None] = {}

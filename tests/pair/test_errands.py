@@ -13,6 +13,7 @@ from proto.ike.names import parse_suite
 from proto.ike.payloads import KePayload, NotifyPayload
 from tests.pair.pair import LOST, ONCE, Pair, exchange
 from tests.pair.parts import CLIENT, PEER, SETTINGS
+from tests.pair.rekeys import handed_out
 
 SUITE = parse_suite("aes256gcm16-prfsha256-ecp384")
 SLOW = replace(SETTINGS, suites=(SUITE,), slow_groups=(KeMethod.ECP_384,), liveness_interval_s=0)
@@ -161,6 +162,17 @@ def test_rekeys_with_a_slow_group_take_errands(by: str) -> None:
     (ours,) = pair.client.live()
     assert ours.keys == theirs.keys
     assert [c.keymat for c in ours.children] == [c.keymat for c in theirs.children]
+
+
+def test_an_errand_that_is_out_keeps_no_esp_spi() -> None:
+    pair = slow_pair()
+    spi = pair.connect()
+    given = handed_out(pair.client)
+    pair.hold_errands = True
+    pair.carry_out(pair.client, pair.client.endpoint.new_child(spi, pair.now))
+    assert [pair.client.endpoint.has_child(spi, drawn) for drawn in given] == [False]
+    pair.run_errands()
+    assert [pair.client.endpoint.has_child(spi, drawn) for drawn in given] == [False, True]
 
 
 def test_a_rekey_of_ours_whose_key_pair_cannot_be_made_is_tried_later() -> None:

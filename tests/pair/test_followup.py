@@ -17,7 +17,7 @@ from proto.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload, 
 from tests.pair.craft import in_fragments, opened, sealed
 from tests.pair.pair import LOST, ONCE, Fate, Pair, Side, exchange, is_response
 from tests.pair.parts import PEER
-from tests.pair.rekeys import BOTH, Up, agree, expand, ike_request, mac, works
+from tests.pair.rekeys import BOTH, Up, agree, expand, handed_out, ike_request, mac, works
 from tests.pair.states import QUIET
 from tests.pair.test_adopt import adopts, survivor
 
@@ -303,6 +303,36 @@ def test_another_link_or_none_is_state_not_found_and_the_right_one_is_still_take
 def fresh_ecp384() -> bytes:
     """Somebody's public value."""
     return KeyExchange.generate(KeMethod.ECP_384, Pair().client.rng).public
+
+
+def test_of_child_sas_begun_without_end_the_last_alone_keeps_its_spi() -> None:
+    at = up()
+    own, theirs, given = at.own, at.theirs, handed_out(at.other)
+    at.pair.deliver = lambda side, d: LOST
+    at.pair.carry_out(at.side, at.side.endpoint.new_child(own.spi, at.pair.now))
+    asked = opened(own, at.side.sent[-1].data).payloads
+    for number in range(3):
+        at.pair.inject(at.other, sealed(own, CREATE, NEXT + number, asked), at.side.address)
+    kept = [at.other.endpoint.has_child(theirs.spi, spi) for spi in given]
+    assert kept == [False, False, True]
+    at.pair.boot_s += WAIT_S
+    at.pair.run(1)
+    assert not at.other.endpoint.has_child(theirs.spi, given[-1])
+
+
+@BOTH
+def test_what_is_asked_for_keeps_its_spi_until_the_answer_says_what_became_of_it(
+    by_client: bool,
+) -> None:
+    at = up(by_client=by_client)
+    given = handed_out(at.side)
+    at.pair.carry_out(at.side, at.side.endpoint.new_child(at.own.spi, at.pair.now))
+    for _ in range(8):
+        assert [at.side.endpoint.has_child(at.own.spi, spi) for spi in given] == [True]
+        at.pair.run(0.01)
+    at.pair.run()
+    agree(at)
+    assert given[0] in [child.spi_in for child in at.own.children]
 
 
 @BOTH

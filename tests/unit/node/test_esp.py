@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from cluster.shards import SpiCodec
-from node.esp import STALE_MAX, EspSpis
+from node.esp import RANDOM_MAX, STALE_MAX, EspSpis
 from node.kernel import NullKernel
 from proto.ike.effects import InstallChild, Path, RemoveChild
 from proto.ike.enums import NotifyType
@@ -59,7 +59,7 @@ def test_what_was_removed_is_free_again_and_so_is_what_its_sa_never_installed() 
     spis.apply(RemoveChild(first))
     assert spis.fresh(IKE) == first
     gone: list[bytes] = []
-    spis.is_there = lambda spi: spi not in gone
+    spis.is_kept = lambda ike_spi, _spi: ike_spi not in gone
     assert spis.fresh(IKE) != first
     gone.append(IKE)
     assert spis.fresh(IKE) == first
@@ -87,9 +87,19 @@ def test_a_shard_that_is_full_says_so_and_another_goes_on() -> None:
 
 def test_what_was_handed_out_in_vain_is_bounded() -> None:
     spis = esp(SeededRng(1, "vain"))
-    spis.is_there = lambda _spi: False
+    spis.is_kept = lambda _ike_spi, _spi: False
     for number in range(3 * STALE_MAX):
         spis.fresh(CODEC.ike_spi(number % 64, number.to_bytes(6, "big")))
+        assert len(spis._handed_out) <= STALE_MAX
+
+
+def test_what_one_sa_began_and_did_not_go_on_with_leaves_the_shard_to_others() -> None:
+    """It may begin Child SAs without end, and can go on with the last one (RFC 9370 2.2.4)."""
+    spis, last = esp(SeededRng(1, "begun")), b""
+    spis.is_kept = lambda _ike_spi, spi: spi == last
+    for _ in range(RANDOM_MAX + STALE_MAX):
+        former, last = last, spis.fresh(IKE)
+        assert last != former
         assert len(spis._handed_out) <= STALE_MAX
 
 
