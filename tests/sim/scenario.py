@@ -20,6 +20,8 @@ from tests.sim.net import Weather
 from tests.sim.trace import START_S
 from tests.sim.world import ROUGH, Size, World
 
+FOUND_SILENT_S = 100.0
+"""Until a gateway has found out that nobody is behind an SA: 60 s of silence, 12 s of asking."""
 RECOVER_S = 60.0
 """From a kill until every client is served again: dead peer detection takes 15 s of it."""
 

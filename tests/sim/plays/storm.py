@@ -1,8 +1,8 @@
 """The storm: the seed chooses who is there, what goes wrong and how often; then all has to be well.
 
 Rules: the safety phase has faults, and only what must *never* happen is looked for. The liveness
-phase has none: within `RECOVER_S` every client has one working session, and `SETTLE_S` after the
-last shard can move nobody holds any other (I9).
+phase has none: within `RECOVER_S` every client has one working session, and `FOUND_SILENT_S` after
+the last shard can move nobody holds any other (I9).
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from cluster.patience import GIVE_UP_S
 from tests.sim.faults import FAULTS, Fault, calm
 from tests.sim.mirrors import check_mirrors
 from tests.sim.net import Weather
-from tests.sim.scenario import Scenario
+from tests.sim.scenario import FOUND_SILENT_S, Scenario
 from tests.sim.storm import Storm, boot
 from tests.sim.swarm import size_of
 from tests.sim.world import World
@@ -19,8 +19,6 @@ from tests.sim.world import World
 RECOVER_S = 150.0
 """From the end of the faults until every client is served. Leases, dead peer detection and the
 grace of an owner that comes back add up to less than half of it."""
-SETTLE_S = 100.0
-"""Until a gateway has found out that nobody is behind an SA: 60 s of silence, 12 s of asking."""
 ANSWERED_S = 15.0
 REKEYING_S = 5.0
 """How long two ends may differ about which SA is in use: as one of them is rekeyed."""
@@ -85,7 +83,7 @@ async def _liveness(play: Storm) -> None:
         return
     # until then a shard may stay where it is, and whoever gets it asks its silent SAs anew
     await world.until(lambda: _none_held(world), GIVE_UP_S, "what nobody asks for was held on to")
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(FOUND_SILENT_S)
     before = [len(client.all("answered")) for client in world.clients]
     served = [client.all("established")[-1] for client in world.clients]
     await asyncio.sleep(ANSWERED_S)
