@@ -134,6 +134,8 @@ class Flush:
         self._marked = False
         """This member has said that it is through, perhaps unheard, and nothing ended that."""
         self._joined_revision = 0
+        self._decided_by = 0
+        """The revision of the state by which it is written now: the next one may say otherwise."""
         """Of my member key: it has stood there ever since the words in the state were given."""
         self._way_back: ClusterState | None = None
         """The last state of the latest way back, as far as it was seen here."""
@@ -193,7 +195,7 @@ class Flush:
 
     async def _look(self) -> None:
         parts = self._parts
-        state = parts.state.state
+        state, self._decided_by = parts.state.state, parts.state.revision
         if parts.outage.lives and parts.outage.store_answers():
             records = await bury(parts.store, parts.keys, parts.outage.lives)
             parts.outage.buried()
@@ -435,7 +437,7 @@ class Flush:
         if not steps:
             return more
         installed = (
-            Compare(parts.keys.state, Target.MOD_REVISION, parts.state.revision),
+            Compare(parts.keys.state, Target.MOD_REVISION, self._decided_by),
             Compare(parts.keys.watermark, Target.MOD_REVISION, parts.rules.watermark),
         )
         txns = tuple(step.txn for _, _, step in steps)

@@ -5,7 +5,7 @@ without the store; the last put brings the record. Steps are proposed from what 
 it, so any of them may be repeated, lost or overtaken by another member's.
 
 ```
-version < the row's generation     put session; with the last one the record   compare version
+version < the row's generation     put session; with the last one the record   compare session
         = , and it is the row's SA put or delete the record                    and shard
         = or >, and another SA     the older of the two goes, or the row's if nobody was answered:
                                    if it is the row's, void it; else delete the chain, and count
@@ -95,7 +95,9 @@ def next_step(
         return Step(Txn(there, gone), None, loser=other, twice=True)
     if any(entry is not None and entry.value != claim.chain for entry in leased):
         return _end(keys, row, session, leased, shard_of, Fate.TAKEN)
-    compares: tuple[Compare, ...] = (Compare(key, Target.VERSION, version),)
+    # not by its version: another member may delete the chain and count up to the same
+    seen = 0 if session is None else session.mod_revision
+    compares: tuple[Compare, ...] = (Compare(key, Target.MOD_REVISION, seen),)
     put: tuple[Put | Delete, ...] = ()
     if version < claim.generation:
         for address, entry in zip(claim.addresses, leased, strict=True):

@@ -30,8 +30,10 @@ from tests.unit.cluster.test_failsafe_ledger import (
 # -- the steps of a row
 
 
-async def too_late(stored: Stored, mine: Claim) -> None:
-    """The next step of `mine` comes to the store after another SA has gone on with the chain."""
+async def too_late(stored: Stored, mine: Claim, *, counted: int = 0) -> None:
+    """The next step of `mine` comes to the store after another SA has gone on with the chain;
+    `counted`: after it was deleted, and counted up to that again.
+    """
     row = Row(mine, ((SHARD, spi(1)),) if mine.spi != spi(1) else ())
     step = next_step(
         KEYS,
@@ -44,7 +46,10 @@ async def too_late(stored: Stored, mine: Claim) -> None:
         answered=True,
     )
     assert isinstance(step, Step)
-    await stored.put(KEYS.session(CHAIN), spi(9) + op_id(BIG + 9))
+    if counted:
+        await stored.store.commit(Txn((), (Delete(KEYS.session(CHAIN)),)))
+    for _ in range(counted or 1):
+        await stored.put(KEYS.session(CHAIN), spi(9) + op_id(BIG + 9))
     await stored.put(KEYS.record(SHARD, spi(9)), b"goes on")
     await stored.put(KEYS.ticket(CHAIN), b"goes on")
     before = (await stored.store.scan(KEYS.root)).entries
@@ -63,6 +68,20 @@ def test_a_chain_that_goes_on_meanwhile_is_not_taken_from_who_has_it(generation:
         stored = Stored()
         await stored.begin(2, 1, 7)
         await too_late(stored, claim(generation, sa, BIG))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("generation", "sa"), [(2, 1), (3, 2)], ids=["write", "resumption"])
+def test_a_chain_that_was_counted_up_again_is_not_taken_for_the_one_before(
+    generation: int, sa: int
+):
+    """Another member had claimed it too, and was right: its version is the same, its SA isn't."""
+
+    async def main() -> None:
+        stored = Stored()
+        await stored.begin(2, 1, 7)
+        await too_late(stored, claim(generation, sa, BIG), counted=2)
 
     asyncio.run(main())
 
@@ -107,6 +126,21 @@ async def test_nothing_is_written_by_a_state_that_is_no_longer_in_force(cluster:
     assert a.state.state.epoch == 0
     assert await version(cluster) == 0
     assert await cluster.store.get(KEYS.record(SHARD, spi(2))) is None
+
+
+@simulated
+async def test_what_one_state_has_decided_is_not_written_by_the_next(cluster: Cluster) -> None:
+    """It may have been written off meanwhile, or the store accepted as an older copy."""
+    a, *_ = await in_failsafe(cluster)
+    shard = await cluster.store.commit(Txn((), (Put(KEYS.shard(SHARD), b"is a's"),)))
+    a.owned = shard.revision
+    a.answer(1, 2, shard_revision=shard.revision)
+    a.flush_task.cancel()
+    a.way.away = False
+    await a.state.change(a.state.state, msgspec.structs.replace(a.state.state, epoch=1))
+    with pytest.raises(Conflict, match="state has changed"):
+        await a.flush._round([(row, False) for row in a.gate.rows()])
+    assert await version(cluster) == 0
 
 
 @simulated
