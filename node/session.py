@@ -2,8 +2,11 @@
 
 Rules: a gateway counts as dead when it answers none of our retransmissions, and for no other reason
 (RFC 7296 2.4, RFC 5723 9.4). A ticket is kept until an SA was set up with it or a gateway refused
-it; it goes when the SA is deleted (RFC 5723 6.2). No ticket, one that isn't usable any more or a
-refused one: a full handshake. Driven by callbacks and the event loop's timers.
+it. No ticket, one that isn't usable any more or a refused one: a full handshake. An SA that ends
+otherwise than by its gateway's silence takes its ticket with it: a Delete of either end's does
+(RFC 5723 6.2), and after an error that ends it without one (RFC 7296 2.21.2, 2.21.3) there is no
+state left that both ends agree on, nor an authentication that is believed, to resume with. Driven
+by callbacks and the event loop's timers.
 """
 
 import asyncio
@@ -41,7 +44,9 @@ from proto.ike.exchanges.ike_session_resume import is_usable
 from proto.ike.ticket import ClientTicket
 
 AGAIN_S = 0.2
-"""The pause before a gateway is tried after all have failed once."""
+"""The pause before a gateway is tried after all have failed once, or one has ended the SA: longer
+by as much each time that it comes to that again.
+"""
 
 
 class Tickets(Protocol):
@@ -127,6 +132,8 @@ class Session:
         self._left = b""
         """The SA that was redirected: it goes once the one that follows is there."""
         self._failures = 0
+        self._ends = 0
+        """SAs that ended one after the other, since one brought an answer."""
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._closing = False
@@ -175,6 +182,7 @@ class Session:
             return
         match event:
             case Answered():
+                self._ends = 0
                 self._report("answered")
                 self._schedule(self._settings.liveness_interval_s, self._probe)
             case Established():
@@ -189,10 +197,8 @@ class Session:
                 self._redirected(event)
             case Failed():
                 self._failed(event)
-            case Ended() if event.why == "deleted by the peer":
-                self._tickets.drop()
-                self._down()
-                self._schedule(AGAIN_S, self._connect)
+            case Ended() if self.established and not self._closing:
+                self._ended(event)
             case _:
                 self._note(event)
 
@@ -359,6 +365,14 @@ class Session:
         else:
             self._next()
 
+    def _ended(self, event: Ended) -> None:
+        """The SA is over, and its gateway lives: a new one, of a full handshake."""
+        self._report("ended", gateway=self.gateway, why=event.why)
+        self._tickets.drop()
+        self._down()
+        self._ends += 1
+        self._schedule(AGAIN_S * self._ends, self._connect)
+
     def _next(self) -> None:
         """The gateway is dead to us: go on at the next one, slower once all have failed."""
         self._down()
@@ -366,7 +380,7 @@ class Session:
             self._at = (self._at + 1) % len(self._settings.gateways)
         self._failures += 1
         rounds = self._failures // len(self._settings.gateways)
-        self._schedule(AGAIN_S * rounds if rounds else 0.0, self._connect)
+        self._schedule(AGAIN_S * rounds, self._connect)
 
     def _down(self) -> None:
         self._cancel()

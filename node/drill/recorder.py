@@ -109,7 +109,7 @@ class Recorder:
             self.clients[event.who].spi_r = event.spi_r
         elif event.kind == "answered" and event.who in self.clients:
             self.clients[event.who].answered_t = event.t
-        elif event.kind in ("unanswered", "closed") and event.who in self.clients:
+        elif event.kind in ("unanswered", "ended", "closed") and event.who in self.clients:
             self.clients[event.who].gateway = ""
 
     def _take_gateway(self, gateway: GatewayNow, event: Event) -> None:

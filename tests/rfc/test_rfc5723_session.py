@@ -34,6 +34,8 @@ from tests.rfc.independent import (
 from tests.rfc.talk import IDI, IDR, SPI_R, foreign_ticket, fresh
 
 IKE_SA_INIT = 34
+INVALID_SYNTAX = 7
+AUTHENTICATION_FAILED = 24
 DELETE = (42, b"\x01\0\0\0")
 WAIT_S = 20.0
 """Longer than anything here takes: a client that says nothing fails the test."""
@@ -56,7 +58,9 @@ class Wire:
 class Desk:
     """A client process with a ticket file, and the independent gateway at the other end."""
 
-    def __init__(self, folder: File, ticket: ClientTicket | None) -> None:
+    def __init__(
+        self, folder: File, ticket: ClientTicket | None, liveness_interval_s: float
+    ) -> None:
         self.path = folder / "ticket"
         self.file = TicketFile(str(self.path))
         if ticket is not None:
@@ -67,7 +71,7 @@ class Desk:
         self.reports: list[str] = []
         self.client = Client(
             PEER,
-            SessionSettings((GATEWAY,), liveness_interval_s=60.0),
+            SessionSettings((GATEWAY,), liveness_interval_s=liveness_interval_s),
             tickets=self.file,
             report=lambda kind, **fields: self.reports.append(kind),
             clock=OsClock(),
@@ -95,6 +99,11 @@ class Desk:
         self.tell(self.gateway.say([*self.gateway.auth_payloads(), *more]))
         assert "established" in self.reports
 
+    def ask(self, *payloads: independent.Payload) -> None:
+        """The gateway's first request."""
+        head, keys = (self.gateway.ends, INFORMATIONAL, 0, 0), self.gateway.keys
+        self.tell(independent.seal(self.gateway.suite, keys.er, keys.ar, head, [*payloads]))
+
     def stored(self) -> bytes | None:
         """The ticket on the disk."""
         ticket = self.file.load()
@@ -102,9 +111,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: File, ticket: ClientTicket | None) -> AsyncIterator[Desk]:
+async def desk(
+    folder: File, ticket: ClientTicket | None, liveness_interval_s: float = 60.0
+) -> AsyncIterator[Desk]:
     """A client that has begun, and is stopped at the end."""
-    made = Desk(folder, ticket)
+    made = Desk(folder, ticket, liveness_interval_s)
     made.client.session.start()
     yield made
     made.client.stop()
@@ -169,10 +180,37 @@ async def test_r54_a_delete_from_the_gateway_takes_the_ticket_with_it(tmp_path: 
     """The IKE SA is gone, and so is what was stored with it."""
     async with desk(tmp_path, foreign_ticket()) as at:
         await at.resume(following())
-        head, keys = (at.gateway.ends, INFORMATIONAL, 0, 0), at.gateway.keys
-        at.tell(independent.seal(at.gateway.suite, keys.er, keys.ar, head, [DELETE]))
+        at.ask(DELETE)
         assert at.gateway.hear(await at.said()).payloads == []
         assert not at.path.exists()
+
+
+async def test_r54_an_sa_that_an_error_ends_is_followed_by_a_full_handshake(
+    tmp_path: File,
+) -> None:
+    """Our AUTH isn't believed, or a request of the gateway's is malformed: no SA, no ticket."""
+    for ending in (notify(AUTHENTICATION_FAILED), (DELETE[0], b"\1")):
+        async with desk(tmp_path, foreign_ticket()) as at:
+            await at.resume(following())
+            at.ask(ending)
+            at.gateway.hear(await at.said())
+            assert independent.parse(await at.said()).exchange == IKE_SA_INIT
+            assert at.reports[-2:] == ["ended", "connecting"]
+            assert at.stored() is None
+
+
+async def test_r54_a_request_that_the_gateway_finds_malformed_ends_the_sa_too(
+    tmp_path: File,
+) -> None:
+    """INVALID_SYNTAX as the answer to a sign of life (RFC 7296 2.21.3)."""
+    async with desk(tmp_path, foreign_ticket(), liveness_interval_s=0.01) as at:
+        await at.resume(following())
+        asked = at.gateway.hear(await at.said())
+        refusal = [notify(INVALID_SYNTAX)]
+        at.tell(at.gateway.say(refusal, INFORMATIONAL, asked.message_id))
+        assert independent.parse(await at.said()).exchange == IKE_SA_INIT
+        assert at.reports[-2:] == ["ended", "connecting"]
+        assert at.stored() is None
 
 
 async def test_r54_r55_a_log_out_deletes_sa_and_ticket(tmp_path: File) -> None:

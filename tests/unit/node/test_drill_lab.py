@@ -154,6 +154,14 @@ def test_the_record_is_read_while_it_is_written(tmp_path: Path) -> None:
     assert recorder.in_service() == 0
     assert [event.t for event in recorder.since(1.0, "answered")] == [2.0]
     assert list(recorder.since(2.0, "answered")) == []
+    with file.open("ab") as more:
+        more.write(up)
+    recorder.poll()
+    assert recorder.in_service() == 1
+    with file.open("ab") as more:
+        more.write(line("c1", 4.0, "ended", gateway="127.0.0.1:5002", why="malformed"))
+    recorder.poll()
+    assert recorder.in_service() == 0
 
 
 def test_shards_are_counted_per_gateway_and_anew_after_a_restart(tmp_path: Path) -> None:
