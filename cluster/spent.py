@@ -30,10 +30,13 @@ TICKETS_MAX = 262_144
 """Tickets per window; a filter has 460 KiB, and fits a frame."""
 FALSE_POSITIVES = 1e-3
 """Of a full window."""
-WINDOWS_MAX = 32
-"""Filters held: tickets that expire later than 8 hours from now have none."""
+LIFETIME_S_MAX = 86_400
+"""The longest that a ticket may be valid: its use is remembered until it has expired."""
 SKEW_S = 300.0
 """How long after its end a window is kept, for clocks that disagree."""
+WINDOWS_MAX = int((LIFETIME_S_MAX + 2 * SKEW_S) // WINDOW_S) + 2
+"""Filters held: so many that every valid ticket has one, by a clock that is ahead too. What nobody
+spends costs nothing: shorter lifetimes need fewer."""
 TELL_S = 0.05
 """What is spent meanwhile shares a frame."""
 RETRY_S = 0.5

@@ -15,6 +15,7 @@ import msgspec
 from cluster.keyring import RingPolicy
 from cluster.member import usable_s
 from cluster.schedule import check_policy
+from cluster.spent import LIFETIME_S_MAX
 from node.connections import check_connections
 from node.eap.check import check_client_eap, check_eap
 from node.identity import load_psks, parse_address
@@ -43,8 +44,6 @@ from proto.ike.identity import parse_identity
 from proto.ike.names import parse_children, parse_suites
 from proto.ike.redirect import parse_target
 
-TICKET_LIFETIME_S_MAX = 604_800
-"""Seven days, as in TLS 1.3 (RFC 8446 4.6.1): a stolen ticket's session must end some day."""
 DRIFT = 0.01
 MARGIN_S = 0.5
 """What a lease's deadline leaves for clocks that differ and for scheduling (`cluster.member`)."""
@@ -213,9 +212,9 @@ def _check_ike(ike: IkeConfig, problems: Problems) -> None:
     if ike.psk_file:
         _check_loads("ike.psk_file", ike.psk_file, problems)
     check_ppks("ike.ppk_file", ike.ppk_file, required=ike.ppk_required, problems=problems)
-    most_s = min(ike.ike_sa_lifetime_s, TICKET_LIFETIME_S_MAX)
+    most_s = min(ike.ike_sa_lifetime_s, LIFETIME_S_MAX)  # longer, a use would be forgotten
     if ike.ticket_lifetime_s > most_s:
-        right = f"at most {most_s:g} (ike_sa_lifetime_s, and never above {TICKET_LIFETIME_S_MAX})"
+        right = f"at most {most_s:g} (ike_sa_lifetime_s, and never above {LIFETIME_S_MAX})"
         problems.add("ike.ticket_lifetime_s", show(ike.ticket_lifetime_s), right)
     if ike.redirect:
         _check_target("ike.redirect", ike.redirect, problems)

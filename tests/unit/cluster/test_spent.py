@@ -5,11 +5,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
+import pytest
 
 from cluster.layout import Keys
 from cluster.link import Frame, Spent, SpentFilter, SpentSince
 from cluster.spent import (
     CONFIRMED_MAX,
+    LIFETIME_S_MAX,
     RETRY_S,
     SKEW_S,
     TELL_MAX,
@@ -190,7 +192,7 @@ def test_windows_are_bounded_whatever_a_member_says() -> None:
     async def story(world: World) -> None:
         one = world.member("gw1")
         now = int(T0 // WINDOW_S)
-        for window in range(now - 50, now + 50):
+        for window in range(now - 50, now + 2 * WINDOWS_MAX):
             one.receive("gw2", Spent(1, window, (world.chain(),)))
         assert len(one.windows) <= WINDOWS_MAX
         assert min(one.windows) >= now - 1
@@ -297,6 +299,26 @@ def test_a_generation_may_be_over_by_the_use_of_a_ticket_that_expires_at_another
         one.add_until(chain, 4, 3600.0)
         assert one.may_be_over(chain, 4, SOON_S)
         assert not one.may_be_over(world.chain(), 3, SOON_S)
+
+    play(story)
+
+
+@pytest.mark.parametrize("later_s", range(0, WINDOW_S, 100))
+def test_the_use_of_any_valid_ticket_is_remembered_until_it_has_expired(later_s: int) -> None:
+    """Without the store nothing else tells that it was used once its SA has ended."""
+
+    async def story(world: World) -> None:
+        await asyncio.sleep(later_s)
+        one, used, rekeyed = world.member("gw1"), world.chain(), world.chain()
+        issued_wall_s = world.clock.wall_s()
+        expires_wall_s = issued_wall_s + LIFETIME_S_MAX
+        one.add(used, 1, expires_wall_s + SKEW_S)  # its issuer's clock was ahead
+        one.add_until(rekeyed, 1, LIFETIME_S_MAX)
+        for _ in range(4):
+            for chain in (used, rekeyed):
+                assert one.may_be_over(chain, 1, issued_wall_s)
+            await asyncio.sleep(LIFETIME_S_MAX / 3 - 1)
+            one.forget()
 
     play(story)
 

@@ -72,18 +72,19 @@ GOLDEN = [
     (
         "ticket_lifetime_s = 3600",
         "ticket_lifetime_s = 20000",
-        "ike.ticket_lifetime_s: 20000.0 → at most 14400 (ike_sa_lifetime_s, and never above 604800",
+        "ike.ticket_lifetime_s: 20000.0 → at most 14400 (ike_sa_lifetime_s, and never above 86400",
+    ),
+    (
+        "ticket_lifetime_s = 3600",
+        "ticket_lifetime_s = 86401\nike_sa_lifetime_s = 172800",
+        "ike.ticket_lifetime_s: 86401.0 → at most 86400 (ike_sa_lifetime_s, and never above 86400)",
     ),
     (
         "ticket_lifetime_s = 3600",
         "half_open_max = 10",
         "ike.cookie_threshold: 1024 → at most half_open_max (10)",
     ),
-    (
-        "[ike]",
-        "[ike]\nhalf_open_max = 0",
-        "ike.half_open_max: 0 → a whole number from 1 to 1000000",
-    ),
+    ("[ike]", "[ike]\nhalf_open_max = 0", "ike.half_open_max: 0 → a whole number from 1 to 1000"),
     # addresses, identities, algorithms, networks
     (
         '["127.0.0.1:5001"]',
