@@ -7,6 +7,7 @@ Rules:
   that counts suspends: whatever the store promised, it promised no longer than that.
 - A lease that was lost while the process lives (the store was away) is asked for anew, with the
   same incarnation: nobody else has spoken with this voice, so shards that nobody claimed stay.
+- A report whose answer was lost is read back, and found to be mine: it is no reason to join anew.
 - A name that another incarnation holds is lost for good: this process has been replaced.
 - Past the deadline nothing is claimed. Sessions go on being answered: a commit of a shard that was
   claimed meanwhile fails its compare, and every IV bears the fence, so answering is safe; giving up
@@ -88,7 +89,7 @@ class Membership:
         self.incarnation = rng.bytes(INCARNATION_OCTETS).hex()
         """New at every start of the process, the same through every rejoin."""
         self.key_revision = 0
-        """The store's revision of my key as I wrote it last: claims compare it."""
+        """The store's revision of my key as I know to have written it last: claims compare it."""
         self.deadline_boot_s = 0.0
         self.store_ok = False
         """Whether the last call to the store was answered."""
@@ -280,9 +281,26 @@ class Membership:
         lease = self._lease
         if lease is None:
             return False
-        if not await self._put(lease, self.key_revision):
-            self._lose()  # somebody has written my key, or it is gone: read and see
+        seen_revision = self.key_revision
+        if await self._put(lease, seen_revision):
+            return True
+        held = await self._store.get(self.key)
+        if held is None or held.mod_revision <= seen_revision or not self._take_over(held):
+            self._lose()  # somebody else has written my key, or it is gone
+        return False
+
+    def _take_over(self, entry: Entry) -> bool:
+        """Whether I wrote `entry` under the lease that I keep, perhaps without having heard so; my
+        claims compare it from now on."""
+        record = decode_member(entry.value)
+        mine = record is not None and record.incarnation == self.incarnation
+        if record is None or not mine or self._lease is None:
             return False
+        if entry.lease_id != self._lease.lease_id:
+            return False
+        if entry.mod_revision > self.key_revision:
+            self.key_revision = entry.mod_revision
+            self._written_ring_revision = record.ring_revision
         return True
 
     def _extend(self, sent_boot_s: float, ttl_s: float) -> None:
@@ -300,6 +318,8 @@ class Membership:
         if entry is None:
             self._lose()
             return
+        if self._take_over(entry):
+            return  # a report whose answer was lost
         record = decode_member(entry.value)
         if record is None or record.incarnation != self.incarnation:
             self._depose(record)

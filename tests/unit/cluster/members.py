@@ -27,6 +27,8 @@ class OwnStore:
         self._reachable.set()
         self.lose_answers = 0
         """How many commits will be carried out and not acknowledged."""
+        self.news_delay_s = 0.0
+        """How long what it watches is under way."""
         self.on_commit: Callable[[], None] = lambda: None
         """Called as a commit begins."""
 
@@ -65,6 +67,7 @@ class OwnStore:
 
     async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
         async for changes in self._store.watch(prefix, from_revision):
+            await asyncio.sleep(self.news_delay_s)
             await self._reachable.wait()
             yield changes
 

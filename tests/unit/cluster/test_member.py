@@ -271,6 +271,66 @@ async def test_the_installed_ring_is_reported_even_if_an_answer_is_lost(cluster:
     assert two.roster.version == version  # nobody came, went or moved
 
 
+async def report_without_an_answer(cluster: Cluster, news_delay_s: float) -> None:
+    """A member whose report is carried out and not acknowledged stays what it is."""
+    one, way = cluster.member("gw1")
+    two, _ = cluster.member("gw2")
+    await one.join()
+    await two.join()
+    await asyncio.sleep(3)
+    told: list[str] = []
+    one.standing.on_changed.append(lambda state, _why: told.append(state.value))
+    way.lose_answers, way.news_delay_s = 1, news_delay_s
+    one.report_ring(7)
+    await asyncio.sleep(5)
+    assert told == []
+    assert two.roster.ring_revisions() == {"gw1": 7, "gw2": 0}
+    entry = await cluster.store.get(KEYS.member("gw1"))
+    assert entry is not None
+    assert entry.mod_revision == one.key_revision
+
+
+@simulated
+async def test_a_report_without_an_answer_is_heard_of_by_the_watch(cluster: Cluster) -> None:
+    await report_without_an_answer(cluster, 0.0)
+
+
+@simulated
+async def test_a_report_without_an_answer_is_read_back(cluster: Cluster) -> None:
+    await report_without_an_answer(cluster, 60.0)
+
+
+@simulated
+async def test_claims_compare_what_a_report_without_an_answer_wrote(cluster: Cluster) -> None:
+    one, way = cluster.member("gw1")
+    await one.join()
+    way.lose_answers = 1
+    one.report_ring(7)
+    await asyncio.sleep(0.1)  # before the next round
+    entry = await cluster.store.get(KEYS.member("gw1"))
+    assert entry is not None
+    assert entry.mod_revision == one.key_revision
+
+
+@simulated
+async def test_what_stands_under_another_lease_is_not_taken_for_the_report(
+    cluster: Cluster,
+) -> None:
+    one, way = cluster.member("gw1")
+    await one.join()
+    way.news_delay_s = 60.0
+    key, before = KEYS.member("gw1"), one.key_revision
+    entry = await cluster.store.get(key)
+    assert entry is not None
+    await cluster.store.commit(Txn(success=(Put(key, entry.value),)))
+    one.report_ring(7)
+    await asyncio.sleep(0.1)
+    after = await cluster.store.get(key)
+    assert after is not None
+    assert after.lease_id not in (0, entry.lease_id)  # joined anew
+    assert after.mod_revision == one.key_revision > before + 1
+
+
 @simulated
 async def test_leaving_frees_the_name_at_once(cluster: Cluster) -> None:
     one, _ = cluster.member("gw1")
