@@ -334,25 +334,28 @@ class RelayedStore:
         inbox, number = _Inbox(), self._next()
         numbers = [number]
         self._inboxes[number] = inbox
-        heard_s = self._clock.boot_s()
+        heard_s = said_s = self._clock.boot_s()
         try:
             self._send(via, number, wire.WatchCall(prefix, next_revision, self._direct.floor))
-            while via == self.via:
-                while inbox.answers:
-                    heard_s = self._clock.boot_s()
-                    batch = self._follows(via, inbox.answers.popleft(), next_revision)
-                    if batch is None:
-                        return
-                    next_revision = max(next_revision, batch.revision + 1)
-                    yield batch
-                if not await self._hear(inbox):
-                    if self._clock.boot_s() - heard_s > SILENT_S:
-                        return
+            while via == self.via or inbox.answers:
+                came = bool(inbox.answers) or await self._hear(inbox)
+                now_s = self._clock.boot_s()
+                if not came and now_s - heard_s > SILENT_S:
+                    return
+                if not came or now_s - said_s >= STILL_S:  # news doesn't tell that it is wanted
+                    said_s = now_s
                     still = self._next()
                     numbers.append(still)
                     self._inboxes[still] = inbox
                     self._inboxes.pop(numbers.pop(1) if len(numbers) > 4 else 0, None)
                     self._send(via, still, wire.StillCall(number))
+                if inbox.answers:
+                    heard_s = now_s
+                    batch = self._follows(via, inbox.answers.popleft(), next_revision)
+                    if batch is None:
+                        return
+                    next_revision = max(next_revision, batch.revision + 1)
+                    yield batch
         except Unavailable:
             return
         finally:

@@ -192,6 +192,51 @@ async def test_a_watch_misses_nothing_when_batches_are_lost(b: Bench) -> None:
 
 
 @bench
+async def test_a_watch_with_steady_news_is_held_on_to(b: Bench) -> None:
+    await b.cut()
+    clock = b.clock
+    late_s: list[float] = []
+    held: set[tuple[str, int]] = set()
+
+    async def watch() -> None:
+        async for changes in b.store.watch(KEYS.root, 1):
+            for change in changes.changes:
+                late_s.append(clock.boot_s() - float(change.entry.value))
+
+    b.pair.spawn(watch(), "watch")
+    for _ in range(60):
+        await b.shared.commit(put(b"%f" % clock.boot_s()))
+        await asyncio.sleep(0.5)
+        held.update(b.pair.server._watches)
+    assert len(late_s) == 60
+    assert max(late_s) < 0.2
+    assert len(held) == 1
+
+
+@bench
+async def test_a_watch_is_held_on_to_while_its_reader_is_behind(b: Bench) -> None:
+    await b.cut()
+    seen: list[bytes] = []
+    held: set[tuple[str, int]] = set()
+
+    async def watch() -> None:
+        async for changes in b.store.watch(KEYS.root, 1):
+            seen.extend(change.entry.value for change in changes.changes)
+            await asyncio.sleep(1.2)
+
+    b.pair.spawn(watch(), "watch")
+    await asyncio.sleep(0.1)
+    for number in range(20):
+        await b.shared.commit(put(b"%d" % number))
+        await asyncio.sleep(0.01)
+    for _ in range(60):
+        await asyncio.sleep(0.5)
+        held.update(b.pair.server._watches)
+    assert seen == [b"%d" % number for number in range(20)]
+    assert len(held) == 1
+
+
+@bench
 async def test_a_large_scan_comes_in_pieces_and_one_that_lacks_a_piece_does_not_come(
     b: Bench,
 ) -> None:
