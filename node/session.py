@@ -45,8 +45,9 @@ from proto.ike.ticket import ClientTicket
 
 AGAIN_S = 0.2
 """The pause before a gateway is tried after all have failed once, or one has ended the SA: longer
-by as much each time that it comes to that again.
+by as much each time that it comes to that again, up to AGAIN_MAX_S.
 """
+AGAIN_MAX_S = 5.0
 
 
 class Tickets(Protocol):
@@ -371,7 +372,7 @@ class Session:
         self._tickets.drop()
         self._down()
         self._ends += 1
-        self._schedule(AGAIN_S * self._ends, self._connect)
+        self._again(self._ends)
 
     def _next(self) -> None:
         """The gateway is dead to us: go on at the next one, slower once all have failed."""
@@ -380,7 +381,11 @@ class Session:
             self._at = (self._at + 1) % len(self._settings.gateways)
         self._failures += 1
         rounds = self._failures // len(self._settings.gateways)
-        self._schedule(AGAIN_S * rounds, self._connect)
+        self._again(rounds)
+
+    def _again(self, failed: int) -> None:
+        """Connect, after so many times in a row that came to nothing."""
+        self._schedule(min(AGAIN_S * failed, AGAIN_MAX_S), self._connect)
 
     def _down(self) -> None:
         self._cancel()

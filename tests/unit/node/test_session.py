@@ -1,0 +1,117 @@
+"""What a client's session does when its gateways, its SA or its disk fail."""
+
+import asyncio
+import errno
+
+import pytest
+
+from cluster.seams import Clock
+from node.client import Client
+from node.origins import Origins
+from node.session import AGAIN_S, MemoryTicket, SessionSettings, Tickets
+from node.udp import Receiver, Sockets
+from proto.ike.effects import Address, Datagram
+from proto.ike.events import Answered, Ended, Established
+from tests.pair.parts import CLIENT, GATEWAY, PEER, SeededRng
+from tests.rfc.talk import SPI_R
+from tests.sim.loop import SimLoop, run
+from tests.sim.seams import SimClock
+
+HOUR_S = 3600.0
+
+
+class NoRoute:
+    """Sockets that swallow what is sent, where there is a way to the gateway at all."""
+
+    def __init__(self, way: Address | None) -> None:
+        self._way = way
+
+    def open(self, _receiver: Receiver) -> tuple[Sockets, Origins]:
+        """Both of a client's seams."""
+        return self, self
+
+    def send(self, _datagram: Datagram) -> None:
+        """Nothing arrives."""
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+    def ike(self, _gateway: Address) -> Address:
+        """See `node.origins.Origins`."""
+        if self._way is None:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        return self._way
+
+    def nat(self, _gateway: Address) -> Address | None:
+        """See `node.origins.Origins`."""
+        return None
+
+
+class Told:
+    """A client whose core the test speaks for, and the times of what it reported."""
+
+    def __init__(self, clock: Clock, tickets: Tickets, way: Address | None) -> None:
+        self.reports: list[tuple[str, float]] = []
+        self.client = Client(
+            PEER,
+            SessionSettings((GATEWAY, ("192.0.2.77", 500)), liveness_interval_s=1e9),
+            tickets=tickets,
+            report=lambda kind, **fields: self.reports.append((kind, clock.boot_s())),
+            clock=clock,
+            rng=SeededRng("told"),
+            open_sockets=NoRoute(way).open,
+        )
+        self.session = self.client.session
+
+    def up(self, resumed: bool = False) -> None:
+        """The SA that is being set up stands."""
+        spi = self.session.spi
+        self.session.observe(Established(spi, spi, SPI_R, b"", 1, resumed, "gateway", b""))
+
+    def times(self, kind: str) -> list[float]:
+        """When it was reported."""
+        return [at_s for reported, at_s in self.reports if reported == kind]
+
+    def pauses(self, kind: str) -> list[float]:
+        """Between two of its kind."""
+        times = self.times(kind)
+        return [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+
+    async def comes_again(self) -> float:
+        """The SA stands and is ended by its gateway; how long the client then waits."""
+        self.up()
+        attempts = len(self.times("connecting"))
+        self.session.observe(Ended(self.session.spi, b"", "malformed"))
+        while len(self.times("connecting")) == attempts:
+            await asyncio.sleep(AGAIN_S / 4)
+        return self.times("connecting")[-1] - self.times("ended")[-1]
+
+
+def test_gateways_that_stay_away_are_tried_every_few_seconds_for_ever() -> None:
+    async def main(loop: SimLoop) -> list[float]:
+        told = Told(SimClock(loop), MemoryTicket(), way=None)
+        told.session.start()
+        await asyncio.sleep(HOUR_S)
+        told.client.stop()
+        return told.pauses("no_route")
+
+    pauses_s = run(main)
+    assert pauses_s[0] == 0.0
+    assert max(pauses_s) == pytest.approx(5.0)
+
+
+def test_a_gateway_that_ends_each_sa_is_asked_ever_later_up_to_a_bound() -> None:
+    async def main(loop: SimLoop) -> list[float]:
+        told = Told(SimClock(loop), MemoryTicket(), way=CLIENT)
+        told.session.start()
+        pauses_s = [await told.comes_again() for _ in range(50)]
+        told.up()
+        told.session.observe(Answered(told.session.spi))
+        pauses_s.append(await told.comes_again())
+        told.client.stop()
+        return pauses_s
+
+    *pauses_s, last_s = run(main)
+    assert pauses_s == sorted(pauses_s)
+    assert pauses_s[-1] == pytest.approx(5.0)
+    assert pauses_s[0] == last_s == pytest.approx(AGAIN_S)
