@@ -50,6 +50,10 @@ by as much each time that it comes to that again, up to AGAIN_MAX_S.
 AGAIN_MAX_S = 5.0
 
 
+Report = Callable[..., None]
+"""`report(kind, **fields)`: the client's recorded events."""
+
+
 class Tickets(Protocol):
     """Where the newest ticket is kept. Implementers: `node.tickets.TicketFile`, `MemoryTicket`."""
 
@@ -58,11 +62,11 @@ class Tickets(Protocol):
         ...
 
     def save(self, ticket: ClientTicket) -> None:
-        """Keep it, replacing the former one."""
+        """Keep it, replacing the former one. Raises OSError when it can't."""
         ...
 
     def drop(self) -> None:
-        """Forget it for good."""
+        """Forget it for good. Raises OSError when it can't."""
         ...
 
 
@@ -85,6 +89,39 @@ class MemoryTicket:
         self._ticket = None
 
 
+class KeptTicket:
+    """The ticket where `tickets` has it. What that doesn't take, a full disk's or one that is only
+    read, is reported, and holds in memory until it takes one again: a ticket that was refused is
+    not shown twice because it couldn't be removed.
+    """
+
+    def __init__(self, tickets: Tickets, report: Report) -> None:
+        self._tickets = tickets
+        self._report = report
+        self._instead: MemoryTicket | None = None
+
+    def load(self) -> ClientTicket | None:
+        """The ticket, or None."""
+        return (self._instead or self._tickets).load()
+
+    def save(self, ticket: ClientTicket) -> None:
+        """Keep it, replacing the former one."""
+        self._change(lambda tickets: tickets.save(ticket))
+
+    def drop(self) -> None:
+        """Forget it."""
+        self._change(lambda tickets: tickets.drop())
+
+    def _change(self, change: Callable[[Tickets], None]) -> None:
+        try:
+            change(self._tickets)
+            self._instead = None
+        except OSError as error:
+            self._instead = MemoryTicket()
+            change(self._instead)
+            self._report("ticket_not_kept", why=str(error))
+
+
 class SessionSettings(msgspec.Struct, frozen=True):
     """Where the gateways are, in the order of preference, and when we ask for what."""
 
@@ -105,10 +142,6 @@ class SessionSettings(msgspec.Struct, frozen=True):
     follow: Follow = Follow.NEVER
 
 
-Report = Callable[..., None]
-"""`report(kind, **fields)`: the client's recorded events."""
-
-
 class Session:
     """See the module. `observe` is to be given every event of the shell's endpoint."""
 
@@ -126,7 +159,7 @@ class Session:
         self._origins = origins
         self._mobility = Mobility(shell.endpoint, origins, peer.retransmit)
         self._settings = settings
-        self._tickets = tickets
+        self._tickets = KeptTicket(tickets, report)
         self._report = report
         self._at = 0
         self._detour = Detour(settings.gateways, settings.nat_gateways, settings.follow)

@@ -35,5 +35,5 @@ class TicketFile:
         beside.replace(self._path)
 
     def drop(self) -> None:
-        """Remove it; gone already is no error."""
+        """Remove it; gone already is no error. Raises OSError when the disk doesn't let it go."""
         self._path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from itertools import pairwise
 
 import pytest
 
@@ -11,9 +12,10 @@ from node.origins import Origins
 from node.session import AGAIN_S, MemoryTicket, SessionSettings, Tickets
 from node.udp import Receiver, Sockets
 from proto.ike.effects import Address, Datagram
-from proto.ike.events import Answered, Ended, Established
+from proto.ike.events import Answered, Ended, Established, Failed, TicketReceived, Unanswered
+from proto.ike.ticket import ClientTicket
 from tests.pair.parts import CLIENT, GATEWAY, PEER, SeededRng
-from tests.rfc.talk import SPI_R
+from tests.rfc.talk import SPI_R, foreign_ticket
 from tests.sim.loop import SimLoop, run
 from tests.sim.seams import SimClock
 
@@ -52,16 +54,30 @@ class Told:
 
     def __init__(self, clock: Clock, tickets: Tickets, way: Address | None) -> None:
         self.reports: list[tuple[str, float]] = []
+        self._hows: list[str] = []
+        self._clock = clock
+        self._begun = asyncio.Event()
         self.client = Client(
             PEER,
             SessionSettings((GATEWAY, ("192.0.2.77", 500)), liveness_interval_s=1e9),
             tickets=tickets,
-            report=lambda kind, **fields: self.reports.append((kind, clock.boot_s())),
+            report=self._report,
             clock=clock,
             rng=SeededRng("told"),
             open_sockets=NoRoute(way).open,
         )
         self.session = self.client.session
+
+    def _report(self, kind: str, **fields: object) -> None:
+        self.reports.append((kind, self._clock.boot_s()))
+        self._hows.append(f"{kind} {fields.get('how', '')}".strip())
+
+        if kind == "connecting":
+            self._begun.set()
+
+    def kinds(self) -> list[str]:
+        """What was reported, with its `how`, if any."""
+        return self._hows
 
     def up(self, resumed: bool = False) -> None:
         """The SA that is being set up stands."""
@@ -75,15 +91,14 @@ class Told:
     def pauses(self, kind: str) -> list[float]:
         """Between two of its kind."""
         times = self.times(kind)
-        return [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+        return [later - sooner for sooner, later in pairwise(times)]
 
     async def comes_again(self) -> float:
         """The SA stands and is ended by its gateway; how long the client then waits."""
         self.up()
-        attempts = len(self.times("connecting"))
+        self._begun.clear()
         self.session.observe(Ended(self.session.spi, b"", "malformed"))
-        while len(self.times("connecting")) == attempts:
-            await asyncio.sleep(AGAIN_S / 4)
+        await self._begun.wait()
         return self.times("connecting")[-1] - self.times("ended")[-1]
 
 
@@ -115,3 +130,68 @@ def test_a_gateway_that_ends_each_sa_is_asked_ever_later_up_to_a_bound() -> None
     assert pauses_s == sorted(pauses_s)
     assert pauses_s[-1] == pytest.approx(5.0)
     assert pauses_s[0] == last_s == pytest.approx(AGAIN_S)
+
+
+class FullDisk(MemoryTicket):
+    """Has the ticket of before, and takes no change."""
+
+    full = True
+
+    def save(self, ticket: ClientTicket) -> None:
+        """See `Tickets`."""
+        self._write()
+        super().save(ticket)
+
+    def drop(self) -> None:
+        """See `Tickets`."""
+        self._write()
+        super().drop()
+
+    def _write(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def on_a_full_disk(loop: SimLoop) -> tuple[FullDisk, Told]:
+    """A client that resumes with what is on it."""
+    disk = FullDisk()
+    disk.full = False
+    disk.save(foreign_ticket())
+    disk.full = True
+    told = Told(SimClock(loop), disk, way=CLIENT)
+    told.session.start()
+    return disk, told
+
+
+def test_a_full_disk_costs_a_client_no_event_and_no_ticket_while_it_runs() -> None:
+    async def main(loop: SimLoop) -> None:
+        disk, told = on_a_full_disk(loop)
+        told.up(resumed=True)
+        spi = told.session.spi
+        told.session.observe(TicketReceived(spi, foreign_ticket(ticket=b"the next")))
+        assert told.kinds() == [
+            *("connecting resumed", "ticket_not_kept", "established resumed"),
+            *("ticket_not_kept", "ticket"),
+        ]
+        told.session.observe(Unanswered(spi))
+        await asyncio.sleep(AGAIN_S)
+        assert told.kinds()[-1] == "connecting resumed"
+        disk.full = False
+        told.up(resumed=True)
+        assert disk.load() is None
+        disk.full = True
+        assert told.session.close()
+        assert told.kinds()[-2:] == ["ticket_not_kept", "closed"]
+        told.client.stop()
+
+    run(main)
+
+
+def test_a_refused_ticket_that_the_disk_does_not_let_go_is_shown_once() -> None:
+    async def main(loop: SimLoop) -> None:
+        _, told = on_a_full_disk(loop)
+        told.session.observe(Failed(told.session.spi, True, "the gateway refused the ticket"))
+        assert told.kinds()[-2:] == ["ticket_not_kept", "connecting full"]
+        told.client.stop()
+
+    run(main)
