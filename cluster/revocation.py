@@ -10,6 +10,7 @@ can't read refuses every ticket: dear, and not wrong. RFC 5723 9.8.
 import contextlib
 import enum
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -154,8 +155,10 @@ class Revocations:
 
     async def revoke_issued_before(self, before_wall_s: float, lifetime_s: float) -> str:
         """Revoke every ticket issued before then, which isn't in the future; the rule's id. Raises
-        as `revoke_session`.
+        as `revoke_session`, and Conflict for what is no time.
         """
+        if not math.isfinite(before_wall_s):  # JSON has no word for it: members couldn't read it
+            raise Conflict(f"tickets issued before {before_wall_s}: give a time")
         if before_wall_s > self._clock.wall_s():
             raise Conflict("tickets issued before a time to come: give a time that has passed")
         return await self._add(RuleKind.ISSUED_BEFORE, "", before_wall_s, lifetime_s)

@@ -97,6 +97,18 @@ def test_a_rule_by_issue_time_is_about_tickets_alone() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("before_s", ["nan", "inf", "-inf"])
+def test_what_is_no_time_makes_no_rule_that_nobody_can_read(before_s: str) -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        with pytest.raises(Conflict, match=f"tickets issued before {before_s}: give a time"):
+            await rules.revoke_issued_before(float(before_s), HOUR_S)
+        assert (await world.store.scan(KEYS.revocations)).entries == ()
+        assert not rules.covers(world.ticket())
+
+    play(story)
+
+
 def test_nothing_at_rest_names_a_person() -> None:
     async def story(world: World) -> None:
         one, two = world.member("gw1"), world.member("gw2")
