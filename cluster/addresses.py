@@ -241,11 +241,11 @@ class Addresses:
             self._pools[pool].remove(index)
 
     def _changed(self, key: bytes, entry: Entry | None, _revision: int) -> None:
-        pool, _, digits = key.removeprefix(self._keys.addresses).decode().rpartition("/")
-        taken = self._pools.get(pool)
-        if taken is None:
-            return  # of a pool that this member's file doesn't have
         try:
+            pool, _, digits = key.removeprefix(self._keys.addresses).decode().rpartition("/")
+            taken = self._pools.get(pool)
+            if taken is None:
+                return  # of a pool that this member's file doesn't have
             index = taken.pool.index(ipaddress.ip_address(bytes.fromhex(digits)))
         except ValueError:
             return

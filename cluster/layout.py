@@ -24,7 +24,12 @@ is sealed. Readers ignore fields they don't know, so that members one release ap
 etcd's own per-key version of `session/<chain>` *is* the chain's generation.
 """
 
+import contextlib
+from collections.abc import Iterable
+
 import msgspec
+
+from cluster.store import Entry
 
 NORMAL, FLUSHING = "normal", "flushing"
 """The modes of the cluster's state."""
@@ -126,6 +131,14 @@ class Keys:
     def member(self, name: str) -> bytes:
         """The key of member `name`."""
         return self.members + name.encode()
+
+    def member_names(self, entries: Iterable[Entry]) -> list[str]:
+        """Whose entries under `members` these are, without those whose key holds no name."""
+        names = []
+        for entry in entries:
+            with contextlib.suppress(UnicodeDecodeError):
+                names.append(entry.key[len(self.members) :].decode())
+        return names
 
     def revocation(self, rule_id: str) -> bytes:
         """The key of one revocation rule."""

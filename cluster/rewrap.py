@@ -61,7 +61,7 @@ class Rewrap:
     async def _check(self, kek_id: bytes, held_by: HeldBy) -> None:
         held = await held_by()
         scan = await self._store.scan(self._keys.members)
-        names = [entry.key[len(self._keys.members) :].decode() for entry in scan.entries]
+        names = self._keys.member_names(scan.entries)
         silent = [name for name in names if name not in held]
         if silent:
             raise ClusterError(

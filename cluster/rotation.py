@@ -86,7 +86,7 @@ class Rotations:
         read from the store."""
         self._keeper = keeper
         self._store = store
-        self._members = keys.members
+        self._keys = keys
         self._clock = clock
         self._rng = rng
         self._policy = policy
@@ -304,15 +304,15 @@ class Rotations:
 
     async def _look(self, revision: int) -> Reports:
         try:
-            scan = await self._store.scan(self._members)
+            scan = await self._store.scan(self._keys.members)
         except ClusterError:
             return Reports((), ("the store to answer and the members",))
-        names = [entry.key[len(self._members) :].decode() for entry in scan.entries]
+        names = self._keys.member_names(scan.entries)
         if not names:
             return Reports((), ("any member to register and",))
         # asked after the scan: who has ended it by now is gone, or back, which `as_read` tells
         names += [name for name in sorted(self.apart()) if name not in names]
         reported = self._live_revisions()
         lag = tuple(name for name in names if reported.get(name, 0) < revision)
-        as_read = Compare(self._members, Target.NONE_AFTER, scan.revision)
+        as_read = Compare(self._keys.members, Target.NONE_AFTER, scan.revision)
         return Reports(tuple(name for name in names if name not in lag), lag, (as_read,))

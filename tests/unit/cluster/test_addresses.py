@@ -10,6 +10,7 @@ import pytest
 from cluster.addresses import HELD_S, Addresses, Pool, parse_pool
 from cluster.batch import Op, OpKind
 from cluster.layout import Keys
+from cluster.store import Put, Txn
 from tests.unit.cluster.journal_world import (
     COMMITTED,
     KEYS,
@@ -160,6 +161,19 @@ def test_what_others_have_is_known_and_a_full_pool_says_so() -> None:
         assert await member.do(gone) is COMMITTED
         await until_seen()
         assert rival.choose(99) == str(POOL.address(8))
+
+    play(story)
+
+
+@pytest.mark.parametrize("rest", [b"\xff/0a090001", b"office/\xff", b"office/xy", b"office/0a"])
+def test_a_key_of_no_address_is_left_alone(rest: bytes) -> None:
+    async def story(world: World) -> None:
+        book = Book(world, 0, 1, 2, 3)
+        await world.store.commit(Txn((), (Put(KEYS.addresses + rest, chain(9)),)))
+        await until_seen()
+        await world.store.commit(Txn((), (Put(key(FIRST), chain(9)),)))
+        await until_seen()
+        assert book.choose(1, str(FIRST)) != str(FIRST)  # it hears of what comes after
 
     play(story)
 

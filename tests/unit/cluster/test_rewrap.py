@@ -127,6 +127,17 @@ def test_a_live_member_without_the_new_key_stops_it(answers: HeldBy, why: str) -
     play(story)
 
 
+def test_a_key_in_the_store_that_names_nobody_stops_nothing() -> None:
+    async def story(world: World) -> None:
+        one = await join(world, "gw1", *BOTH)
+        await world.store.commit(Txn((), (Put(KEYS.members + b"\xff", b"{}"),)))
+        await rewrap(world, one).run(NEW.kek_id, EVERYBODY, 5, lambda _line: None)
+        assert set((await sealed_under(world)).values()) == {NEW.kek_id}
+        assert (await world.rotations(one).rotate(5)).waiting_for == ()
+
+    play(story)
+
+
 def test_a_key_that_only_others_hold_changes_nothing() -> None:
     async def story(world: World) -> None:
         one = await join(world, "gw1")
