@@ -50,7 +50,6 @@ class Ledger:
         self._store = store
         self._keys = keys
         self._clock = clock
-        self._ownership = ownership
         self._settings = settings
         self._changed = changed
         self._lists: dict[int, Replica] = {}
@@ -130,17 +129,18 @@ class Ledger:
                 continue
 
     async def _list(self, shard: int) -> None:
-        replica, fence = self._lists.get(shard), self._ownership.fence_of(shard)
-        if replica is None or fence is None:
+        replica = self._lists.get(shard)
+        if replica is None:
             return
         first = shard not in self._listed
+        self._due[shard] = self._clock.boot_s() + self._settings.scrub_s  # unless doubted meanwhile
         prefix = self._keys.shard_records(shard)
         if not first:
             replica.begin()
         try:
             scan = await self._store.scan(prefix)
         except ClusterError:
-            self._due[shard] = self._clock.boot_s() + self._settings.settled_s
+            self.doubt(shard)  # if it is ours yet
             if not first:
                 replica.abandon()
             return
@@ -148,6 +148,5 @@ class Ledger:
             return
         merged = replica.merge(entries_of(scan, prefix), scan.revision)
         self._listed[shard] = None
-        self._due[shard] = self._clock.boot_s() + self._settings.scrub_s
         if not first and (merged.put or merged.gone):
             self._changed(shard, merged, scan.revision)
