@@ -23,12 +23,14 @@ async def follow(
     prefix: bytes,
     changed: Callable[[bytes, Entry | None, int], None],
     applied: Callable[[], None],
+    known: dict[bytes, Entry] | None = None,
 ) -> None:
     """Never returns. `changed(key, entry, revision)`: the key's entry, or None if it is gone.
 
-    `applied()` is called after each scan and after each whole revision of the watch.
+    `applied()` is called after each scan and after each whole revision of the watch. `known`: what
+    the reader has by itself, and goes on to put there; of that it is told what is gone.
     """
-    known: dict[bytes, Entry] = {}
+    known = {} if known is None else known
     pause_s = PAUSE_FIRST_S
     while True:
         try:

@@ -90,7 +90,10 @@ class Revocations:
         self._buckets = ExpiryBuckets(store, keys.root, clock)
         self._hash_key = spi_key.octets
         self._rules: dict[str, Rule] = {}
-        self._revisions: dict[str, int] = {}
+        self._known: dict[bytes, Entry] = {}
+        """What `refresh` and `run` have read of the store."""
+        self._as_of = self._told = 0
+        """The revision of the store as of which the rules are complete; the newest one told of."""
         self._chains: frozenset[bytes] = frozenset()
         self._identities: dict[str, float] = {}
         """Hash → authentications until then."""
@@ -196,13 +199,17 @@ class Revocations:
 
     async def run(self) -> None:
         """Follow the rules for ever."""
-        await follow(self._store, self._keys.revocations, self._changed, self._index)
+        await follow(self._store, self._keys.revocations, self._changed, self._applied, self._known)
 
     async def refresh(self) -> None:
-        """Take in every rule that stands now. Raises Unavailable."""
+        """The rules are those that stand now. Raises Unavailable."""
         scan = await self._store.scan(self._keys.revocations)
-        for entry in scan.entries:
-            self._changed(entry.key, entry, entry.mod_revision)
+        if scan.revision <= self._as_of:
+            return  # the watch was quicker, and may have told of the end of what was found
+        self._as_of = scan.revision
+        self._known.clear()
+        self._known.update((entry.key, entry) for entry in scan.entries)
+        self._rules = {self._id(entry.key): decode_rule(entry.value) for entry in scan.entries}
         self._index()
 
     async def obey(self, _watermark: Entry | None) -> None:
@@ -210,13 +217,20 @@ class Revocations:
         await self.refresh()
 
     def _changed(self, key: bytes, entry: Entry | None, revision: int) -> None:
-        rule_id = key[len(self._keys.revocations) :].decode("utf-8", "replace")
+        if revision < self._as_of:
+            return  # `refresh` was quicker
+        self._told = max(self._told, revision)
         if entry is not None:
-            self._rules[rule_id] = decode_rule(entry.value)
-            self._revisions[rule_id] = revision
-        elif revision > self._revisions.get(rule_id, 0):
-            self._rules.pop(rule_id, None)
-            self._revisions.pop(rule_id, None)
+            self._rules[self._id(key)] = decode_rule(entry.value)
+        else:
+            self._rules.pop(self._id(key), None)
+
+    def _applied(self) -> None:
+        self._as_of = max(self._as_of, self._told)
+        self._index()
+
+    def _id(self, key: bytes) -> str:
+        return key[len(self._keys.revocations) :].decode("utf-8", "replace")
 
     def _index(self) -> None:
         chains: set[bytes] = set()

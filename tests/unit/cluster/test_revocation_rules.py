@@ -8,7 +8,7 @@ import pytest
 from cluster.errors import Conflict, Unavailable, Unknown
 from cluster.layout import Keys
 from cluster.revocation import ATTEMPTS_MAX, RULES_MAX, SKEW_S, Revocations, Session
-from cluster.store import Delete, Put, Txn
+from cluster.store import Delete, Put, Scan, Txn
 from proto.secret import Secret
 from tests.sim.loop import run
 from tests.unit.cluster.fakes import T0, Fault, FaultyStore, LoopClock, SeededRng
@@ -19,12 +19,24 @@ CHAIN, OTHER = b"c" * 16, b"d" * 16
 ALICE, BOB = "rfc822:alice@example.com", "rfc822:bob@example.com"
 
 
+class SlowStore(FaultyStore):
+    """What a scan has found arrives when the test says so."""
+
+    held: asyncio.Event | None = None
+
+    async def scan(self, prefix: bytes) -> Scan:
+        held, found = self.held, await super().scan(prefix)
+        if held is not None:
+            await held.wait()
+        return found
+
+
 class World:
     """One store, and members that know its rules."""
 
     def __init__(self) -> None:
         self.clock = LoopClock()
-        self.store = FaultyStore(self.clock)
+        self.store = SlowStore(self.clock)
         self.tasks: list[asyncio.Task[None]] = []
 
     def member(
@@ -248,6 +260,70 @@ def test_a_rule_of_another_release_refuses_every_ticket_and_ends_no_sa(value: by
         await world.store.commit(Txn((), (Delete(key),)))
         await asyncio.sleep(1)
         assert not rules.covers(world.ticket())
+
+    play(story)
+
+
+NEWER = Txn((), (Put(KEYS.revocation("00"), b"of a later release"),))
+GONE = Txn((), (Delete(KEYS.revocation("00")),))
+
+
+def test_a_rule_that_ended_while_its_scan_was_under_way_stays_ended() -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1")
+        await world.store.commit(NEWER)
+        await asyncio.sleep(1)
+        world.store.held = asyncio.Event()
+        obeying = asyncio.ensure_future(rules.obey(None))
+        await asyncio.sleep(1)
+        await world.store.commit(GONE)
+        await asyncio.sleep(1)
+        assert not rules.active
+        world.store.held.set()
+        await obeying
+        assert not rules.active
+
+    play(story)
+
+
+@pytest.mark.parametrize("how", ["run", "refresh"])
+def test_a_rule_that_ended_before_anybody_followed_it_has_ended(how: str) -> None:
+    async def story(world: World) -> None:
+        rules = world.member("gw1", following=False)
+        await world.store.commit(NEWER)
+        await rules.refresh()
+        assert rules.covers(world.ticket())
+        await world.store.commit(GONE)
+        if how == "run":
+            world.tasks.append(asyncio.ensure_future(rules.run()))
+            await asyncio.sleep(1)
+        else:
+            await rules.refresh()
+        assert not rules.active
+
+    play(story)
+
+
+def test_a_scan_that_was_long_on_its_way_takes_no_rule_back() -> None:
+    async def story(world: World) -> None:
+        held = world.store.held = asyncio.Event()
+        rules = world.member("gw1")
+        await asyncio.sleep(1)
+        world.store.held = None
+        await world.store.commit(NEWER)
+        await rules.refresh()
+        rules.on_rules.append(lambda: seen.append(rules.covers(world.ticket(OTHER))))
+        seen: list[bool] = []
+        held.set()
+        await rules.revoke_session(CHAIN, HOUR_S)
+        assert seen
+        assert all(seen)
+        await asyncio.sleep(1)
+        assert rules.covers(world.ticket(OTHER))
+        await world.store.commit(GONE)
+        await asyncio.sleep(1)
+        assert not rules.covers(world.ticket(OTHER))
+        assert rules.covers(world.ticket())
 
     play(story)
 
