@@ -138,9 +138,10 @@ class Gateway(Shell):
 
     def _is_nobodys(self, shard: int) -> bool:
         """Is what isn't here of that shard nowhere? Only its owner knows, once it has read what
-        there is, and while the store could tell of another owner.
+        there is, and while the store could tell of another owner. That the store names this
+        member is not enough: it may be meant for one of its former lives, or not be taken up yet.
         """
-        ours = self._ownership.owner_of(shard) == self._me if shard < self._codec.shards else False
+        ours = self._ownership.fence_of(shard) is not None
         return ours and not self._unread(shard) and not self._closed()
 
     def _forward(self, shard: int, data: bytes, path: Path) -> bool:

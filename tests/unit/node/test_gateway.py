@@ -94,6 +94,7 @@ class Around:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Frame]] = []
         self.leaving: dict[int, None] = {}
+        self.fences = {MINE: 1}
         self.looks = 0
         self.look_ended = asyncio.Event()
         self.tasks: list[asyncio.Task[object]] = []
@@ -101,6 +102,10 @@ class Around:
     def owner_of(self, shard: int) -> str | None:
         """One shard each."""
         return ("gw1", "gw2")[shard]
+
+    def fence_of(self, shard: int) -> int | None:
+        """Of those that are owned in fact."""
+        return self.fences.get(shard)
 
     def send(self, member: str, frame: Frame) -> bool:
         """Taken."""
@@ -323,6 +328,14 @@ async def test_b34_nobody_is_told_that_an_sa_is_unknown_while_another_member_may
     gate.unread, gate.why = [], "store_away"
     gate.on_datagram(mine, WAY)
     assert gate.core.hinted == 1
+
+
+async def test_b34_nor_in_a_shard_that_the_store_names_ours_and_that_is_not_taken_up() -> None:
+    gate = Gate()
+    gate.around.fences.clear()
+    gate.on_datagram(datagram(ExchangeType.INFORMATIONAL, MINE), WAY)
+    gate.on_esp(CODEC.esp_spi(MINE, b"ab") + bytes(30), WAY)
+    assert gate.core.hinted == 0
 
 
 async def test_b34_esp_of_an_unknown_spi_is_told_of_by_its_shards_owner_alone() -> None:
