@@ -60,6 +60,8 @@ class Failure(enum.Enum):
     """It may have happened."""
     MISUSE = "misuse"
     """Refused, and will be again: the request is against the rules."""
+    FUTURE = "future"
+    """Refused: etcd hasn't come to that revision, or not any more."""
     NO_LEASE = "no lease"
     """Refused: the lease is gone."""
     NO_SPACE = "no space"
@@ -120,7 +122,7 @@ def failure_of(error: CallFailed) -> Failure:
     if "database space exceeded" in details:
         return Failure.NO_SPACE
     if "future revision" in details:
-        return Failure.MISUSE
+        return Failure.FUTURE
     return _BY_CODE.get(error.code(), Failure.IN_DOUBT)
 
 

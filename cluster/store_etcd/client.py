@@ -50,6 +50,10 @@ class CallTimeout(Exception):
     """An attempt that is more than one gRPC call did not end in time; nothing is known."""
 
 
+class FutureRevision(ValueError):
+    """Refused: etcd is not at that revision yet."""
+
+
 def pause_s(failures: int) -> float:
     """How long to wait after so many failures in a row, at least one."""
     return min(PAUSE_FIRST_S * 2.0 ** (min(failures, 16) - 1), PAUSE_MAX_S)
@@ -228,6 +232,8 @@ def refuse(error: grpc.aio.AioRpcError) -> None:
 def meaning_of(error: CallFailed) -> Exception | None:
     """What a refusal means; None if another attempt may do better."""
     kind = failure_of(error)
+    if kind is Failure.FUTURE:
+        return FutureRevision(error.details() or "a future revision")
     if kind is Failure.MISUSE:
         return ValueError(error.details() or "etcd refused the request")
     if kind is Failure.NO_LEASE:

@@ -8,21 +8,17 @@ that the doubtful one would have changed.
 
 from collections.abc import AsyncGenerator
 
-from cluster.errors import Compacted, Trouble
+from cluster.errors import Trouble
 from cluster.seams import Clock
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_etcd import lease as leases
 from cluster.store_etcd import watch as watches
 from cluster.store_etcd.channels import REQUIRE_LEADER, Endpoint, EtcdOptions, EtcdTls
 from cluster.store_etcd.client import Client
-from cluster.store_etcd.codec import decode_entry, decode_first, decode_txn, encode_txn, range_end
+from cluster.store_etcd.codec import decode_first, decode_txn, encode_txn
+from cluster.store_etcd.scan import read_all
 from cluster.txn_rules import check_current
 from proto.rpc.etcd import rpc_pb2
-
-SCAN_PAGE = 500
-"""Entries read at once: half a megabyte of records fits an attempt."""
-SCAN_RESTARTS_MAX = 3
-"""How often a scan begins again because its revision was compacted under it."""
 
 UNSOUND_VERSIONS = ("3.5.0", "3.5.1", "3.5.2")
 
@@ -51,12 +47,7 @@ class EtcdStore:
 
     async def scan(self, prefix: bytes) -> Scan:
         """Everything under `prefix` at one revision, page by page. Raises Unavailable."""
-        for _ in range(SCAN_RESTARTS_MAX):
-            try:
-                return await self._scan_once(prefix)
-            except Compacted:
-                continue
-        return await self._scan_once(prefix)
+        return await read_all(self._range, prefix)
 
     async def commit(self, txn: Txn) -> TxnResult:
         """Carry out `txn`. Raises Unavailable and LeaseLost (nothing happened), Unknown (it may
@@ -129,16 +120,3 @@ class EtcdStore:
         answer = await self._client.repeat(attempt)
         self._client.saw(answer.header)
         return answer
-
-    async def _scan_once(self, prefix: bytes) -> Scan:
-        entries: list[Entry] = []
-        start, end, revision = prefix or b"\0", range_end(prefix), 0
-        while True:
-            answer = await self._range(
-                rpc_pb2.RangeRequest(key=start, range_end=end, limit=SCAN_PAGE, revision=revision)
-            )
-            revision = revision or answer.header.revision
-            entries += map(decode_entry, answer.kvs)
-            if not answer.more:
-                return Scan(tuple(entries), revision)
-            start = entries[-1].key + b"\0"

@@ -7,12 +7,12 @@ the revision, `get_prefix()` ignores limit and revision and stumbles over a pref
 
 from collections.abc import AsyncGenerator
 
-from cluster.errors import Compacted, Trouble
+from cluster.errors import Trouble
 from cluster.seams import Clock
 from cluster.store import Changes, Entry, Lease, Mark, Scan, Txn, TxnResult
 from cluster.store_etcd.channels import REQUIRE_LEADER, EtcdOptions
-from cluster.store_etcd.codec import decode_entry, decode_first, decode_txn, encode_txn, range_end
-from cluster.store_etcd.store import SCAN_PAGE, SCAN_RESTARTS_MAX
+from cluster.store_etcd.codec import decode_first, decode_txn, encode_txn
+from cluster.store_etcd.scan import read_all
 from cluster.store_etcd3 import lease as leases
 from cluster.store_etcd3 import watch as watches
 from cluster.store_etcd3.calls import Calls, Threads
@@ -47,12 +47,7 @@ class Etcd3Store:
 
     async def scan(self, prefix: bytes) -> Scan:
         """Everything under `prefix` at one revision, page by page. Raises Unavailable."""
-        for _ in range(SCAN_RESTARTS_MAX):
-            try:
-                return await self._scan_once(prefix)
-            except Compacted:
-                continue
-        return await self._scan_once(prefix)
+        return await read_all(self._range, prefix)
 
     async def commit(self, txn: Txn) -> TxnResult:
         """Carry out `txn`. Raises Unavailable and LeaseLost (nothing happened), Unknown (it may
@@ -116,16 +111,3 @@ class Etcd3Store:
                 request, timeout_s, metadata=REQUIRE_LEADER
             )
         )
-
-    async def _scan_once(self, prefix: bytes) -> Scan:
-        entries: list[Entry] = []
-        start, end, revision = prefix or b"\0", range_end(prefix), 0
-        while True:
-            answer = await self._range(
-                rpc_pb2.RangeRequest(key=start, range_end=end, limit=SCAN_PAGE, revision=revision)
-            )
-            revision = revision or answer.header.revision
-            entries += map(decode_entry, answer.kvs)
-            if not answer.more:
-                return Scan(tuple(entries), revision)
-            start = entries[-1].key + b"\0"

@@ -22,7 +22,14 @@ from node.etcd_child import EtcdChild, TlsFiles, member_ports
 from node.seams import OsClock
 from node.threads import OsThreads
 from proto.rpc.etcd import rpc_pb2, rpc_pb2_grpc
-from tests.contract.test_store_etcd_stream import ScriptedWatch, answer, issue, key_pem, pem
+from tests.contract.test_store_etcd_stream import (
+    ScriptedWatch,
+    an_exchanged_etcd,
+    answer,
+    issue,
+    key_pem,
+    pem,
+)
 from tests.contract.test_store_faults import Fault, Load, under_load, until
 
 HANG_S = 60.0
@@ -105,6 +112,14 @@ async def test_a_member_that_stops_leaves_one_commit_in_doubt_and_then_none(
     assert (entry.value, entry.version) == (b"mine", 2)
     await store.close()
     await patient.close()
+
+
+async def test_a_member_that_goes_back_during_a_scan_is_not_there() -> None:
+    async with an_exchanged_etcd() as address:
+        store = Etcd3Store(EtcdOptions((address,)), OsClock(), OsThreads())
+        with pytest.raises(Unavailable, match="went back behind revision 10"):
+            await store.scan(b"/")
+        await store.close()
 
 
 class KilledAndBack(Fault):

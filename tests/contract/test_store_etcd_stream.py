@@ -1,9 +1,10 @@
-"""What etcd may do to a watch and rarely does, played by a server of our own; and TLS."""
+"""What etcd may do to a watch or a scan and rarely does, played by a server of our own; and TLS."""
 
 import asyncio
 import datetime
 import ipaddress
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
@@ -148,6 +149,42 @@ async def test_compaction_after_a_break_is_said_so() -> None:
     with pytest.raises(Compacted) as caught:
         await play([first, [answer(100, created=True), gone]], 10, 2)
     assert caught.value.compact_revision == 40
+
+
+# -- a scan
+
+
+class Exchanged(rpc_pb2_grpc.KVServicer):
+    """Gives the first page of a scan; then an older copy of the data is there."""
+
+    async def Range(  # noqa: N802 - the service's name for it
+        self, request: rpc_pb2.RangeRequest, context: grpc.aio.ServicerContext
+    ) -> rpc_pb2.RangeResponse:
+        header = rpc_pb2.ResponseHeader(revision=4 if request.revision else 10)
+        if request.revision > header.revision:
+            words = "etcdserver: mvcc: required revision is a future revision"
+            await context.abort(grpc.StatusCode.OUT_OF_RANGE, words)
+        entry = kv_pb2.KeyValue(key=b"/k", value=b"v", mod_revision=9, version=1)
+        return rpc_pb2.RangeResponse(header=header, kvs=[entry], more=True)
+
+
+@asynccontextmanager
+async def an_exchanged_etcd() -> AsyncIterator[str]:
+    """Its address."""
+    server = grpc.aio.server()
+    rpc_pb2_grpc.add_KVServicer_to_server(Exchanged(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+async def test_a_store_that_goes_back_during_a_scan_is_not_there() -> None:
+    async with an_exchanged_etcd() as address:
+        store = EtcdStore(EtcdOptions((address,)), OsClock())
+        with pytest.raises(Unavailable, match="went back behind revision 10"):
+            await store.scan(b"/")
+        await store.close()
 
 
 # -- TLS
