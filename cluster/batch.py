@@ -153,6 +153,8 @@ class Pending(msgspec.Struct, eq=False):
     submitted_s: float
     doubtful: bool = False
     """The store may have carried it out."""
+    only_asks: bool = False
+    """It is revoked by now: the store says whether it has carried it out, and doesn't any more."""
     record_key: bytes = b""
     replaced_key: bytes = b""
     sealed: bytes | None = None
@@ -207,6 +209,9 @@ def op_txn(keys: Keys, pending: Pending, lease_id: int) -> Txn:
     session = keys.session(op.chain)
     shard = keys.shard(op.shard)
     record = pending.record_key
+    if pending.only_asks:
+        never = Compare(session, _VERSION, 0), Compare(session, _VERSION_ABOVE, 0)
+        return Txn(never, (), (Get(session), Get(shard)))
     success: tuple[Put | Delete, ...]
     compares: tuple[Compare, ...] = (
         Compare(shard, _MOD_REVISION, pending.shard_revision),

@@ -380,10 +380,13 @@ class Journal:
             or self._cluster.state.epoch != pending.epoch
         ):
             return Outcome.FENCED
-        revoked = self._hooks.revoked
-        if revoked is not None and pending.op.kind in BEGINS and revoked(pending.op):
-            return Outcome.SUPERSEDED
-        return None
+        revoked, gate = self._hooks.revoked, self._hooks.gate
+        if revoked is None or pending.op.kind not in BEGINS or not revoked(pending.op):
+            return None
+        if pending.doubtful and not (gate is not None and gate.open):
+            pending.only_asks = True  # what the store has must end here as COMMITTED, to be ended
+            return None
+        return Outcome.SUPERSEDED
 
     def _still_owned(self, batch: list[Pending]) -> list[Pending]:
         """`batch` without what became void since; those are ended."""

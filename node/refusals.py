@@ -5,6 +5,7 @@ is ended with a Delete, and its chain with it. (Rules: `cluster.revocation`; fil
 `cluster.spent`.)
 """
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from cluster.batch import Op
@@ -152,6 +153,17 @@ class ClusterRefusals:
         established = gateway.endpoint.established()
         revoked = [core.spi for core, _path in established if self.ends(core)]
         for spi in revoked:
+            gateway.terminate(spi, WHY)
+
+    def came_up(self, spi: bytes) -> None:
+        """An SA has begun: a rule may have come between its commit and the store's answer."""
+        if self.rules.active:
+            asyncio.get_running_loop().call_soon(self._end_if_revoked, spi)
+
+    def _end_if_revoked(self, spi: bytes) -> None:
+        gateway = self._node.gateway
+        core = gateway.endpoint.find(spi)
+        if core is not None and self.ends(core, skew_s=0.0):
             gateway.terminate(spi, WHY)
 
     def ends(self, core: SaCore, skew_s: float = SKEW_S) -> bool:

@@ -53,6 +53,8 @@ class Reporter:
         self.on_down: Callable[[bytes, bytes], None] = lambda _chain, _spi: None
         """Told likewise of each SA that is gone."""
         self.on_adopted: Callable[[bytes], None] = lambda _spi: None
+        self.on_begun: Callable[[bytes], None] = lambda _spi: None
+        """Told likewise of each SA that has been set up here, by ticket or without."""
         self._on: dict[type[Event], Callable[[Any], None]] = {
             Established: self._established,
             Adopted: self._adopted,
@@ -111,6 +113,7 @@ class Reporter:
             generation=event.generation,
         )
         self.on_up(event.chain, event.spi)
+        self.on_begun(event.spi)
         if event.replaced:
             self._replaced(event.chain, event.replaced)
 

@@ -276,7 +276,7 @@ class Node:
         reporter.on_up, reporter.on_down = whose.up, whose.down
         reporter.on(OverLimit, seats.refused)
         reporter.on(Limited, seats.begun)
-        reporter.on_adopted = contacts.adopted
+        reporter.on_adopted, reporter.on_begun = contacts.adopted, self.refusals.came_up
         reporter.on(InitialContact, contacts.heard)
         if config.member.mirrors:
             lane.on_moved = self.mirrors.hot.touch

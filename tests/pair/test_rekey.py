@@ -311,3 +311,27 @@ def test_a_rekey_that_is_not_written_leaves_nothing(
     assert at.pair.gateway.live() == []
     assert [type(op) for op in at.pair.gateway.kernel] == [InstallChild, RemoveChild]
     assert len(at.pair.gateway.of(Ended)) == 1
+
+
+@BOTH
+def test_a_session_that_is_revoked_in_the_middle_of_a_rekey_leaves_no_record(
+    by_client: bool,
+) -> None:
+    """The rule forbids the rekey, and the SA ended with it: its record was whoever's who came to
+    own the shard, once the rule was over."""
+    at = up(by_client)
+    gateway = at.pair.gateway
+    (core,) = gateway.live()
+    at.pair.hold_writes = True
+    at.rekey_ike()
+    at.pair.run(0.1)
+    at.pair.carry_out(gateway, gateway.endpoint.terminate(core.spi, True, "revoked", at.pair.now))
+    sent = len(gateway.sent)
+    at.pair.release(Settlement.REFUSED)
+    assert at.pair.chains.records == {}
+    at.pair.run(1)
+    assert len(gateway.sent) == sent + 1
+    assert gateway.live() == []
+    # one that has answered the gateway's rekey goes on with the heir, until it finds it dead
+    assert len(at.pair.client.live()) == (0 if by_client else 1)
+    assert [event.why for event in gateway.of(Ended)] == ["revoked"]

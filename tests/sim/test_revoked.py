@@ -7,9 +7,13 @@ import pytest
 from cluster.errors import Conflict
 from node.admin_view import Revoke
 from node.view import View
+from tests.sim.net import Weather
 from tests.sim.scenarios import Scenario, run_scenario
 from tests.sim.world import Size, World
 
+LATE_S = 0.5
+EFFECTIVE_S = 1.0
+"""A revocation is effective on every live member within that time."""
 NOWHERE = b"\xff" * 16
 
 
@@ -40,6 +44,39 @@ async def told_whom_it_hits(world: World) -> None:
     await asyncio.sleep(1)  # its Delete is answered
     if view.concerned(about):
         world.findings.append("it stands yet")
+
+
+async def as_it_begins(world: World) -> None:
+    """A session is in the store, a rule about it right behind, and the rule's news overtake the
+    store's answer: when they come, no SA stands yet that they are about."""
+    await world.begin()
+    (client,), (gateway, other) = world.clients, world.gateways
+    way, usual_s = gateway.store, gateway.store.latency_s
+    revoking: list[asyncio.Task[str]] = []
+
+    def slow_answer() -> None:
+        if b"/rec" not in b"".join(entry.key for entry in world.store._entries.values()):
+            way.after_commit = slow_answer  # this one wasn't it
+            return
+        way.latency_s = 2 * LATE_S
+        world.loop.call_later(usual_s, setattr, way, "latency_s", usual_s)
+        theirs = View(other.node, "simulated").revoke(Revoke("identity", identity=client.name))
+        revoking.append(world.loop.create_task(theirs))
+
+    way.after_commit = slow_answer
+    client.session.start(0)
+    await world.until(lambda: bool(client.all("established")), 5, "it was not answered")
+    first = client.spi_r
+    if not revoking or not revoking[0].done():
+        world.findings.append("it wasn't revoked before it stood")
+    await asyncio.sleep(EFFECTIVE_S)
+    if first in gateway.established():
+        world.findings.append("it stands, and is revoked")
+
+
+def test_a_session_that_is_revoked_as_it_begins_ends() -> None:
+    played = Scenario(as_it_begins, size=Size(gateways=2, clients=1), weather=Weather())
+    assert run_scenario(played, 1).findings == ()
 
 
 def test_an_operator_is_told_whom_a_revocation_hits() -> None:

@@ -7,7 +7,7 @@ import pytest
 from cluster.batch import Op, OpKind
 from cluster.journal_hooks import JournalState
 from cluster.store import Compare, Delete, Get, Put, Target, Txn
-from tests.unit.cluster.fakes import T0
+from tests.unit.cluster.fakes import T0, Fault
 from tests.unit.cluster.journal_world import (
     COMMITTED,
     EXPIRES,
@@ -335,6 +335,29 @@ def test_a_lagging_member_commits_nothing_that_a_revocation_forbids() -> None:
         # its own end, and what an SA that stands writes until then, is no beginning
         assert await member.do(other(OpKind.WRITE, 1, 1, b"last")) is COMMITTED
         assert await member.do(other(OpKind.REVOKE, 1, 1)) is COMMITTED
+
+    play(story)
+
+
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_LOST])
+def test_what_is_revoked_while_its_outcome_is_unknown_is_asked_for_and_not_done(
+    fault: Fault,
+) -> None:
+    """What the store has must end as committed: somebody has to end it."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        world.store.faults.append(fault)
+        ends = member.post(redeem(1, 1, 9, 1))
+        await asyncio.sleep(0.01)
+        member.banned = (chain(1),)
+        await world.put(KEYS.watermark, b"revoked")
+        await member.journal.drained()
+        done = fault is Fault.UNKNOWN_DONE
+        assert ends == [COMMITTED if done else SUPERSEDED]
+        assert await world.generation(1) == 1 + done
+        assert await world.alive(1) == spi(9 if done else 1)
 
     play(story)
 
