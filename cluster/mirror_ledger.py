@@ -87,8 +87,10 @@ class Ledger:
         replica = self._lists.get(shard)
         before = None if replica is None else replica.entries.get(spi)
         if replica is None or before is None:
+            if replica is not None and replica.scanning:
+                self.doubt(shard)  # the scan may show it yet
             return None
-        entry = MirrorEntry(spi, b"", before.revision)
+        entry = MirrorEntry(spi, b"", before.revision + 1)  # the earliest that it can have gone
         replica.put(entry)
         return entry
 

@@ -49,6 +49,11 @@ class Replica:
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def scanning(self) -> bool:
+        """Whether a scan is under way."""
+        return self._since is not None
+
     def put(self, entry: MirrorEntry) -> int:
         """Take in `entry` if it is newer than what is here; by how many the entries have grown."""
         spi, revision = entry.spi, entry.revision

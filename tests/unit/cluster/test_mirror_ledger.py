@@ -6,7 +6,7 @@ from cluster.errors import Unavailable
 from cluster.mirror_ledger import Ledger
 from cluster.mirror_settings import MirrorSettings
 from cluster.replica import Merged
-from cluster.store import Put, Scan, Txn
+from cluster.store import Delete, Put, Scan, Txn
 from tests.unit.cluster.members import KEYS, Cluster, OwnStore, simulated
 from tests.unit.cluster.mirrored import spi_in
 from tests.unit.cluster.owners import Owner
@@ -85,4 +85,42 @@ async def test_a_doubt_that_comes_up_during_a_scan_is_looked_into_after_it(
     listing.ledger.doubt(SHARD)
     await asyncio.sleep(30)
     assert listing.ledger.count(SHARD) == 1
+    assert listing.store.scans == 2
+
+
+@simulated
+async def test_what_is_gone_stays_gone_though_a_scan_under_way_shows_it(cluster: Cluster) -> None:
+    listing = Listing(cluster)
+    ledger = listing.ledger
+    await cluster.store.commit(Txn(success=(Put(KEY, b"record"),)))
+    await asyncio.sleep(11)
+    assert ledger.count(SHARD) == 1
+    ledger.doubt(SHARD)
+    await asyncio.sleep(7)  # 2 s of a scan
+    assert listing.store.scans == 2
+    deleted = await cluster.store.commit(Txn(success=(Delete(KEY),)))
+    entry = ledger.gone(SHARD, SPI)
+    assert entry is not None
+    assert not entry.sealed
+    assert entry.revision <= deleted.revision  # whatever comes after it is newer
+    await asyncio.sleep(5)
+    assert ledger.count(SHARD) == 0
+    assert listing.told == []
+
+
+@simulated
+async def test_what_is_gone_before_the_first_scan_shows_it_is_looked_for_again(
+    cluster: Cluster,
+) -> None:
+    listing = Listing(cluster)
+    ledger = listing.ledger
+    await cluster.store.commit(Txn(success=(Put(KEY, b"record"),)))
+    await asyncio.sleep(7)  # 2 s of a scan
+    await cluster.store.commit(Txn(success=(Delete(KEY),)))
+    assert ledger.gone(SHARD, SPI) is None
+    await asyncio.sleep(15)
+    assert ledger.count(SHARD) == 0
+    assert [[entry.spi for entry in merged.gone] for merged in listing.told] == [[SPI]]
+    assert ledger.gone(SHARD, SPI) is None
+    await asyncio.sleep(60)
     assert listing.store.scans == 2
