@@ -12,6 +12,7 @@ Rules:
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Iterator
 
 from cluster.backups import Backups
 from cluster.link import Mirror, MirrorAck, MirrorEntry, PeerLink
@@ -19,6 +20,10 @@ from cluster.mirror_settings import MirrorSettings
 from cluster.ownership import Ownership
 from cluster.roster import Roster
 from cluster.seams import Clock
+
+FRAME_OCTETS_MAX = 512 << 10
+"""Of sealed records in one frame, but for a single one that is larger: a link takes no frame of
+more than 1 MiB, and nothing of a stream gets past one that it doesn't take."""
 
 Key = tuple[str, int]
 """A stream's: (backup, shard)."""
@@ -162,17 +167,17 @@ class MirrorOut:
         stream = self._streams.get(key)
         if stream is None or not stream.pending:
             return
-        stream.sequence += 1
-        entries = tuple(stream.pending.values())
-        frame = Mirror(key[1], stream.fence, stream.number, stream.sequence, entries)
         if not stream.flying:
             stream.sent_boot_s = self._clock.boot_s()
-        stream.flying.append(frame)
         self._flying[key] = None
+        for entries in _framed(stream.pending.values()):
+            stream.sequence += 1
+            frame = Mirror(key[1], stream.fence, stream.number, stream.sequence, entries)
+            stream.flying.append(frame)
+            if self._link.send(key[0], frame):
+                self.sent += len(entries)
         stream.pending.clear()
         self._wake.set()
-        if self._link.send(key[0], frame):
-            self.sent += len(entries)
 
     def look(self) -> None:
         """Send again what was not acknowledged in time."""
@@ -221,3 +226,17 @@ class MirrorOut:
         self._flying.pop(key, None)
         if stream is not None:
             self._waiting -= stream.waiting
+
+
+def _framed(entries: Iterable[MirrorEntry]) -> Iterator[tuple[MirrorEntry, ...]]:
+    """`entries` in order, as many to a frame as it may hold."""
+    framed: list[MirrorEntry] = []
+    octets = 0
+    for entry in entries:
+        octets += len(entry.sealed)
+        if framed and octets > FRAME_OCTETS_MAX:
+            yield tuple(framed)
+            framed, octets = [], len(entry.sealed)
+        framed.append(entry)
+    if framed:
+        yield tuple(framed)

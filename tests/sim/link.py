@@ -14,6 +14,8 @@ from tests.sim.loop import SimLoop
 from tests.sim.seams import SeededRng
 from tests.sim.trace import Trace
 
+FRAME_OCTETS_MAX = 1 << 20
+"""A longer one is refused, as by a link over gRPC."""
 IN_FLIGHT_MAX = 1024
 """Frames under way from one member to another; more are dropped, and `send` says so."""
 
@@ -80,6 +82,9 @@ class LinkNet:
         if self._encoded[0] is not frame:
             self._encoded = frame, encode_frame(frame)
         data = self._encoded[1]
+        if len(data) > FRAME_OCTETS_MAX:
+            self.trace.event("frame dropped", sender, receiver)
+            return False
         self.trace.event("frame", sender, receiver, data)
         for observer in self.observers:
             observer(sender, frame)

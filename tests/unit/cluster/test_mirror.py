@@ -64,6 +64,24 @@ async def test_a_full_frame_leaves_at_once(cluster: Cluster) -> None:
 
 
 @simulated
+async def test_large_records_leave_in_frames_that_the_link_takes(cluster: Cluster) -> None:
+    one, two = await pair(cluster)
+    shard = shard_of(one)
+    for number in range(5):
+        await commit(one, shard, number, bytes(250 << 10))
+    await commit(one, shard, 5, b"small")
+    await commit(one, shard, 6, bytes(600 << 10))  # more than is put together, but alone
+    await asyncio.sleep(0.5)  # before anything is compared
+    assert len(copied(two, shard)) == 7
+    assert copied(two, shard) == await stored(one, shard)
+    assert one.mirrors.lag() == 0
+    assert one.mirrors.counts().sent == 7
+    await asyncio.sleep(WHOLE_S)
+    assert two.mirrors.is_whole(shard)
+    assert two.mirrors.counts().repaired == 0
+
+
+@simulated
 async def test_frames_that_come_together_are_acknowledged_at_once(cluster: Cluster) -> None:
     one, two = await pair(cluster, entries_per_frame=1)
     shard = shard_of(one)
