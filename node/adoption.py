@@ -17,7 +17,8 @@ import msgspec
 from cluster.adoption import Adoption, Opened
 from cluster.link import Counters, HandedOver
 from node.identity import format_address
-from node.proving import end_revoked
+from node.proving import REVOKED, is_revoked
+from node.refusals import WHY
 from proto.ike import record
 from proto.ike.effects import Path, Progress
 from proto.ike.errors import WireError
@@ -100,16 +101,28 @@ class Adopter:
             if known is not None and known[0] < fence:
                 endpoint.catch_up(opened.spi, self._progress(known[1], ""), False, now)
             self._use_word(opened.spi, fence)
+            self._end_if_revoked(opened.spi)
         if unreadable:
             self.reading.left_alone(shard, unreadable, why)
         node.gateway.rearm()
+
+    def _end_if_revoked(self, spi: bytes) -> None:
+        """A rule, or word of a certificate, may have come between a record and its adoption. What
+        comes later is held against all that stand here as it comes.
+        """
+        node = self._node
+        core = node.gateway.endpoint.find(spi)
+        if core is None:
+            return
+        if node.refusals.ends(core):
+            node.gateway.terminate(spi, WHY)
+        elif is_revoked(core, node.trust.trust):
+            node.gateway.terminate(spi, REVOKED)
 
     def _read(self, shard: int, fence: int) -> None:
         node, done = self._node, self._takeovers.pop(shard, Takeover())
         if not self.reading.pending:
             self._gone.clear()
-        node.refusals.end_revoked()  # a rule may have come between the record and its adoption
-        end_revoked(node.gateway, node.trust.trust)
         if done.adopted or done.refused:
             node.metrics.adoptions.add("adopted", done.adopted)
             node.events.write(

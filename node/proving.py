@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from node.errands import Errands
 from node.trust.certificate import Unfit
 from node.trust.verifier import Trust, decode_ids, encode_ids
+from proto.ike.core import SaCore
 from proto.ike.proofs import ChainChecked, CheckChain
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ def look_after_certificates(node: "Node") -> None:
 
 
 def end_revoked(gateway: "Gateway", trust: Trust) -> None:
-    """More is known to be revoked, or SAs were adopted: those of revoked certificates end, their
-    peers are told, and no ticket of theirs works at any member.
+    """More is known to be revoked: SAs of revoked certificates end, their peers are told,
+    and no ticket of theirs works at any member.
     """
-    for spi in [
-        core.spi
-        for core, _path in gateway.endpoint.established()
-        if core.certificate and trust.revoked(decode_ids(core.certificate))
-    ]:
+    established = gateway.endpoint.established()
+    for spi in [core.spi for core, _path in established if is_revoked(core, trust)]:
         gateway.terminate(spi, REVOKED)
+
+
+def is_revoked(core: SaCore, trust: Trust) -> bool:
+    """Whether the certificate by which an SA's peer proved itself is known to be revoked."""
+    return bool(core.certificate) and trust.revoked(decode_ids(core.certificate))

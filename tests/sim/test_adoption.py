@@ -1,5 +1,6 @@
 """What is adopted of a shard that is being read, in a whole node."""
 
+import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -77,6 +78,31 @@ async def test_what_was_resumed_here_meanwhile_is_not_adopted(it: Reading) -> No
 async def test_what_was_resumed_elsewhere_meanwhile_is_not_adopted(it: Reading) -> None:
     it.node._superseded(Superseded(b"chain", it.spi))
     assert not it.hand_on()
+
+
+@reading
+async def test_who_was_revoked_meanwhile_is_ended_when_adopted(it: Reading) -> None:
+    await it.node.refusals.rules.revoke_identity(it.world.clients[0].name, 3600.0)
+    assert it.hand_on()
+    assert it.node.gateway.endpoint.is_writing(it.spi), "nothing but its end can be under way"
+
+
+@reading
+async def test_what_stands_here_is_not_looked_at_as_shards_are_read(it: Reading) -> None:
+    """It was held against each rule as that came: who has proven himself anew since stays."""
+    it.world.clients.append(late := it.world.client(1))
+    for gateway in it.world.live():
+        await gateway.node.refusals.rules.revoke_identity(late.name, 3600.0)
+    late.session.start(1)
+    await it.world.until(lambda: bool(it.world.holders(late)), 1, "it wasn't let in")
+    (name,) = it.world.holders(late)
+    adopter, spi = it.world.gateway(name).node.adopter, late.spi_r
+    for shard in range(it.world.size.shards):
+        adopter._read(shard, 9)
+    await asyncio.sleep(2)
+    assert late.spi_r == spi
+    assert spi in it.world.gateway(name).established()
+    assert it.world.findings == []
 
 
 @reading
