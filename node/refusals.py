@@ -144,9 +144,7 @@ class ClusterRefusals:
         return await self._node.seams.store.get(key) is not None
 
     def end_revoked(self) -> None:
-        """Rules were added, or SAs adopted: those that rules are about end, and their peers are
-        told.
-        """
+        """Rules were added: SAs that they are about end, and their peers are told."""
         if not self._node.built or not self.rules.active:
             return
         gateway = self._node.gateway

@@ -250,7 +250,7 @@ class Session:
                     subnets=[str(subnet) for subnet in given.subnets],
                     domains=list(given.domains),
                 )
-            case TicketReceived():
+            case TicketReceived() if not self._closing:
                 self._tickets.save(event.ticket)
                 left_s = event.ticket.expires_wall_s - self._shell.now().wall_s
                 self._report("ticket", lifetime_s=round(left_s))

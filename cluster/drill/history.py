@@ -10,7 +10,7 @@ import msgspec
 from cluster.drill.events import OBSERVED, Event
 
 CLIENT_KINDS = frozenset(
-    {"connecting", "established", "ticket", "answered", "unanswered", "failed", "closed"}
+    {"connecting", "established", "ticket", "answered", "unanswered", "failed", "ended", "closed"}
 )
 
 
@@ -148,6 +148,8 @@ def _client(name: str, events: list[Event], names: dict[str, str]) -> Client:
             troubles.append((event.t, f"{gateway} stopped answering"))
         elif event.kind == "failed":
             troubles.append((event.t, f"{event.how} attempt at {gateway} failed: {event.why}"))
+        elif event.kind == "ended":
+            troubles.append((event.t, f"its SA at {gateway} ended: {event.why}"))
         elif event.kind == "closed":
             closed_t = event.t
             troubles.append((event.t, "the client ended"))

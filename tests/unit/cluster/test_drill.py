@@ -177,6 +177,15 @@ def test_a_lost_session_says_why_and_breaks_promise_1_if_it_held_a_ticket() -> N
     assert "1 session lost, 0 allowed" in verdict.reasons
 
 
+def test_a_session_that_an_error_ended_says_so() -> None:
+    record = good_record()
+    record.session("c0005", "gw2", 101.0)
+    record.answers("c0005", 101.2, FAULT_T)
+    record.add("c0005", FAULT_T + 3, "ended", gateway=record.address("gw3"), why="malformed")
+    verdict = judge(drill(5), record.events)
+    assert whys(verdict, 1) == ["lost with a valid ticket: its SA at gw3 ended: malformed"]
+
+
 def test_established_again_but_never_answered_is_lost() -> None:
     record = good_record()
     record.session("c0005", "gw2", 101.0)

@@ -132,6 +132,22 @@ def test_a_gateway_that_ends_each_sa_is_asked_ever_later_up_to_a_bound() -> None
     assert pauses_s[0] == last_s == pytest.approx(AGAIN_S)
 
 
+def test_a_ticket_that_comes_as_the_client_ends_is_not_kept() -> None:
+    """It was asked for before the Delete that voids it (RFC 5723 6.2)."""
+
+    async def main(loop: SimLoop) -> None:
+        kept = MemoryTicket()
+        told = Told(SimClock(loop), kept, way=CLIENT)
+        told.session.start()
+        told.up()
+        told.session.close()
+        told.session.observe(TicketReceived(told.session.spi, foreign_ticket()))
+        assert kept.load() is None
+        told.client.stop()
+
+    run(main)
+
+
 class FullDisk(MemoryTicket):
     """Has the ticket of before, and takes no change."""
 
