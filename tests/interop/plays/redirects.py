@@ -14,10 +14,13 @@ ACTIVE = "redirected on an established IKE SA"
 
 
 def lands_elsewhere(pair: Pair) -> None:
-    """charon's one IKE SA is with the other gateway in the end."""
+    """charon's one IKE SA is with the other gateway in the end, and none is being deleted."""
     pair.charon.vici.call("initiate", {"child": "c-net", "timeout": "-1"})
     until(
-        lambda: [sa["remote-host"] for sa in pair.charon.established()] == [OTHER_IP],
+        lambda: (
+            [sa["remote-host"] for sa in pair.charon.established()] == [OTHER_IP]
+            and len(pair.charon.sas()) == 1
+        ),
         f"an IKE SA with {OTHER_IP}; charon: {pair.charon.complaints()}",
     )
     pair.charon.one_child()
