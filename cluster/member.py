@@ -165,7 +165,6 @@ class Membership:
     async def _stay(self) -> None:
         while not self._leaving and not self.deposed:
             await self._pause()
-            self._tell_state()
             if self.deposed:
                 return
             if self._lease is None:
@@ -187,12 +186,8 @@ class Membership:
         self, step: Callable[[], Coroutine[object, object, bool]], calls: int = 1
     ) -> bool:
         """Whether `step`, which makes `calls` calls, was carried out and succeeded; also notes
-        whether the store answers. A deadline that passes meanwhile is told in time.
+        whether the store answers.
         """
-        until_deadline_s = self.deadline_boot_s - self._clock.boot_s()
-        timer = None
-        if until_deadline_s > 0:
-            timer = asyncio.get_running_loop().call_later(until_deadline_s, self._tell_state)
         try:
             async with asyncio.timeout(self.me.call_timeout_s * calls):
                 done = await step()
@@ -203,9 +198,6 @@ class Membership:
             self._answered()
             self._lose()
             return False
-        finally:
-            if timer is not None:
-                timer.cancel()
         self._answered()
         return done
 

@@ -25,8 +25,6 @@ class OwnStore:
         self._store = store
         self._reachable = asyncio.Event()
         self._reachable.set()
-        self.silent = False
-        """Whether a keep-alive gets no answer at all, not even a refusal."""
         self.lose_answers = 0
         """How many commits will be carried out and not acknowledged."""
         self.news_delay_s = 0.0
@@ -100,8 +98,6 @@ class OwnLease:
 
     async def keep_alive(self) -> float:
         self._way._reach()
-        if self._way.silent:
-            await asyncio.Event().wait()
         ttl_s = await self._lease.keep_alive()
         await asyncio.sleep(self.answer_delay_s)
         return ttl_s

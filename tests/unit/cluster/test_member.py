@@ -131,25 +131,6 @@ async def test_past_the_deadline_nothing_is_claimed_before_the_store_drops_us(
     assert one.state == ISOLATED
 
 
-@pytest.mark.parametrize("call_timeout_s", [2.0, 3.3])
-def test_the_deadline_is_told_though_a_keep_alive_is_under_way(call_timeout_s: float) -> None:
-    """One begins before it, or just as it passes."""
-
-    @simulated
-    async def play(cluster: Cluster) -> None:
-        one, way = cluster.member("gw1", call_timeout_s=call_timeout_s)
-        told: list[tuple[str, float]] = []
-        await one.join()
-        deadline_s = one.deadline_boot_s
-        one.on_state.append(lambda state, _ok: told.append((state, cluster.clock.boot_s())))
-        way.silent = True
-        await asyncio.sleep(30)
-        (at_s,) = [at_s for state, at_s in told if state == ISOLATED][:1]
-        assert at_s == pytest.approx(deadline_s)
-
-    play()
-
-
 @simulated
 async def test_a_store_outage_ends_in_a_rejoin_with_the_same_incarnation(cluster: Cluster) -> None:
     one, way = cluster.member("gw1")
