@@ -1,9 +1,9 @@
 """An operator's word on where a shard is to be.
 
 Rules: only the owner can move a shard, and it does so as when it balances: when nothing is
-unfinished in the shard, in one transaction. One word at a time stands on a shard.
-Where the operator wants it, if that isn't where it belongs by rank, stays written in the shard's
-record, so that balancing doesn't take it back.
+unfinished in the shard, in one transaction. One word at a time stands on a shard. Where the
+operator wants it, if that isn't where it belongs by rank, stays written in the shard's record, so
+that balancing doesn't take it back.
 """
 
 import asyncio

@@ -18,7 +18,6 @@ from cluster.adoption import Adoption, Opened
 from cluster.link import Counters, HandedOver
 from node.identity import format_address
 from node.proving import REVOKED, is_revoked
-from node.refusals import WHY
 from proto.ike import record
 from proto.ike.effects import Path, Progress
 from proto.ike.errors import WireError
@@ -111,12 +110,10 @@ class Adopter:
         comes later is held against all that stand here as it comes.
         """
         node = self._node
-        core = node.gateway.endpoint.find(spi)
-        if core is None:
+        if node.refusals.end_if_revoked(spi):
             return
-        if node.refusals.ends(core):
-            node.gateway.terminate(spi, WHY)
-        elif is_revoked(core, node.trust.trust):
+        core = node.gateway.endpoint.find(spi)
+        if core is not None and is_revoked(core, node.trust.trust):
             node.gateway.terminate(spi, REVOKED)
 
     def _read(self, shard: int, fence: int) -> None:

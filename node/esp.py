@@ -2,9 +2,9 @@
 
 Rules: an SPI is taken from when it is handed out until its Child SA is removed, or for as long as
 the IKE SA it was handed out for may still install it: a peer begins Child SAs without end, and goes
-on with none. It sits before the kernel, so that it
-knows of every Child SA of this gateway, adopted ones too. ESP SPIs of one shard are one owner's, so
-nobody else need be asked (RFC 4303 2.1: the receiver tells SAs apart by them).
+on with none. It sits before the kernel, so that it knows of every Child SA of this gateway, adopted
+ones too. ESP SPIs of one shard are one owner's, so nobody else need be asked (RFC 4303 2.1: the
+receiver tells SAs apart by them).
 """
 
 from collections.abc import Callable

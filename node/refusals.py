@@ -156,13 +156,14 @@ class ClusterRefusals:
     def came_up(self, spi: bytes) -> None:
         """An SA has begun: a rule may have come between its commit and the store's answer."""
         if self.rules.active:
-            asyncio.get_running_loop().call_soon(self._end_if_revoked, spi)
+            asyncio.get_running_loop().call_soon(self.end_if_revoked, spi, 0.0)
 
-    def _end_if_revoked(self, spi: bytes) -> None:
+    def end_if_revoked(self, spi: bytes, skew_s: float = SKEW_S) -> bool:
+        """End an SA that a rule is about, as `ends` says; whether one is."""
         gateway = self._node.gateway
         core = gateway.endpoint.find(spi)
-        if core is not None and self.ends(core, skew_s=0.0):
-            gateway.terminate(spi, WHY)
+        revoked = core is not None and self.ends(core, skew_s)
+        return revoked and gateway.terminate(spi, WHY)
 
     def ends(self, core: SaCore, skew_s: float = SKEW_S) -> bool:
         """Whether a rule is about an SA that stands here. `skew_s`: how long after the rule its

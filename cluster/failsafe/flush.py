@@ -134,9 +134,9 @@ class Flush:
         self._marked = False
         """This member has said that it is through, perhaps unheard, and nothing ended that."""
         self._joined_revision = 0
+        """Of my member key: it has stood there ever since the words in the state were given."""
         self._decided_by = 0
         """The revision of the state by which it is written now: the next one may say otherwise."""
-        """Of my member key: it has stood there ever since the words in the state were given."""
         self._way_back: ClusterState | None = None
         """The last state of the latest way back, as far as it was seen here."""
         self._changed_boot_s = float("-inf")

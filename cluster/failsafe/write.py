@@ -90,19 +90,17 @@ def next_step(
         if not answered or number_of(session.value) > claim.number:
             return Fate.LOST
         other = session.value[:_SPI_LEN]
-        there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
+        there = (_as_seen(key, session),)
         gone = (Delete(key), *_record(keys, other, shard_of))
         return Step(Txn(there, gone), None, loser=other, twice=True)
     if any(entry is not None and entry.value != claim.chain for entry in leased):
         return _end(keys, row, session, leased, shard_of, Fate.TAKEN)
     # not by its version: another member may delete the chain and count up to the same
-    seen = 0 if session is None else session.mod_revision
-    compares: tuple[Compare, ...] = (Compare(key, Target.MOD_REVISION, seen),)
+    compares: tuple[Compare, ...] = (_as_seen(key, session),)
     put: tuple[Put | Delete, ...] = ()
     if version < claim.generation:
         for address, entry in zip(claim.addresses, leased, strict=True):
-            seen = 0 if entry is None else entry.mod_revision
-            compares += (Compare(address, Target.MOD_REVISION, seen),)
+            compares += (_as_seen(address, entry),)
         taken = tuple(Put(address, claim.chain, lease_id) for address in claim.addresses)
         put = (Put(key, claim.spi + claim.op_id, lease_id), *taken, *_record(keys, loser, shard_of))
     if version + 1 < claim.generation:
@@ -114,6 +112,11 @@ def next_step(
     record = Put(keys.record(claim.shard, claim.spi), claim.record, lease_id)
     success = (*put, record, *_replaced(keys, row), *ticket)
     return Step(Txn(compares, success), Fate.DONE, loser)
+
+
+def _as_seen(key: bytes, entry: Entry | None) -> Compare:
+    """Nobody has written `key` since `entry` was read of it."""
+    return Compare(key, Target.MOD_REVISION, 0 if entry is None else entry.mod_revision)
 
 
 def _unknown(row: Row, session: Entry | None) -> bytes:
@@ -137,7 +140,7 @@ def _end(
         return fate
     claim, loser = row.claim, _unknown(row, session)
     key = keys.session(claim.chain)
-    there = (Compare(key, Target.MOD_REVISION, session.mod_revision),)
+    there = (_as_seen(key, session),)
     mine = [entry.key for entry in leased if entry is not None and entry.value == claim.chain]
     gone = (Delete(key), *_gone(keys, row), *_record(keys, loser, shard_of))
     ticket = Delete(keys.ticket(claim.chain))

@@ -111,13 +111,19 @@ def test_a_chain_that_goes_on_meanwhile_is_not_ended(void: bool):
 # -- what is around the steps
 
 
-@simulated
-async def test_nothing_is_written_by_a_state_that_is_no_longer_in_force(cluster: Cluster) -> None:
-    """An operator has accepted the store: chains are gone, and shards are as they were."""
+async def one_that_answered(cluster: Cluster) -> Goer:
+    """In failsafe, for an SA in a shard of its own, and the store doesn't have it yet."""
     a, *_ = await in_failsafe(cluster)
     shard = await cluster.store.commit(Txn((), (Put(KEYS.shard(SHARD), b"is a's"),)))
     a.owned = shard.revision
     a.answer(1, 2, shard_revision=shard.revision)
+    return a
+
+
+@simulated
+async def test_nothing_is_written_by_a_state_that_is_no_longer_in_force(cluster: Cluster) -> None:
+    """An operator has accepted the store: chains are gone, and shards are as they were."""
+    a = await one_that_answered(cluster)
     accepted = msgspec.structs.replace(a.state.state, epoch=1)
     await cluster.store.commit(Txn((), (Put(KEYS.state, msgspec.json.encode(accepted)),)))
     a.way.away = False  # and its watch has told nothing yet
@@ -131,10 +137,7 @@ async def test_nothing_is_written_by_a_state_that_is_no_longer_in_force(cluster:
 @simulated
 async def test_what_one_state_has_decided_is_not_written_by_the_next(cluster: Cluster) -> None:
     """It may have been written off meanwhile, or the store accepted as an older copy."""
-    a, *_ = await in_failsafe(cluster)
-    shard = await cluster.store.commit(Txn((), (Put(KEYS.shard(SHARD), b"is a's"),)))
-    a.owned = shard.revision
-    a.answer(1, 2, shard_revision=shard.revision)
+    a = await one_that_answered(cluster)
     a.flush_task.cancel()
     a.way.away = False
     await a.state.change(a.state.state, msgspec.structs.replace(a.state.state, epoch=1))
