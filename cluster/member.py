@@ -4,7 +4,8 @@ Rules:
 - A name belongs to a data directory. The same directory takes its name back at once, with a new
   incarnation; another directory is refused (`NameTaken`) as long as the name's lease lives.
 - The lease deadline is counted from when the last acknowledged keep-alive was *sent*, on a clock
-  that counts suspends: whatever the store promised, it promised no longer than that.
+  that counts suspends: whatever the store promised, it promised no longer than that. Claims stop
+  at it; its end is told when a keep-alive that is under way then has had its time (ADR 0028).
 - A lease that was lost while the process lives (the store was away) is asked for anew, with the
   same incarnation: nobody else has spoken with this voice, so shards that nobody claimed stay.
 - A report whose answer was lost is read back, and found to be mine: it is no reason to join anew.
