@@ -82,3 +82,21 @@ def test_a_session_that_is_revoked_as_it_begins_ends() -> None:
 def test_an_operator_is_told_whom_a_revocation_hits() -> None:
     played = Scenario(told_whom_it_hits, size=Size(gateways=2, clients=4))
     assert run_scenario(played, 1).findings == ()
+
+
+@pytest.mark.parametrize("kind", ["session", "identity"])
+def test_an_sa_that_stands_though_revoked_is_found(kind: str) -> None:
+    async def deaf(world: World) -> None:
+        """Nobody is told of new rules."""
+        await world.begin()
+        await world.connect_all()
+        (gateway,) = world.gateways
+        core, _path = next(iter(gateway.node.gateway.endpoint.established()))
+        gateway.node.refusals.rules.on_rules.clear()
+        await View(gateway.node, "simulated").revoke(Revoke(kind, core.chain, core.identity))
+        await asyncio.sleep(2 * EFFECTIVE_S)
+
+    played = Scenario(deaf, size=Size(gateways=1, clients=1), weather=Weather())
+    (finding,) = run_scenario(played, 1).findings
+    assert finding.startswith("I6")
+    assert finding.endswith("gw1, revoked")

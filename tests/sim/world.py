@@ -368,12 +368,30 @@ class World:
                     )  # fmt: skip
             gateway.note_crash()
             self.findings += gateway.crashes
+        revoked_that_stand(self)
         secrets_in_the_open(self)
 
     def end(self) -> None:
         """Stop the clients' timers, so that the run can end."""
         for client in self.clients:
             client.stop()
+
+
+def revoked_that_stand(world: World) -> None:
+    """I6: no SA stands at a gateway that has the store, and the store a rule about it."""
+    rules = world.ledger.rules.values()
+    for gateway in world.live():
+        node = gateway.node
+        if not gateway.ready or not node.membership.standing.agrees:
+            continue
+        for core, _path in node.gateway.endpoint.established():
+            who = node.refusals.rules.identity_hash(core.identity)
+            if any(
+                rule.about == core.chain.hex()
+                or (rule.about == who and core.authenticated_wall_s <= rule.before_wall_s)
+                for rule in rules
+            ):
+                world.findings.broken("I6", f"{core.spi.hex()} stands at {gateway.name}, revoked")
 
 
 def secrets_in_the_open(world: World) -> None:
