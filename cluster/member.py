@@ -106,7 +106,8 @@ class Membership:
         """Told (state, store_ok) when either changes."""
         self.on_deposed: list[Callable[[str], None]] = []
         self._lease: Lease | None = None
-        self._started_wall_s = clock.wall_s()
+        self.started_wall_s = clock.wall_s()
+        """When this process began."""
         self._ring_revision = 0
         self._written_ring_revision = 0
         self._joined = False
@@ -254,7 +255,7 @@ class Membership:
             rpc_address=self.me.rpc_address,
             ike_addresses=self.me.ike_addresses,
             ring_revision=ring_revision,
-            started_wall_s=self._started_wall_s,
+            started_wall_s=self.started_wall_s,
             release=self.me.release,
         )
         result = await self._store.commit(

@@ -150,6 +150,16 @@ class Standby:
         # in failsafe nobody can read what the store has
         return (False, b"") if found is None and self._node.outage.failsafe else found
 
+    def forgotten(self, issued_wall_s: float) -> bool:
+        """Whether a ticket issued then is refused because a use of it may be forgotten here: this
+        gateway ended without the store, and another one that knows what was done isn't back. With
+        `failsafe_tickets = "accept"` a double use is found when it is.
+        """
+        node = self._node
+        if not node.outage.bereft or node.config.cluster.failsafe_tickets == "accept":
+            return False
+        return issued_wall_s < node.membership.started_wall_s
+
     # -- what `cluster.failsafe` asks
 
     def heard(self, name: str) -> bool:

@@ -116,6 +116,9 @@ class Outage:
             lead_s=(usable_s - me.keep_alive_s) / 3,
             given={name: g for name, g in remembered.items() if not name.startswith(LIFE)},
         )
+        self._kept_for = {name: given.incarnation for name, given in self.pledges.given.items()}
+        """Whose doings former lives of this member may have kept, and forgotten: those that they
+        had pledged to."""
         self._silent_boot_s = clock.boot_s()
         """When the store was last found not to answer."""
         self._told_began = 0
@@ -150,6 +153,16 @@ class Outage:
         if self._clock.boot_s() - self._silent_boot_s < PATIENCE_S:
             return True
         return any(self.hears(name, g.incarnation) for name, g in given.items())
+
+    @property
+    def bereft(self) -> bool:
+        """Whether a former life may have kept what is forgotten here, and whose that was hasn't
+        come back to the store yet, nor was written off."""
+        given = self.pledges.given
+        return any(
+            name in given and given[name].incarnation == incarnation
+            for name, incarnation in self._kept_for.items()
+        )
 
     def episode(self) -> dict[str, str]:
         """The roster of members that go on without the store, or did: name → incarnation. Empty:

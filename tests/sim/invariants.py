@@ -184,6 +184,8 @@ class Invariants:
                 if before != spi and self._ledger.forgotten.holds(before, self._lives()):
                     self._ledger.forgotten.replaced[before] = None
                     self._holders[core.chain, core.generation] = spi
+                elif before != spi and gateway.node.outage.bereft and _accepts(gateway):
+                    self._ledger.loose[core.chain] = None  # found when who knows of it is back
                 elif before != spi and core.chain not in self._ledger.loose:
                     self.findings.broken(
                         "I6",
@@ -338,3 +340,7 @@ class Invariants:
 def own_spi(data: bytes) -> bytes:
     """The SPI of whoever sent `data`: of the original initiator or of the other one."""
     return data[:8] if data[19] & FLAG_INITIATOR else data[8:16]
+
+
+def _accepts(gateway: SimGateway) -> bool:
+    return gateway.config.cluster.failsafe_tickets == "accept"

@@ -75,6 +75,24 @@ async def test_others_hold_to_their_pledge_until_that_is_done(cluster: Cluster) 
 
 
 @simulated
+async def test_what_a_former_life_kept_is_forgotten_until_those_it_pledged_to_are_back(
+    cluster: Cluster,
+) -> None:
+    a, b, *others = goers = await in_failsafe(cluster)
+    assert not a.outage.bereft
+    a.outage.set_alone(True)
+    for goer in goers:
+        goer.kill()
+    again = Goer(cluster, "a", 2, a.book)
+    again.outage.buried()
+    third = Goer(cluster, "a", 3, a.book).outage
+    for former in (b, *others):
+        assert third.bereft
+        third.write_off(former.member.me.name, former.member.incarnation)
+    assert not third.bereft
+
+
+@simulated
 async def test_what_the_store_has_in_the_end_is_not_buried(cluster: Cluster) -> None:
     a, *_ = goers = await in_failsafe(cluster)
     a.outage.set_alone(True)
