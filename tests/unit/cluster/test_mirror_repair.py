@@ -55,6 +55,22 @@ async def test_who_comes_late_catches_up_while_the_shard_changes(cluster: Cluste
 
 
 @simulated
+async def test_what_was_written_by_another_way_is_copied_once_all_is_doubted(
+    cluster: Cluster,
+) -> None:
+    """As after a time without the store: the flush writes past the mirrors."""
+    one, two, shard = await whole_pair(cluster)
+    await commit(one, shard, 2, b"of the flush", spare=True)
+    await commit(one, shard, 7, b"one more", spare=True)
+    await asyncio.sleep(30)
+    assert copied(two, shard) != await stored(one, shard)  # nobody knows of it
+    one.mirrors.doubt_all()
+    await asyncio.sleep(WHOLE_S)
+    assert copied(two, shard) == await stored(one, shard)
+    assert two.mirrors.is_whole(shard)
+
+
+@simulated
 async def test_a_record_that_was_lost_is_found_and_put_back(cluster: Cluster) -> None:
     one, two, shard = await whole_pair(cluster)
     found = repairs(two)
