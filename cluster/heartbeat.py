@@ -49,6 +49,8 @@ class Vitals(msgspec.Struct, frozen=True):
     """The store answers this member itself."""
     store: Memory | None = None
     """What it has seen of the store."""
+    full: bool = False
+    """It can keep nothing that is done without the store."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -90,8 +92,6 @@ class Heartbeats:
         """Members that left the roster: where they were, and until when they are talked to."""
         self.also: Callable[[], dict[str, str]] = dict
         """Members that are to be reached, in the roster or not: name → rpc address."""
-        self.mute: Callable[[], bool] = lambda: False
-        """Whether nobody may count on this member now: it isn't to be heard."""
         self._in_failsafe: dict[str, str] = {}
         """Who said so last."""
         self._peers: dict[str, str] = {}
@@ -127,6 +127,11 @@ class Heartbeats:
         if seen is None or seen.beat.incarnation != incarnation:
             return False
         return self._clock.boot_s() - seen.boot_s <= self._settings.suspect_after_s
+
+    def full(self, name: str) -> bool:
+        """Whether `name` said last that it can keep nothing."""
+        seen = self._seen.get(name)
+        return seen is not None and seen.beat.full
 
     def silent_s(self, name: str) -> float:
         """How long nothing was heard of `name`, be it in the store's roster or not, though it was
@@ -185,8 +190,7 @@ class Heartbeats:
             now_s = self._awake_s = self._listening()
             self._end_lingering(now_s)
             self._connect()
-            if not self.mute():
-                self._send()
+            self._send()
             self._look(now_s)
             await asyncio.sleep(interval_s)
 
@@ -219,6 +223,7 @@ class Heartbeats:
             store_epoch=NO_EPOCH if store is None else store.epoch,
             store_revision=0 if store is None else store.revision,
             wall_s=self._clock.wall_s(),
+            full=vitals.full,
         )
         hello = Hello(self._membership.me.rpc_address)
         for name in self._peers:

@@ -43,6 +43,9 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat", tag_field="kind"):
     store_revision: int = 0
     wall_s: float = 0.0
     """The sender's date as this was sent, seconds since 1970; 0: an earlier release doesn't say."""
+    full: bool = False
+    """The sender's disk can't be written: it keeps nothing that is done without the store, and
+    isn't waited for."""
 
 
 class MirrorEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):

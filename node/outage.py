@@ -92,7 +92,7 @@ class Standby:
         self.gate.bound = lambda name: name in outage.given
         self.gate.on_first = lambda: outage.set_alone(True)
         outage.on_unwritable = self._unwritable
-        beats.mute = self._keeps_nothing
+        self.gate.writable = lambda: not outage.unwritable
         ownership.may_claim_from = self._may_claim_from
         beats.also = lambda: {**ownership.absent(), **outage.pledgees(), **self._addresses}
         node.key_parts.rotations.apart = self._apart
@@ -164,8 +164,8 @@ class Standby:
 
     def heard(self, name: str) -> bool:
         """See `Others.heard`."""
-        incarnation = self._node.outage.pledges.roster.get(name, "")
-        return self._node.heartbeats.hears(name, incarnation)
+        beats, roster = self._node.heartbeats, self._node.outage.pledges.roster
+        return beats.hears(name, roster.get(name, "")) and not beats.full(name)
 
     def elsewhere(self, name: str) -> bool:
         """See `Others.elsewhere`."""
@@ -265,12 +265,6 @@ class Standby:
         config, members = self._node.config, self._node.membership.members
         alone = not any(name != config.member.name for name in members)
         return not alone and config.cluster.when_isolated == "stop"
-
-    def _keeps_nothing(self) -> bool:
-        """Whether the others, without the store, are to go on as if this gateway were lost: they
-        wait for whoever they hear, and it can keep nothing for want of a disk."""
-        outage = self._node.outage
-        return bool(outage.unwritable) and not self.gate.noted and not outage.store_answers()
 
     def _unwritable(self, why: str) -> None:
         self._node.seams.log.error(

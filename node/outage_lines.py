@@ -75,10 +75,10 @@ class OutageLines:
         detail = f"{self._flush.unwritten} sessions to be written"
         if lost := self._gate.lost():
             detail += f"; not heard: {', '.join(lost)}"
-        why = "" if self._gate.noted else node.outage.unwritable
+        why = node.outage.unwritable if self._gate.full else ""
         if why:
             detail += f"; the file `pledges` can't be written ({why}): {NOTHING_BEGINS} here"
-        if self._gate.open and not self._gate.can_answer():
+        elif self._gate.open and not self._gate.can_answer():
             detail += f"; no gateway on another host (member.host) is heard: {NOTHING_BEGINS}"
         if why:
             fix = "make room in the data directory; then bring etcd back"

@@ -370,7 +370,12 @@ class Node:
         member = self.membership
         guard = self.way.guard
         return Vitals(
-            self.sessions(), self.rings.revision, member.state, guard.answers, guard.memory
+            self.sessions(),
+            self.rings.revision,
+            member.state,
+            guard.answers,
+            guard.memory,
+            full=self.standby.gate.full,
         )
 
     def _closed(self) -> str:

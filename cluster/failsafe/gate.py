@@ -17,6 +17,8 @@ Rules:
 - What isn't begun yet is begun only while whoever asked for it waits, and goes back to the journal
   if not: as with the store, a ticket isn't spent for a client that has gone elsewhere with it
   (`cluster.patience`).
+- Who can note nothing on its disk keeps nothing, and says so with its heartbeats: the others go on
+  as if it weren't heard. It begins nothing, and asks no home: what that grants is spent.
 - An operation ends here. When the gate closes before it was decided, it goes back to the journal;
   but one that others may keep by then is written with all that was done (`cluster.failsafe.flush`)
   and ends with that: the chain it moves on may be one that only its former owner's row tells of,
@@ -50,7 +52,8 @@ class Others(Protocol):
     """The other members, as far as this one can tell. Implementer: `node.outage.Standby`."""
 
     def heard(self, name: str) -> bool:
-        """Whether the process of that name in the frozen roster has been heard lately."""
+        """Whether the process of that name in the frozen roster has been heard lately, and can
+        keep something."""
         ...
 
     def elsewhere(self, name: str) -> bool:
@@ -121,6 +124,8 @@ class Gate:
         self.on_first: Callable[[], bool] = lambda: True
         """Called before anything is kept that the store doesn't have; whether anything may be. Once
         it may, not again until `stop`."""
+        self.writable: Callable[[], bool] = lambda: True
+        """Whether that could be noted now, as far as is known."""
         self.noted = False
         """Something was kept since `stop`."""
         self.answered = 0
@@ -195,10 +200,17 @@ class Gate:
         me = self._me.name
         return tuple(n for n in self._roster if n != me and not self._others.heard(n))
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing can be kept here, for want of a disk."""
+        return not (self.noted or self.writable())
+
     def can_answer(self) -> bool:
-        """Whether anything could be answered now: somebody on another host is heard."""
+        """Whether anything could be answered now: it can be kept here, and somebody on another
+        host is heard."""
         others = self._others
-        return self.open and any(others.heard(n) and others.elsewhere(n) for n in self._rest())
+        elsewhere = any(others.heard(n) and others.elsewhere(n) for n in self._rest())
+        return self.open and not self.full and elsewhere
 
     def refuses(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
         """Whether a ticket of that generation of the chain, issued then, is refused now: by policy,
@@ -298,6 +310,8 @@ class Gate:
         claim = work.claim
         if not (work.begun or self._may_begin(work)) or not self.can_answer():
             return
+        if not (work.begun or self._may_keep()):
+            return
         if not work.granted:
             home = next(n for n in home_order(claim.chain, self._roster) if self._reached(n))
             ask = ClaimAsk(claim.op_id, claim.chain, claim.generation - 1, claim.spi)
@@ -309,8 +323,6 @@ class Gate:
                 return
             work.granted = True
         if not work.begun:
-            if not self._may_keep():
-                return
             work.begun = True
             if not self.ledger.keep(claim):
                 self._end(work, Outcome.SUPERSEDED)

@@ -35,8 +35,8 @@ class Goer:
         """The revision under which the shard of its claims is this member's."""
         clock = cluster.clock_of(name)
         self.beats = Heartbeats(
-            self.link, clock, self.member, vitals=lambda: Vitals(0, 0, self.member.state),
-            settings=HeartbeatSettings(),
+            self.link, clock, self.member, settings=HeartbeatSettings(),
+            vitals=lambda: Vitals(0, 0, self.member.state, full=self.gate.full),
         )  # fmt: skip
         self.state = StateKeeper(self.way, KEYS, clock)
         self.outage = Outage(self.link, clock, self.member, self.book)
@@ -44,6 +44,8 @@ class Goer:
         self.outage.in_failsafe = self.beats.in_failsafe
         self.gate = Gate(self.link, clock, Me(name, self.member.incarnation, False), self)
         self.gate.bound = lambda other: other in self.outage.given
+        self.gate.on_first = lambda: self.outage.set_alone(True)
+        self.gate.writable = lambda: not self.outage.unwritable
         self.outage.on_failsafe.append(self.failsafe)
         self.beats.also = self.outage.pledgees
         self.flush = Flush(
@@ -82,7 +84,8 @@ class Goer:
             self.gate.begin(tuple(self.outage.pledges.roster))
 
     def heard(self, name: str) -> bool:
-        return self.beats.hears(name, self.outage.pledges.roster.get(name, ""))
+        life = self.outage.pledges.roster.get(name, "")
+        return self.beats.hears(name, life) and not self.beats.full(name)
 
     def elsewhere(self, name: str) -> bool:
         return name != self.name
@@ -127,8 +130,8 @@ class Goer:
         return mine
 
 
-async def in_failsafe(cluster: Cluster) -> list[Goer]:
-    goers = [await Goer(cluster, name).begin() for name in ("a", "b", "c")]
+async def in_failsafe(cluster: Cluster, names: str = "abc") -> list[Goer]:
+    goers = [await Goer(cluster, name).begin() for name in names]
     await asyncio.sleep(1)
     for goer in goers:
         goer.way.away = True

@@ -64,7 +64,6 @@ async def test_the_note_stays_of_one_that_keeps_something_as_it_says_that_it_is_
 ) -> None:
     goers = a, b, c = await in_failsafe(cluster)
     c.flush_task.cancel()
-    a.gate.on_first = lambda: a.outage.set_alone(True)
     kept = b.answer(3, 2)
 
     def told() -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 
-from cluster.batch import OpKind, Outcome
+from cluster.batch import Op, OpKind, Outcome, Pending
 from cluster.failsafe.frames import PledgeAnswer, PledgeAsk, PledgeWord
 from cluster.failsafe.outage import MemoryBook, read_pledges
+from cluster.layout import FLUSHING, NORMAL
 from cluster.link import Frame
 from tests.unit.cluster.goers import Goer, in_failsafe
 from tests.unit.cluster.members import Cluster, simulated
 from tests.unit.cluster.test_failsafe_gate import HOME, LAST, NEXT, Net
+from tests.unit.cluster.test_failsafe_ledger import CHAIN, spi
 
 
 class FullBook(MemoryBook):
@@ -22,13 +24,18 @@ class FullBook(MemoryBook):
         super().write(octets)
 
 
+def full_book(goer: Goer) -> FullBook:
+    """Its book from now on, which isn't full yet."""
+    book = FullBook()
+    book.write(goer.book.read())
+    goer.book = goer.outage._book = book
+    return book
+
+
 async def goers_in_failsafe(cluster: Cluster) -> tuple[Goer, FullBook]:
     """The first of them, with its book."""
     a, *_ = await in_failsafe(cluster)
-    book = FullBook()
-    book.write(a.book.read())
-    a.book = a.outage._book = book
-    return a, book
+    return a, full_book(a)
 
 
 @simulated
@@ -84,15 +91,69 @@ async def test_nothing_is_kept_before_that_can_be_noted(cluster: Cluster) -> Non
 
 
 @simulated
-async def test_who_is_mute_is_not_heard_and_hears(cluster: Cluster) -> None:
+async def test_who_can_keep_nothing_says_so_and_is_there_all_the_same(cluster: Cluster) -> None:
     a, b, _ = await in_failsafe(cluster)
-    a.beats.mute = lambda: True
+    book = full_book(a)
+    book.full = True
+    assert not a.outage.set_alone(True)
     await asyncio.sleep(2)
     assert not b.heard("a")
     assert a.heard("b")
-    a.beats.mute = lambda: False
+    assert b.beats.in_failsafe().keys() == {"a", "c"}  # whoever may claim or commit knows by that
+    book.full = False
     await asyncio.sleep(1)
     assert b.heard("a")
+
+
+async def written_at(goer: Goer) -> list[Outcome | None]:
+    """How a write ended there."""
+    op = Op(OpKind.WRITE, CHAIN, 1, 3, spi(2), b"record", None, 1e9)
+    pending = Pending(
+        op, lambda _outcome: None, number=1, op_id=bytes(16), shard_revision=1, epoch=0,
+        submitted_s=0.0, sealed=b"sealed",
+    )  # fmt: skip
+    ended: list[Outcome | None] = []
+    goer.gate.take(pending, lambda _pending, outcome: ended.append(outcome), lambda _p: True)
+    await asyncio.sleep(2)
+    return ended
+
+
+async def one_is_full_and_one_dies(cluster: Cluster, *, back: bool) -> list[Outcome | None]:
+    """How a write ends at another, with the store `back` or not."""
+    a, b, c, d = await in_failsafe(cluster, "abcd")
+    full_book(a).full = True
+    assert not a.outage.set_alone(True)
+    c.kill()
+    for goer in (a, b, d):
+        goer.way.away = not back
+    await asyncio.sleep(10)
+    assert (b.state.state.mode == FLUSHING) is back
+    assert b.gate.open
+    return await written_at(b)
+
+
+@simulated
+async def test_nobody_waits_for_it_while_the_store_is_away(cluster: Cluster) -> None:
+    assert await one_is_full_and_one_dies(cluster, back=False) == [Outcome.COMMITTED]
+
+
+@simulated
+async def test_nobody_waits_for_it_while_the_dead_are_waited_for(cluster: Cluster) -> None:
+    assert await one_is_full_and_one_dies(cluster, back=True) == [Outcome.COMMITTED]
+
+
+@simulated
+async def test_nobody_waits_for_it_where_its_gate_is_closed(cluster: Cluster) -> None:
+    """The store answers it, and it alone."""
+    a, b, _ = await in_failsafe(cluster)
+    a.gate.stop()
+    full_book(a).full = True
+    assert not a.outage.set_alone(True)
+    a.flush_task.cancel()
+    a.way.away = False
+    await asyncio.sleep(2)
+    assert a.outage.store_answers()
+    assert await written_at(b) == [Outcome.COMMITTED]
 
 
 def test_own_operations_wait_for_room_and_nobody_is_told_of_them():
@@ -119,10 +180,54 @@ def test_who_cannot_keep_anything_does_not_say_no_and_the_others_go_on_without_i
     net.run()
     net.repeat()
     assert (member.ended, full.ledger.rows) == ([], {})
-    net.lost = {LAST}  # it is mute
+    net.lost = {LAST}  # it has said so
     net.repeat()
     assert member.ended == [Outcome.COMMITTED]
     net.lost = set()
     full.on_first = lambda: True
     net.repeat()
     assert len(full.ledger.rows) == 1
+
+
+def test_a_ticket_shown_to_one_that_can_keep_nothing_works_elsewhere():
+    """Its home isn't asked: what that grants is spent."""
+    net = Net()
+    full, member = net.members[NEXT], net.members[LAST]
+    full.gate.on_first = lambda: False
+    full.take(OpKind.REDEEM, 1, 1)
+    net.run()
+    net.repeat()
+    full.wanted = False  # the client gives up, and goes elsewhere
+    net.repeat()
+    assert full.ended == [None]
+    net.lost = {NEXT}  # it has said so
+    member.take(OpKind.REDEEM, 1, 2, number=2)
+    net.run()
+    net.repeat()
+    assert member.ended == [Outcome.COMMITTED]
+
+
+@simulated
+async def test_who_can_keep_nothing_can_answer_nothing(cluster: Cluster) -> None:
+    """By that it begins no session (`node.outage.Standby.closed`)."""
+    a, book = await goers_in_failsafe(cluster)
+    book.full = True
+    assert await written_at(a) == []
+    assert not a.gate.can_answer()
+    book.full = False
+    await asyncio.sleep(1)
+    assert a.gate.can_answer()
+    assert len(await written_at(a)) == 1
+
+
+@simulated
+async def test_a_note_of_what_came_to_nothing_is_taken_back(cluster: Cluster) -> None:
+    goers = a, *_ = await in_failsafe(cluster)
+    assert a.gate._may_keep()
+    assert f"/{a.member.incarnation}" in read_pledges(a.book)
+    assert a.gate.begun_ledger is None
+    for goer in goers:
+        goer.way.away = False
+    await asyncio.sleep(5)
+    assert [goer.state.state.mode for goer in goers] == [NORMAL] * 3
+    assert read_pledges(a.book) == {}
