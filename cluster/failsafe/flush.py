@@ -208,8 +208,7 @@ class Flush:
             self._marked = False
             self._written_of_lost.clear()
             parts.gate.over(self._covered())
-            parts.outage.over()
-            parts.outage.set_alone(parts.gate.begun_ledger is not None)
+            parts.outage.over(alone=parts.gate.begun_ledger is not None)
         elif parts.outage.store_answers() and self._settled():
             await self._perhaps_begin(state)
 

@@ -211,19 +211,22 @@ class Outage:
         for listener in self.on_look:
             listener()
 
-    def over(self) -> None:
-        """The store has all: failsafe ends, and who pledged is released."""
-        self.set_alone(False)
+    def over(self, *, alone: bool = False) -> None:
+        """The store has all that was answered here: failsafe ends, and who pledged is released.
+        `alone`: something of others is kept on. That stays noted, or is as soon as it can be."""
+        if alone != self.alone:
+            self.alone = alone
+            self._save()
         self._send(self.pledges.over())
         self._tell()
 
     def set_alone(self, alone: bool) -> bool:
         """Whether this life keeps what the store doesn't have; True: so it is on the disk. If not
         it must keep nothing, and may ask again."""
-        if alone == self.alone:
-            return True
         if alone and self.unwritable:
             return False  # until a look finds that it can be written
+        if alone == self.alone:
+            return True
         self.alone = alone
         saved = self._save()
         self.alone = alone and saved

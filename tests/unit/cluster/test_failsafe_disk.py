@@ -10,7 +10,7 @@ from cluster.link import Frame
 from tests.unit.cluster.goers import Goer, in_failsafe
 from tests.unit.cluster.members import Cluster, simulated
 from tests.unit.cluster.test_failsafe_gate import HOME, LAST, NEXT, Net
-from tests.unit.cluster.test_failsafe_ledger import CHAIN, spi
+from tests.unit.cluster.test_failsafe_ledger import BIG, CHAIN, claim, spi
 
 
 class FullBook(MemoryBook):
@@ -231,3 +231,36 @@ async def test_a_note_of_what_came_to_nothing_is_taken_back(cluster: Cluster) ->
     await asyncio.sleep(5)
     assert [goer.state.state.mode for goer in goers] == [NORMAL] * 3
     assert read_pledges(a.book) == {}
+
+
+@simulated
+async def test_what_is_kept_on_for_others_stays_noted(cluster: Cluster) -> None:
+    """As a way back ends that one of them isn't through with."""
+    a, book = await goers_in_failsafe(cluster)
+    assert a.outage.set_alone(True)
+    kept = claim(2, 2, BIG + 2, owner="b", incarnation=a.outage.given["b"].incarnation)
+    assert a.gate.ledger.keep(kept)
+    a.flush._marked = True  # and all is normal
+    book.full = True
+    a.go_on()
+    await asyncio.sleep(1)
+    assert (a.outage.failsafe, a.outage.alone) == (False, True)
+    assert a.gate.begun_ledger is not None
+    book.full = False
+    await asyncio.sleep(1)
+    assert a.outage.unwritable == ""
+    assert f"/{a.member.incarnation}" in read_pledges(book)
+
+
+@simulated
+async def test_what_is_kept_on_and_could_not_be_noted_is_noted_when_there_is_room(
+    cluster: Cluster,
+) -> None:
+    a, book = await goers_in_failsafe(cluster)
+    book.full = True
+    a.outage.over(alone=True)
+    assert not a.outage.set_alone(True)  # it isn't on the disk: no more is kept
+    book.full = False
+    await asyncio.sleep(1)
+    assert f"/{a.member.incarnation}" in read_pledges(book)
+    assert a.outage.set_alone(True)
