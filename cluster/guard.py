@@ -315,7 +315,7 @@ class Guard:
         with contextlib.suppress(Unavailable):
             await self.verify()
         if not self.rewound or self._memory is None:
-            raise Conflict("the store isn't behind what this member has seen: nothing to accept")
+            raise Conflict("the store, if it answers, isn't behind: nothing to accept")
         memory = self._memory
         epoch = await restore.accept(
             self._inner, self._keys, self._clock, memory, shards=shards, progress=progress

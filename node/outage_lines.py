@@ -54,7 +54,7 @@ class OutageLines:
             yield "failsafe"
         if flushing:
             yield "flushing"
-        if node.outage.given and not flushing and node.outage.store_answers():
+        if not flushing and node.outage.store_answers() and self._unheard():
             yield "pledged"
         members = node.membership.members
         if len(members) > 1 and len({record.host for record in members.values()}) == 1:
@@ -66,9 +66,15 @@ class OutageLines:
         fix = "set member.host at each gateway to the name of its machine"
         return f"{detail}without etcd {NOTHING_BEGINS}", fix
 
+    def _unheard(self) -> list[str]:
+        """To whom this member has pledged, and who isn't heard: who is takes it back by itself."""
+        outage = self._node.outage
+        lives = {name: given.incarnation for name, given in outage.given.items()}
+        return sorted(name for name, life in lives.items() if not outage.hears(name, life))
+
     def _pledged(self) -> tuple[str, str]:
-        fix = "start them; one that won't come back: member write-off"
-        return f"pledged to {', '.join(sorted(self._node.outage.given))}, which is not heard", fix
+        fix = "start what isn't heard; one that won't come back: member write-off"
+        return f"pledged to {', '.join(self._unheard())}, not heard now", fix
 
     def _failsafe(self) -> tuple[str, str]:
         node = self._node

@@ -342,6 +342,9 @@ class Flush:
         gone = state.roster[name] if waited_for else ""
         gone = gone or (given[name].incarnation if name in given else "")
         if name in members and gone in ("", members[name].incarnation):
+            if not (parts.membership.store_ok and parts.outage.store_answers()):
+                last = f"{name} was a member when the store last answered, or was believed"
+                raise Conflict(f"{last}: once it is again, write off who isn't one any more")
             raise Conflict(f"{name} lives: the store has it among the members")
         if parts.outage.hears(name, gone):  # its lease is over, and it is about to join anew
             raise Conflict(f"{name} lives: it is heard, and the store will have it again soon")

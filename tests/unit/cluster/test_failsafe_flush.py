@@ -117,6 +117,9 @@ async def test_who_is_lost_is_waited_for_until_it_is_written_off(cluster: Cluste
     lost = claim(2, 2, BIG + 2, owner="b", incarnation=b.member.incarnation)
     assert a.gate.ledger.keep(lost)
     b.kill()
+    await asyncio.sleep(20)
+    with pytest.raises(Conflict, match="b was a member when the store last answered"):
+        await a.flush.write_off("b")  # whether it lives isn't known
     a.way.away = c.way.away = False
     await asyncio.sleep(20)
     assert a.state.state.mode == FLUSHING

@@ -98,7 +98,10 @@ async def one_is_lost_with_the_store(world: World) -> None:
 
 
 async def pledged_to_one_that_is_gone(world: World) -> None:
-    world.gateways[0].node.outage.pledges.given["gw9"] = Given("gone", 1, "10.0.0.9:7400")
+    """And to one that is heard, and takes it back by itself."""
+    given = world.gateways[0].node.outage.pledges.given
+    given["gw9"] = Given("gone", 1, "10.0.0.9:7400")
+    given["gw2"] = Given(world.gateways[1].node.membership.incarnation, 1, "10.0.0.2:7400")
 
 
 def the_date_is_set(ahead_s: float) -> Play:
@@ -201,6 +204,11 @@ def test_status_prints_it_by_its_name(name: str, sample: Path) -> None:
     assert " → " in line
     if name in UNANSWERED:  # as soon as there is a line for it
         assert "store      etcd, unavailable" in out.splitlines()
+
+
+def test_who_is_heard_is_not_to_be_started() -> None:
+    (found,) = [one for one in brought_about("pledged").store_conditions if one.name == "pledged"]
+    assert found.detail == "pledged to gw9, not heard now"
 
 
 def test_none_is_left_out() -> None:
