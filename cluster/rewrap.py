@@ -56,7 +56,8 @@ class Rewrap:
                 f"ring and SPI key are sealed under {name}, but {', '.join(reports.lag)} did not "
                 f"report ring revision {revision}: keep the former key until it does"
             )
-        progress(f"opened: by {', '.join(reports.done)}; the former key is needed no more")
+        done = ", ".join(reports.done)
+        progress(f"opened: by {done}; the former key is needed for older backups of etcd alone")
 
     async def _check(self, kek_id: bytes, held_by: HeldBy) -> None:
         held = await held_by()

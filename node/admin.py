@@ -237,7 +237,10 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         """See admin.proto."""
         who = await self._admit(context, member=False)
         if self._rotating:
-            await context.abort(grpc.StatusCode.ABORTED, "another rotation is under way here")
+            fix = "wait for it, or take it back: keys cancel"
+            await context.abort(
+                grpc.StatusCode.ABORTED, f"another rotation is under way here → {fix}"
+            )
 
         self._rotating = True
 

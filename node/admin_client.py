@@ -320,4 +320,7 @@ def _fail(error: grpc.aio.AioRpcError, *, changes: bool = False) -> NoReturn:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         unknown = "; it may have been carried out, or not" if changes else ""
         raise AdminError(f"the member did not answer in time{unknown}") from None
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        what = "what answers is no gateway, or one of another release"
+        raise AdminError(f"{what} ({details}) → a gateway's rpc_listen") from None
     raise AdminError(details or code.name.lower()) from None

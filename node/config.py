@@ -242,7 +242,9 @@ def _check_keys(config: GatewayConfig, problems: Problems) -> None:
     try:
         check_policy(ring_policy(ike, keys))
     except ValueError as error:
-        problems.add("keys.ticket_key_sealing_s", show(keys.ticket_key_sealing_s), str(error))
+        problems.add(
+            "keys.ticket_key_sealing_s", show(keys.ticket_key_sealing_s), f"longer: {error}"
+        )
 
 
 def ring_policy(ike: IkeConfig, keys: KeysConfig) -> RingPolicy:

@@ -59,7 +59,8 @@ async def run_gateway(config: GatewayConfig) -> int:
         return await asyncio.to_thread(read_keks, config.cluster)  # a command takes its time
 
     await keks()  # what is wrong with them is said before anything else is done
-    data_dir = DataDir(config.member.data_dir, OsRng())
+    with _naming("member.data_dir: ", right="a folder that this gateway may make and write"):
+        data_dir = DataDir(config.member.data_dir, OsRng())
     told = asyncio.Event()
     try:
         while True:
@@ -197,12 +198,13 @@ def _metrics(node: Node) -> MetricsServer | None:
 
 
 @contextmanager
-def _naming(key: str, name: str = "") -> Iterator[None]:
-    """Says of an OSError which key of the configuration it is about."""
+def _naming(key: str, name: str = "", right: str = "") -> Iterator[None]:
+    """Says of an OSError which key of the configuration it is about, and what would be right."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{key}{name or error.filename}") from None
+        why = f"{error.strerror} → {right}" if right else error.strerror
+        raise OSError(error.errno, why, f"{key}{name or error.filename}") from None
 
 
 async def _warn_of_version(

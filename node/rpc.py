@@ -7,6 +7,7 @@ wait for it; `stop` does, or the loop's end would strike calls half-ended, each 
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from cluster.seams import Spawn
 from node.admin import AdminService, add_admin
 from node.admin_client import load_credentials
 from node.admin_view import NodeView
+from node.identity import parse_address
 from node.sections import GatewayConfig
 from proto.secret import Secret
 
@@ -116,7 +118,8 @@ class RpcServer:
         try:
             self._server.add_secure_port(member.rpc_listen, self._credentials)
         except RuntimeError as error:
-            raise OSError(f"member.rpc_listen: {member.rpc_listen} can't be bound") from error
+            why = _why_not(member.rpc_listen)
+            raise OSError(f"member.rpc_listen: {member.rpc_listen}: {why}") from error
         await self._server.start()
         self.link.start()
 
@@ -124,3 +127,15 @@ class RpcServer:
         """Hang up; every call has ended then."""
         await self._server.stop(GRACE_S)
         await self.calls.ended()
+
+
+def _why_not(address: str) -> str:
+    """Why nobody can listen at `address`, which gRPC doesn't say."""
+    family = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(parse_address(address))
+        except OSError as error:
+            return error.strerror or str(error)
+    return "can't be bound"

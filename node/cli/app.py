@@ -48,6 +48,7 @@ app.add_typer(store_app, name="store")
 member_app = typer.Typer(no_args_is_help=True, help="The gateways of the cluster.")
 app.add_typer(member_app, name="member")
 
+CHECKED = "A gateway's, client's or operator's, pre-shared keys, or a drill."
 SpiArgument = Annotated[
     str, typer.Argument(metavar="SPI", help="Either SPI of the IKE SA, 16 hex digits.")
 ]
@@ -90,7 +91,7 @@ def init(
 
 @config_app.command("check")
 def config_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of a gateway, client or operator.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=CHECKED)],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check a configuration file.

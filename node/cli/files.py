@@ -91,6 +91,19 @@ def kind_of(file: Path) -> str:
     return "gateway"
 
 
+def problems_as(kind: str, file: Path, error: ConfigError) -> tuple[str, ...]:
+    """What is wrong with `file` as one of `kind`: a single line, if it is of another kind."""
+    try:
+        tables = read_toml(file)
+    except ConfigError:
+        return error.problems
+    found = [other for table, other in MARKS.items() if table in tables]
+    found += ["gateway"] if any(table in tables for table in GATEWAY_TABLES) else []
+    if not found or kind in found:
+        return error.problems
+    return (f"{file}: {KINDS[found[0]]} → {KINDS[kind]}",)
+
+
 def gateway_config(file: Path) -> GatewayConfig:
     """A gateway's configuration whose certificates fit it, too. Raises ConfigError, OSError."""
     config = load_gateway(file)

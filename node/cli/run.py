@@ -10,7 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from cluster.errors import ClusterError
 from node.cli.failure import ExitCode, Failed
-from node.cli.files import client_config, gateway_config
+from node.cli.files import client_config, gateway_config, problems_as
 from node.observe import configure_logging
 from node.sections import LogConfig
 from node.toml_strict import ConfigError
@@ -21,7 +21,7 @@ def gateway(file: Path) -> int:
     try:
         config = gateway_config(file)
     except ConfigError as error:
-        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+        raise Failed(ExitCode.COULD_NOT_RUN, problems_as("gateway", file, error)) from None
     except OSError as error:
         raise Failed(ExitCode.COULD_NOT_RUN, [f"{error.filename}: {error.strerror}"]) from None
     from node.process import run_gateway  # noqa: PLC0415  a client doesn't need it
@@ -34,7 +34,7 @@ def client(file: Path) -> int:
     try:
         config = client_config(file)
     except ConfigError as error:
-        raise Failed(ExitCode.COULD_NOT_RUN, error.problems) from None
+        raise Failed(ExitCode.COULD_NOT_RUN, problems_as("client", file, error)) from None
     from node.client import run_client  # noqa: PLC0415  a gateway doesn't need it
 
     return _run(config.log, lambda: run_client(config))

@@ -68,6 +68,7 @@ def test_ring_and_spi_key_move_together_and_nothing_else_changes() -> None:
         assert set((await sealed_under(world)).values()) == {NEW.kek_id}
         steps = [line.split(":")[0] for line in lines if not line.startswith("waiting")]
         assert steps == ["held", "rewrapped", "opened"]
+        assert lines[-1].endswith("; the former key is needed for older backups of etcd alone")
         assert one.ring == two.ring == ring
         alone = world.keeper("gw9", NEW)
         await alone.load_or_create()

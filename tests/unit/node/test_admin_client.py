@@ -15,6 +15,13 @@ async def late() -> None:
     raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, nothing, nothing)
 
 
+async def another_server() -> None:
+    """One with a certificate of the same authority that is no gateway, such as etcd."""
+    nothing = grpc.aio.Metadata()
+    why = "unknown service standfast.admin.v1.Admin"
+    raise grpc.aio.AioRpcError(grpc.StatusCode.UNIMPLEMENTED, nothing, nothing, why)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -26,3 +33,8 @@ def test_a_change_that_is_not_answered_in_time_may_have_been_made(changes: bool,
     with pytest.raises(AdminError) as failed:
         asyncio.run(_answer(late(), changes=changes))
     assert str(failed.value) == said
+
+
+def test_what_is_no_gateway_is_called_so() -> None:
+    with pytest.raises(AdminError, match=r"is no gateway, .*\(unknown service .*→ a gateway's rpc"):
+        asyncio.run(_answer(another_server()))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -188,6 +189,8 @@ def test_a_bad_configuration_does_not_run(
             ("status", "--config", "operator.toml"),
             f"answers at 127.0.0.1:{BASE_PORT + 41} (connection refused)",
         ),
+        (("gateway", "--config", "client.toml"), "a client's configuration → a gateway's confi"),
+        (("client", "--config", "gw1.toml"), "a gateway's configuration → a client's configurat"),
         (("status", "-o", "yaml"), "Invalid value for '-o'"),
         (("frobnicate",), "No such command 'frobnicate'"),
     ],
@@ -201,6 +204,16 @@ def test_what_cannot_run_is_exit_code_2(
     assert out == ""
     assert line in err
     assert "Traceback" not in err
+
+
+def test_a_data_directory_that_cannot_be_is_told_with_its_key(folder: Path) -> None:
+    text = (folder / "gw1.toml").read_text().replace('data_dir = "data/gw1"', 'data_dir = "kek"')
+    (folder / "no-folder.toml").write_text(text)
+    asked = [STANDFAST, "gateway", "--config", folder / "no-folder.toml"]
+    ended = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    right = "a folder that this gateway may make and write"
+    line = f"standfast: member.data_dir: {folder}/kek: File exists → {right}\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line)
 
 
 class Served:

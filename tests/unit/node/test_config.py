@@ -189,7 +189,7 @@ GOLDEN = [
     (
         "[metrics]",
         "[keys]\nticket_key_sealing_s = 100\n[metrics]",
-        "keys.ticket_key_sealing_s: 100.0 → a ticket key would be replaced every 40 s and kept for",
+        "keys.ticket_key_sealing_s: 100.0 → longer: a ticket key would be replaced every 40 s and",
     ),
     (
         "[metrics]",

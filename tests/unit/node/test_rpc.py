@@ -1,7 +1,8 @@
-"""node.rpc: a server that stops leaves no call half-ended."""
+"""node.rpc: a server that stops leaves no call half-ended; one that can't listen says why."""
 
 import asyncio
 import logging
+import socket
 from pathlib import Path
 
 import msgspec
@@ -50,3 +51,22 @@ def test_streams_that_nobody_ends_have_ended_when_the_server_has_stopped(
     with caplog.at_level(logging.WARNING):
         assert asyncio.run(main()) == (len(PEERS) - 1, 0)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("127.0.0.1:{}", "Address already in use"), ("192.0.2.1:{}", "Cannot assign requested")],
+)
+async def test_who_cannot_listen_says_where_and_why(tmp_path: Path, address: str, why: str) -> None:
+    write_sample(tmp_path / "all", Sample(), OsRng(), OsClock().wall_s())
+    config = load_gateway(tmp_path / "all" / "gw1.toml")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = address.format(taken.getsockname()[1])
+        member = msgspec.structs.replace(config.member, rpc_listen=where)
+        supervisor = Supervisor()
+        server = RpcServer(msgspec.structs.replace(config, member=member), supervisor.spawn)
+        with pytest.raises(OSError, match=f"member.rpc_listen: {where}: {why}"):
+            await server.start(FakeView("gw1", ()))
+        await server.stop()
