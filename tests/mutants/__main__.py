@@ -169,7 +169,10 @@ def main(arguments: list[str], folder: Path = Path(__file__).parent, root: Path 
     given = parser.parse_args(arguments)
     chosen = given.names
     by_killer: dict[str, list[Mutant]] = {}
-    for mutant in mutants(folder):
+    found_here = mutants(folder)
+    if unknown := sorted(set(chosen) - {mutant.name for mutant in found_here}):
+        parser.error(f"no mutant {', '.join(unknown)} → the name of a *.patch in {folder}")
+    for mutant in found_here:
         if not chosen or mutant.name in chosen:
             killer = given.killer or (mutant.live if given.live else mutant.killer)
             if killer:

@@ -72,6 +72,14 @@ def test_a_mutant_that_is_not_killed_by_its_test_fails(
     assert last == "0 passed, 1 failed"
 
 
+def test_a_name_that_nobody_has_is_refused(root: Path, capsys: pytest.CaptureFixture[str]):
+    folder = _patch(root, SOURCE.replace("42", "43"), "pytest tests/test_strict.py")
+    with pytest.raises(SystemExit) as ended:
+        main(["one", "oen"], folder, root)
+    assert ended.value.code == 2
+    assert "no mutant oen → the name of a *.patch in" in capsys.readouterr().err
+
+
 def test_one_killer_can_be_tried_on_all(root: Path, capsys: pytest.CaptureFixture[str]):
     folder = _patch(root, SOURCE.replace("42", "43"), "pytest tests/none.py")
     assert main(["--killer", "pytest tests/test_strict.py"], folder, root) == 0

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from cluster.drill.plan import decode_drill
 from tests.sim.drills import play_file
 from tests.sim.golden import update
 from tests.sim.scenarios import SCENARIOS, Result, run_seed
@@ -31,12 +32,27 @@ FINDINGS_SHOWN = 3
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`1-3,7` → [1, 2, 3, 7]. Raises ValueError."""
+    """`1-3,7` → [1, 2, 3, 7]. Raises ArgumentTypeError: a range of none would pass, and say so."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        seeds.extend(range(int(first), int(last or first) + 1))
+        first, to, last = part.partition("-")
+        numbers = [first, last] if to else [first]
+        if not all(n.isascii() and n.isdigit() for n in numbers) or int(numbers[-1]) < int(first):
+            right = "numbers and ranges that go up, such as 1-20 or 3,7,9-12"
+            raise argparse.ArgumentTypeError(f"{text!r} → {right}")
+        seeds.extend(range(int(first), int(numbers[-1]) + 1))
     return seeds
+
+
+def drill_file(text: str) -> str:
+    """The name of a drill's file that can be read. Raises ArgumentTypeError."""
+    try:
+        decode_drill(Path(text).read_text(), text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror} → a drill's file") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def commit() -> str:
@@ -86,8 +102,8 @@ def main(
     """The command; `play(scenario, seed, keep=…)` runs one seed, in `pool`."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("1-20"))
-    parser.add_argument("--scenario", choices=sorted(SCENARIOS), action="append")
-    parser.add_argument("--drill", help="a drill file, instead of scenarios")
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), action="append", metavar="NAME")
+    parser.add_argument("--drill", type=drill_file, help="a drill file, instead of scenarios")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--first", action="store_true", help="stop at the first that fails")
     parser.add_argument("--minutes", type=float, help="begin no run after that; what fits, fits")

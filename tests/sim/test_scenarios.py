@@ -203,3 +203,26 @@ def test_the_story_of_a_run_ends_with_its_first_finding_and_leaves_other_traffic
 
 def test_seeds_are_ranges_and_lists():
     assert parse_seeds("1-3,7") == [1, 2, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--seeds", "5-1"], "--seeds: '5-1' → numbers and ranges that go up, such as 1-20"),
+        (["--seeds", "1-"], "--seeds: '1-' → numbers and ranges"),
+        (["--seeds", "-3"], "--seeds: '-3' → numbers and ranges"),
+        (["--seeds", "abc"], "--seeds: 'abc' → numbers and ranges"),
+        (
+            ["--drill", "none.toml"],
+            "--drill: none.toml: No such file or directory → a drill's file",
+        ),
+        (["--drill", "README.md"], "--drill: README.md: not TOML: "),
+    ],
+)
+def test_what_would_run_nothing_is_refused_in_a_line(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        command(arguments)
+    assert ended.value.code == 2
+    assert line in capsys.readouterr().err.splitlines()[-1]
