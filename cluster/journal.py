@@ -187,7 +187,7 @@ class Journal:
 
     def _is_wanted(self, pending: Pending) -> bool:
         """Whether the gate may begin `pending` now."""
-        return self._look(pending) is Wait.GO
+        return self._look(pending) is Wait.GO and self._void(pending) is None
 
     def _wanted(self, pendings: list[Pending]) -> list[Pending]:
         """Those that are to be carried out now."""
@@ -344,7 +344,8 @@ class Journal:
         if outcome is None:
             self._turn_of(pending)
             return
-        self._end(pending, self._void(pending) or outcome)
+        # who gets to know of a rule by now ends what was carried out before
+        self._end(pending, Outcome.FENCED if self._fenced(pending) else outcome)
 
     # -- one operation
 
@@ -373,20 +374,25 @@ class Journal:
         if self._hooks.doubt is not None:
             self._hooks.doubt(pending.op.shard)
 
-    def _void(self, pending: Pending) -> Outcome | None:
-        """How it must end unsent; None: it may be sent."""
-        if (
+    def _fenced(self, pending: Pending) -> bool:
+        """Whether its shard, or the epoch, is another one by now."""
+        return (
             self._shard_revision(pending.op.shard) != pending.shard_revision
             or self._cluster.state.epoch != pending.epoch
-        ):
+        )
+
+    def _void(self, pending: Pending) -> Outcome | None:
+        """How it must end unsent; None: it may be sent."""
+        if self._fenced(pending):
             return Outcome.FENCED
         revoked, gate = self._hooks.revoked, self._hooks.gate
         if revoked is None or pending.op.kind not in BEGINS or not revoked(pending.op):
             return None
-        if pending.doubtful and not (gate is not None and gate.open):
-            pending.only_asks = True  # what the store has must end here as COMMITTED, to be ended
-            return None
-        return Outcome.SUPERSEDED
+        behind = bool(self._chains[pending.op.chain])
+        if not pending.doubtful or (behind and gate is not None and gate.open):
+            return Outcome.SUPERSEDED  # the end of the SA before may be what waits behind it
+        pending.only_asks = True  # what the store has must end here as COMMITTED, to be ended
+        return None
 
     def _still_owned(self, batch: list[Pending]) -> list[Pending]:
         """`batch` without what became void since; those are ended."""

@@ -26,7 +26,7 @@ Rules:
 - What was answered without the store is let go of once the store has it, and not before: by who
   answered, and by those that keep it for him. The rest begins a way back of its own.
 - Nothing is written past a revocation that isn't obeyed here; a session that it forbids is written
-  as ended.
+  as ended. One that was written before stands, for whoever has its SA to end it.
 """
 
 import asyncio
@@ -403,8 +403,6 @@ class Flush:
         lease_id = await self._buckets.grant(row.claim.expires_wall_s)
         if self._overtaken(row):
             return Fate.DONE
-        if not lost and parts.rules.revoked(row):
-            row = Row(msgspec.structs.replace(row.claim, void=True, record=b""), row.gone)
         return next_step(
             parts.keys,
             row,
@@ -413,6 +411,7 @@ class Flush:
             shard_revision=None if lost or not parts.rules.answers(row) else self._owned(row),
             shard_of=parts.shard_of,
             answered=self._answered(row, lost),
+            revoked=not lost and parts.rules.revoked(row),
         )
 
     def _answered(self, row: Row, lost: bool) -> bool:
@@ -466,14 +465,13 @@ class Flush:
         self.written += 1
         if fate is Fate.LOST and self._answered(row, lost):
             self._parts.told.used_twice(row)
-        if lost or fate is not Fate.DONE or self._owned(row) is None:
+        if lost or fate in (Fate.LOST, Fate.TAKEN) or self._owned(row) is None:
             why = TAKEN if fate is Fate.TAKEN else RESUMED
             self._parts.told.void(row.claim.chain, row.claim.spi, why)
         if lost:
             self._written_of_lost[row.claim.chain, row.claim.op_id] = None
         else:
-            stands = fate is Fate.DONE and not self._parts.rules.revoked(row)
-            self._parts.gate.written(row, stands)
+            self._parts.gate.written(row, fate is Fate.DONE)
 
 
 def _fitting(rows: list[tuple[Row, bool]]) -> list[list[tuple[Row, bool]]]:

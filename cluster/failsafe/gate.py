@@ -14,6 +14,8 @@ Rules:
 - A ledger knows the chains that live here, and none whose SA ended in the store. So no ticket is
   taken of a generation that the filters of spent ones may have, shown when it may have been: who
   asked the store about it then, and heard nothing, has left that to this gate.
+- What is revoked, and in doubt, isn't begun, for the store's word of it is wanted: but an SA that
+  stands is rekeyed, and ends after that.
 - What isn't begun yet is begun only while whoever asked for it waits, and goes back to the journal
   if not: as with the store, a ticket isn't spent for a client that has gone elsewhere with it
   (`cluster.patience`).
@@ -334,15 +336,18 @@ class Gate:
 
     def _may_begin(self, work: _Work) -> bool:
         """Whether `work` is wanted, and not refused; if not, it is ended or given back. What is to
-        be refused, and the store may have carried out, waits for the store's word, or for its
-        chain to go on without it: whatever the store did, its SA is void then.
+        be refused or revoked, and the store may have carried out, waits for the store's word, or
+        for its chain to go on without it: whatever the store did, its SA is void then.
         """
         pending, claim = work.pending, work.claim
         op = pending.op
         if not work.wanted(pending):
             self._end(work, None)
             return False
-        if op.issued_wall_s is None or not self.refuses(op.chain, op.generation, op.issued_wall_s):
+        refused = pending.only_asks and not op.is_rekey
+        if op.issued_wall_s is not None:
+            refused = refused or self.refuses(op.chain, op.generation, op.issued_wall_s)
+        if not refused:
             return True
         ledger = self._ledger
         gone_on = ledger is not None and ledger.behind(claim.chain, claim.generation, claim.spi)

@@ -45,6 +45,8 @@ class Fate(enum.Enum):
     """The chain names another SA, which stands: ours is void."""
     TAKEN = "taken"
     """An internal address of it is another chain's: it is void, with its chain."""
+    REVOKED = "revoked"
+    """A rule is about its session: it is written as ended."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -74,10 +76,12 @@ def next_step(
     shard_revision: int | None,
     shard_of: Callable[[bytes], int],
     answered: bool,
+    revoked: bool = False,
 ) -> Step | Fate:
     """What to do for `row`, given what the store has of its chain and, `leased`, of each of its
     internal addresses. `shard_revision`: the record's shard's, as owned; None: its process is lost,
     or the shard is. `answered`: whether somebody may have been told that it stands.
+    `revoked`: whether it is to end by a rule.
     """
     claim = row.claim
     key = keys.session(claim.chain)
@@ -85,6 +89,8 @@ def next_step(
     loser = _unknown(row, session)
     if claim.void:
         return _end(keys, row, session, leased, shard_of, Fate.DONE)
+    if revoked:
+        return _end(keys, row, session, leased, shard_of, Fate.REVOKED)
     ours = session is not None and session.value[:_SPI_LEN] == claim.spi
     if session is not None and version >= claim.generation and not ours:
         if not answered or number_of(session.value) > claim.number:

@@ -362,6 +362,76 @@ def test_what_is_revoked_while_its_outcome_is_unknown_is_asked_for_and_not_done(
     play(story)
 
 
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_LOST])
+def test_what_is_revoked_and_in_doubt_as_the_store_goes_away_is_asked_for_when_it_is_back(
+    fault: Fault,
+) -> None:
+    async def story(world: World) -> None:
+        member = world.member()
+        member.banned = (chain(1),)
+        world.store.faults.append(fault)
+        ends = member.post(create(1))
+        await asyncio.sleep(0.01)
+        member.watermarks.append(None)  # the watch tells of the rule
+        member.gate.open = True
+        await asyncio.sleep(5)
+        ((pending, _end),) = member.gate.taken
+        assert (ends, pending.only_asks) == ([], True)
+        member.gate.close()
+        await member.journal.drained()
+        done = fault is Fault.UNKNOWN_DONE
+        assert ends == [COMMITTED if done else SUPERSEDED]
+        assert await world.alive(1) == (spi(1) if done else None)
+
+    play(story)
+
+
+def test_what_is_revoked_and_in_doubt_without_the_store_makes_way_for_its_chain() -> None:
+    """Else the end of the SA before waits for as long as the store is away. What it leaves in the
+    store, its chain's end takes away from there."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        member.banned = (chain(1),)
+        world.store.faults.append(Fault.UNKNOWN_DONE)
+        ends = member.post(redeem(1, 1, 9, 1))
+        await asyncio.sleep(0.01)
+        member.gate.open = True
+        await asyncio.sleep(1)
+        ((pending, end),) = member.gate.taken
+        member.watermarks.append(None)
+        assert member.gate.wanted(pending)
+        assert pending.only_asks
+        member.post(other(OpKind.REVOKE, 1, 1))
+        assert not member.gate.wanted(pending)
+        end(pending, None)
+        await asyncio.sleep(1)
+        assert ends == [SUPERSEDED]
+        assert member.gate.taken[1][0].op.kind is OpKind.REVOKE
+
+    play(story)
+
+
+def test_what_was_carried_out_without_the_store_has_begun_though_it_is_revoked_by_then() -> None:
+    """Others keep it, or the store has it: whoever has its SA ends it."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        member.banned = (chain(1), chain(2))
+        member.gate.open = True
+        ends = member.post(create(1), create(2))
+        await asyncio.sleep(0.01)
+        (first, end), (second, _) = member.gate.taken
+        member.watermarks.append(None)
+        end(first, COMMITTED)
+        member.owned.clear()
+        end(second, COMMITTED)
+        assert ends == [COMMITTED, FENCED]
+
+    play(story)
+
+
 def test_while_the_rules_cannot_be_read_nothing_is_committed() -> None:
     async def story(world: World) -> None:
         member = world.member()

@@ -5,13 +5,15 @@ import asyncio
 import msgspec
 import pytest
 
+from cluster.batch import Op, OpKind, Outcome, Pending
 from cluster.errors import Conflict
 from cluster.failsafe.bury import RECORDS_PER_TXN, bury
 from cluster.failsafe.frames import Claim
+from cluster.failsafe.gate import home_order
 from cluster.failsafe.ledger import Row
 from cluster.failsafe.write import Step, next_step
 from cluster.layout import FLUSHING, ClusterState
-from cluster.store import Delete, Put, Txn
+from cluster.store import Delete, Put, Txn, TxnResult
 from tests.unit.cluster.fakes import FaultyStore
 from tests.unit.cluster.goers import Goer, in_failsafe, version
 from tests.unit.cluster.members import Cluster, simulated
@@ -165,6 +167,39 @@ async def test_whose_lease_has_just_ended_does_not_say_that_all_is_normal(
         await a.flush._perhaps_end()
     assert await stored_state(cluster) == a.state.state
     assert a.state.state.mode == FLUSHING
+
+
+@simulated
+async def test_what_was_written_before_its_rule_came_has_begun(cluster: Cluster) -> None:
+    """The rule's news overtake the store's answer: ended as refused, the session, its record and
+    its addresses were nobody's. Whoever has the SA ends it."""
+    goers = {goer.name: goer for goer in await in_failsafe(cluster)}
+    home = goers[home_order(CHAIN, goers)[0]]
+    shard = await cluster.store.commit(Txn((), (Put(KEYS.shard(SHARD), b"is the home's"),)))
+    home.owned = shard.revision
+    ended: list[Outcome | None] = []
+    pending = Pending(
+        Op(OpKind.CREATE, CHAIN, 0, SHARD, spi(2), b"record", None, 1e9),
+        lambda _outcome: None, number=1, op_id=bytes(16), shard_revision=shard.revision, epoch=0,
+        submitted_s=0.0, sealed=b"sealed",
+    )  # fmt: skip
+    home.gate.take(pending, lambda _pending, outcome: ended.append(outcome), lambda _pending: True)
+    home.gate.stop()
+    commit = home.way.commit
+
+    async def overtaken(txn: Txn) -> TxnResult:
+        result = await commit(txn)
+        if await cluster.store.get(KEYS.session(CHAIN)) is not None:
+            home.banned, home.obeyed = CHAIN, 1
+        return result
+
+    home.way.commit = overtaken  # type: ignore[method-assign]
+    for goer in goers.values():
+        goer.way.away = False
+    await asyncio.sleep(8)
+    assert home.banned == CHAIN
+    assert ended == [Outcome.COMMITTED]
+    assert await cluster.store.get(KEYS.record(SHARD, spi(2))) is not None
 
 
 async def stored_state(cluster: Cluster) -> ClusterState:

@@ -92,6 +92,7 @@ class Member:
         *,
         rekey: bool = False,
         doubtful: bool = False,
+        only_asks: bool = False,
     ) -> None:
         spi = b"%08d" % sa
         issued_wall_s = 1.0 if kind is OpKind.REDEEM and not rekey else None
@@ -100,7 +101,7 @@ class Member:
         )  # fmt: skip
         pending = Pending(
             op, lambda _outcome: None, number=number, op_id=self.name.encode() * 16,
-            shard_revision=1, epoch=0, submitted_s=0.0, doubtful=doubtful,
+            shard_revision=1, epoch=0, submitted_s=0.0, doubtful=doubtful, only_asks=only_asks,
         )  # fmt: skip
         pending.sealed = b"sealed"
         self.gate.take(
@@ -249,6 +250,23 @@ def test_what_waits_for_the_store_ends_once_its_chain_went_on_without_it():
     member.take(OpKind.REDEEM, 2, 3)
     net.run()
     assert member.ended == [Outcome.SUPERSEDED, Outcome.COMMITTED]
+
+
+def test_what_is_revoked_and_in_doubt_waits_for_the_store_and_an_sa_is_rekeyed_all_the_same():
+    """An SA that stands is ended, and not before its rekey has."""
+    net = Net()
+    member = net.members[NEXT]
+    for kind, generation in ((OpKind.CREATE, 0), (OpKind.REDEEM, 1)):
+        member.take(kind, generation, 1, doubtful=True, only_asks=True)
+        net.repeat()
+        assert (member.ended, net.members[LAST].gate.begun_ledger) == ([], None)
+        member.gate.stop()
+        assert member.ended == [None]
+        member.ended.clear()
+        member.gate.begin(ROSTER)
+    member.take(OpKind.REDEEM, 1, 2, rekey=True, doubtful=True, only_asks=True)
+    net.run()
+    assert member.ended == [Outcome.COMMITTED]
 
 
 def test_what_waits_for_the_store_as_a_member_is_lost_waits_no_longer_once_that_is_heard():
