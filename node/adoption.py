@@ -17,7 +17,6 @@ import msgspec
 from cluster.adoption import Adoption, Opened
 from cluster.link import Counters, HandedOver
 from node.identity import format_address
-from node.proving import REVOKED, is_revoked
 from proto.ike import record
 from proto.ike.effects import Path, Progress
 from proto.ike.errors import WireError
@@ -100,21 +99,11 @@ class Adopter:
             if known is not None and known[0] < fence:
                 endpoint.catch_up(opened.spi, self._progress(known[1], ""), False, now)
             self._use_word(opened.spi, fence)
-            self._end_if_revoked(opened.spi)
+            # a rule, or word of its certificate, may have come since its record was read
+            node.refusals.end_if_revoked(opened.spi)
         if unreadable:
             self.reading.left_alone(shard, unreadable, why)
         node.gateway.rearm()
-
-    def _end_if_revoked(self, spi: bytes) -> None:
-        """A rule, or word of a certificate, may have come between a record and its adoption. What
-        comes later is held against all that stand here as it comes.
-        """
-        node = self._node
-        if node.refusals.end_if_revoked(spi):
-            return
-        core = node.gateway.endpoint.find(spi)
-        if core is not None and is_revoked(core, node.trust.trust):
-            node.gateway.terminate(spi, REVOKED)
 
     def _read(self, shard: int, fence: int) -> None:
         node, done = self._node, self._takeovers.pop(shard, Takeover())

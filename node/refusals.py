@@ -17,6 +17,7 @@ from cluster.spent import SpentTickets
 from cluster.store import Entry
 from node.admin_view import Revoke
 from node.identity import one_identity
+from node.proving import REVOKED, is_revoked
 from proto.ike.core import SaCore, Settings
 from proto.ike.effects import Persist, PersistKind
 from proto.ike.exchanges.ike_auth import CHAIN_OCTETS
@@ -156,16 +157,23 @@ class ClusterRefusals:
             gateway.terminate(spi, WHY)
 
     def came_up(self, spi: bytes) -> None:
-        """An SA has begun: a rule may have come between its commit and the store's answer."""
-        if self.rules.active:
-            asyncio.get_running_loop().call_soon(self.end_if_revoked, spi, 0.0)
+        """An SA has begun: a rule, or word of its certificate, may have come between its commit and
+        the store's answer.
+        """
+        asyncio.get_running_loop().call_soon(self.end_if_revoked, spi, True)
 
-    def end_if_revoked(self, spi: bytes, skew_s: float = SKEW_S) -> bool:
-        """End an SA that a rule is about, as `ends` says; whether one is."""
+    def end_if_revoked(self, spi: bytes, begun: bool = False) -> None:
+        """End an SA that a rule is about, as `ends` says, or whose certificate is revoked. `begun`:
+        it has just begun here, and may have proved itself anew.
+        """
         gateway = self._node.gateway
         core = gateway.endpoint.find(spi)
-        revoked = core is not None and self.ends(core, skew_s)
-        return revoked and gateway.terminate(spi, WHY)
+        if core is None:
+            return
+        if self.ends(core, 0.0 if begun and not core.resumed else SKEW_S):
+            gateway.terminate(spi, WHY)
+        elif is_revoked(core, self._node.trust.trust):
+            gateway.terminate(spi, REVOKED)
 
     def ends(self, core: SaCore, skew_s: float = SKEW_S) -> bool:
         """Whether a rule is about an SA that stands here. `skew_s`: how long after the rule its
