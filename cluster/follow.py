@@ -3,7 +3,8 @@
 Rules: a scan, then a watch from the revision after it, so nothing is missed between the two.
 History that is gone (Compacted) or a store that is away (Unavailable) leads to another scan, whose
 differences are told like changes. Whoever listens sees each key's newest entry, in key order
-within a scan, and never a part of a revision.
+within a scan, and never a part of a revision. What the reader itself came to know meanwhile, and is
+newer than a scan, the watch after it tells of.
 """
 
 import asyncio
@@ -64,12 +65,12 @@ async def _resync(
     scan = await store.scan(prefix)
     found = {entry.key: entry for entry in scan.entries}
     for key in sorted(known):
-        if key not in found:
+        if key not in found and known[key].mod_revision <= scan.revision:
             del known[key]
             changed(key, None, scan.revision)
     for key, entry in found.items():
         before = known.get(key)
-        if before is None or before.mod_revision != entry.mod_revision:
+        if before is None or before.mod_revision < entry.mod_revision:
             known[key] = entry
             changed(key, entry, entry.mod_revision)
     return scan.revision

@@ -1,14 +1,14 @@
 """Revocation rules: what each covers, when others learn of it, and what is readable at rest."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from cluster.errors import Conflict, Unavailable, Unknown
 from cluster.layout import Keys
 from cluster.revocation import ATTEMPTS_MAX, RULES_MAX, SKEW_S, Revocations, Session
-from cluster.store import Delete, Put, Scan, Txn
+from cluster.store import Changes, Delete, Put, Scan, Txn
 from proto.secret import Secret
 from tests.sim.loop import run
 from tests.unit.cluster.fakes import T0, Fault, FaultyStore, LoopClock, SeededRng
@@ -23,12 +23,22 @@ class SlowStore(FaultyStore):
     """What a scan has found arrives when the test says so."""
 
     held: asyncio.Event | None = None
+    cut: asyncio.Event | None = None
+    """The watch breaks then."""
 
     async def scan(self, prefix: bytes) -> Scan:
         held, found = self.held, await super().scan(prefix)
         if held is not None:
             await held.wait()
         return found
+
+    async def watch(self, prefix: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        if self.cut is not None:
+            cut, self.cut = self.cut, None
+            await cut.wait()
+            raise Unavailable("cut by the test")
+        async for changes in super().watch(prefix, from_revision):
+            yield changes
 
 
 class World:
@@ -324,6 +334,26 @@ def test_a_scan_that_was_long_on_its_way_takes_no_rule_back() -> None:
         await asyncio.sleep(1)
         assert not rules.covers(world.ticket(OTHER))
         assert rules.covers(world.ticket())
+
+    play(story)
+
+
+def test_a_rule_that_only_a_look_has_seen_ends_though_the_watch_breaks() -> None:
+    async def story(world: World) -> None:
+        held, cut = asyncio.Event(), asyncio.Event()
+        world.store.held, world.store.cut = held, cut
+        rules = world.member("gw1")
+        await asyncio.sleep(1)
+        world.store.held = None
+        await world.store.commit(NEWER)
+        await rules.refresh()
+        held.set()
+        await asyncio.sleep(1)
+        assert rules.active
+        await world.store.commit(GONE)
+        cut.set()
+        await asyncio.sleep(5)
+        assert not rules.active
 
     play(story)
 
