@@ -158,7 +158,9 @@ class Gateway(Shell):
         self.on_datagram(frame.data, Path(frame.local, frame.remote, sender))
 
     def terminate(self, spi: bytes, why: str = "terminated by an operator") -> bool:
-        """Delete an established SA, tell its peer, void its tickets; False: it isn't here."""
+        """Delete an established SA, tell its peer, void its tickets; False: it isn't here, or its
+        end is being written already.
+        """
         outcome = self.endpoint.terminate(spi, True, why, self.now())
         if outcome is None:
             return False

@@ -299,8 +299,12 @@ class Endpoint:
         return self._on_sa(spi, now, lambda sa, ctx: sa.want(wanted, ctx))
 
     def terminate(self, spi: bytes, revoke: bool, why: str, now: Now) -> Outcome | None:
-        """Delete an SA, telling its peer; None: no such SA. `revoke`: its tickets die too."""
-        return self._on_sa(spi, now, lambda sa, ctx: sa.end(revoke, why, ctx))
+        """Delete an SA, telling its peer; None: no such SA, or its end is being written already.
+        `revoke`: its tickets die too.
+        """
+        return self._on_sa(
+            spi, now, lambda sa, ctx: None if sa.is_over else sa.end(revoke, why, ctx)
+        )
 
     def vanish(self, spi: bytes, why: str, now: Now) -> Outcome | None:
         """End an SA whose peer has lost it, with its tickets and without a word to it; None: no

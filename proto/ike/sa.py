@@ -185,7 +185,7 @@ class IkeSa(SaAsking):
             return None
         half_open, before = self.half_open, self.core
         wanted, stood = self.wants_end, before.state is _ESTABLISHED
-        if settlement is Settlement.REFUSED and wanted is not None and wanted[0] and stood:
+        if wanted is not None and wanted[0] and stood:
             return self.end(*wanted, ctx)  # its record and chain may be there yet
         dead = replace(before, state=_DEAD)
         if half_open and settlement is Settlement.REFUSED:

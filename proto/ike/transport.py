@@ -114,6 +114,11 @@ class SaTransport:
         return self.wants_end is not None and self.wants_end[0]
 
     @property
+    def is_over(self) -> bool:
+        """Is its end being written? It can't end otherwise any more."""
+        return self.waiting is not None and self.waiting.core.state is State.DEAD
+
+    @property
     def _stands_still(self) -> bool:
         """Does nothing of our own begin now: a write is under way, or an errand is out, or which of
         two rekeys stands isn't settled?

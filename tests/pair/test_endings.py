@@ -338,3 +338,18 @@ def test_a_dropped_sa_is_forgotten_without_a_word_on_the_wire() -> None:
     assert len(pair.gateway.kernel) == 2
     assert list(pair.chains.records) == [gateway_spi]
     assert pair.client.core(spi).state is State.ESTABLISHED
+
+
+def test_who_ends_by_himself_just_now_is_not_said_to_be_terminated() -> None:
+    """The end that is being written leaves his ticket, and no other comes to what has ended."""
+    pair = Pair(QUIET)
+    spi = pair.connect()
+    theirs = pair.other_end(spi)
+    pair.hold_writes = True
+    terminate(pair, pair.client, spi)
+    pair.run(0.1)
+    assert [held.persist.kind for _, held in pair.held if held.persist] == [PersistKind.END]
+    assert pair.gateway.endpoint.terminate(theirs, True, "over", pair.now) is None
+    pair.release()
+    pair.run(60)
+    assert pair.gateway.endpoint.spis() == []

@@ -1,4 +1,4 @@
-"""What an operator is told that a revocation hits."""
+"""What an operator ends is over, and what he is told that it hits."""
 
 import asyncio
 
@@ -8,12 +8,15 @@ from cluster.errors import Conflict
 from node.admin_view import Revoke
 from node.view import View
 from tests.sim.net import Weather
+from tests.sim.plays.store_full import set_full
 from tests.sim.scenarios import Scenario, run_scenario
 from tests.sim.world import Size, World
 
 LATE_S = 0.5
 EFFECTIVE_S = 1.0
 """A revocation is effective on every live member within that time."""
+GIVEN_UP_S = 70.0
+"""The journal waits no longer for the store."""
 NOWHERE = b"\xff" * 16
 
 
@@ -76,6 +79,39 @@ async def as_it_begins(world: World) -> None:
 
 def test_a_session_that_is_revoked_as_it_begins_ends() -> None:
     played = Scenario(as_it_begins, size=Size(gateways=2, clients=1), weather=Weather())
+    assert run_scenario(played, 1).findings == ()
+
+
+async def as_its_rekey_waits(world: World) -> None:
+    """The store takes no write; a client rekeys, falls silent, and an operator terminates it."""
+    await world.begin()
+    await world.connect_all()
+    (client,) = world.clients
+    await asyncio.sleep(2)
+    holder, spi = world.gateway(world.holders(client)[0]).node, client.spi_r
+    core = holder.gateway.endpoint.find(spi)
+    assert core is not None
+    set_full(world, True)
+    client.rekey()
+    await asyncio.sleep(0.3)
+    assert holder.gateway.endpoint.is_writing(spi)
+    for gateway in world.gateways:
+        world.net.cut(client.local[0], gateway.host)
+    assert holder.gateway.terminate(spi)
+    await asyncio.sleep(GIVEN_UP_S)
+    set_full(world, False)
+    await asyncio.sleep(20)
+    if await View(holder, "simulated").stands(core.chain):
+        world.findings.append("a ticket of it works")
+    world.net.heal()
+    await asyncio.sleep(20)
+    hows = [up["how"] for up in client.all("established")]
+    if hows != ["full", "full"]:
+        world.findings.append(f"it came by {hows}")
+
+
+def test_a_session_that_is_terminated_as_its_rekey_waits_does_not_resume() -> None:
+    played = Scenario(as_its_rekey_waits, size=Size(gateways=2, clients=1), weather=Weather())
     assert run_scenario(played, 1).findings == ()
 
 

@@ -22,7 +22,7 @@ async def store_full(world: World) -> None:
     await asyncio.sleep(2)
     wanders = world.clients.pop()
     owned = [dict(gateway.node.ownership.owned) for gateway in world.gateways]
-    _set_full(world, True)
+    set_full(world, True)
     late.session.start(0)
     for name in world.holders(wanders):
         world.net.cut(wanders.local[0], world.gateway(name).host)
@@ -39,7 +39,7 @@ async def store_full(world: World) -> None:
         world.findings.append("somebody began or resumed, and the store was full")
     if [gateway.node.ownership.owned for gateway in world.gateways] != owned:
         world.findings.append("shards have moved, though every lease was kept")
-    _set_full(world, False)
+    set_full(world, False)
     world.clients += (late, wanders)
     await world.until(world.all_served, RECOVER_S, "not every client was served afterwards")
     if _served(wanders) != ["full", "resumed"]:
@@ -56,7 +56,7 @@ def _served(client: SimClient) -> list[str]:
     return [str(up["how"]) for up in client.all("established")]
 
 
-def _set_full(world: World, full: bool) -> None:
+def set_full(world: World, full: bool) -> None:
     world.trace.event("store full" if full else "store has room")
     for gateway in world.gateways:
         gateway.store.full = full
