@@ -66,17 +66,29 @@ class SaAsking(SaSuccession):
         told = self.ask((NotifyPayload(NotifyType.INVALID_MESSAGE_ID, data),), ctx)
         return told or ignored("message_id")
 
-    def _delete(self, last: Step, ctx: Context) -> Outcome:
+    @property
+    def _is_closing(self) -> bool:
+        """Is our Delete under way, or wanted?"""
+        asked = self.requests.outstanding
+        return self.wants_end is not None or (asked is not None and asked.last is not None)
+
+    def _delete(self, why: str, ctx: Context) -> Outcome:
         outcome = self._request(ExchangeType.INFORMATIONAL, (informational.DELETE_IKE_SA,), ctx)
         if self.requests.outstanding is not None:
-            self.requests.outstanding.last = last
+            self.requests.outstanding.last = why
         return outcome
+
+    def _last(self, why: str) -> Step:
+        """Our Delete is answered, or won't be: what there is to end by now."""
+        if self.core.state is State.REKEYED:
+            return Step(replace(self.core, state=State.DEAD))
+        return informational.end(self.core, False, why)
 
     def _delete_last(self, ctx: Context) -> Outcome | None:
         """A rekeyed SA's Delete, if that is ours to send, and the time for it; None: it is over."""
         if self._deletes and self.requests.is_free(self._window):
             self._deletes = False
-            return self._delete(Step(replace(self.core, state=State.DEAD)), ctx)
+            return self._delete("rekeyed", ctx)
         if not self.requests.under_way():
             return None
         self._due = ctx.now.boot_s + REKEYED_LINGER_S

@@ -7,7 +7,7 @@ where there is room. Repeats are the same octets, after growing pauses (RFC 7296
 
 import msgspec
 
-from proto.ike.core import RetransmitPolicy, Step
+from proto.ike.core import RetransmitPolicy
 from proto.ike.enums import ExchangeType
 from proto.ike.payloads import NotifyPayload, Payload
 
@@ -35,8 +35,8 @@ class Outstanding(msgspec.Struct):
     sent: int = 1
     refused: bool = False
     """TICKET_NACK came: only the wait for a genuine answer is left."""
-    last: Step | None = None
-    """A Delete: what is done once it is answered, or isn't."""
+    last: str | None = None
+    """A Delete of the IKE SA: why."""
     payloads: tuple[Payload, ...] = ()
     """What it holds, if it went in fragments that might be too large."""
 

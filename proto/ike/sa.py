@@ -227,7 +227,7 @@ class IkeSa(SaAsking):
             persist = self._persist(Waiting(self.core, b""), PersistKind.REVOKE, ctx)
             self.wants_end = (False, why)
             return Outcome(self.spi, persist)
-        return self._delete(informational.end(self.core, False, why), ctx)
+        return self._delete(why, ctx)
 
     def vanish(self, why: str, ctx: Context) -> Outcome:
         """The peer has lost the SA: record and tickets go, and nothing is said."""
@@ -332,12 +332,6 @@ class IkeSa(SaAsking):
         step = row.handler(self.core, message, ctx)
         return widened(step, message.notify(_SET_WINDOW_SIZE))
 
-    @property
-    def _is_closing(self) -> bool:
-        """Is our Delete under way, or wanted?"""
-        asked = self.requests.outstanding
-        return self.wants_end is not None or (asked is not None and asked.last is not None)
-
     def _refuse(self, error: PeerError) -> Step:
         """A peer's mistake becomes the RFC's notify. It ends a half-open SA; an established one
         ends with INVALID_SYNTAX, at both ends and without a Delete (RFC 7296 2.21.2, 2.21.3).
@@ -420,8 +414,10 @@ class IkeSa(SaAsking):
         if not RESPONSES[self.core.state, asked.exchange].protected:
             return self._first_answered(asked.exchange, step, ctx)
         self.requests.over(asked)
-        if asked.last is not None or step.core.state is _DEAD:
-            return self._finish(asked.last or step, ctx)
+        if asked.last is not None:
+            step = self._last(asked.last)
+        if step.core.state is _DEAD:
+            return self._finish(step, ctx)
         if asked.exchange == ExchangeType.IKE_INTERMEDIATE:
             self.core = step.core
             if self._channel is not None:
@@ -485,7 +481,7 @@ class IkeSa(SaAsking):
             return None
         self.requests.clear()
         if asked.last is not None:
-            return self._finish(asked.last, ctx)
+            return self._finish(self._last(asked.last), ctx)
         if self.core.state is State.REKEYED:
             self._advance(Waiting(replace(self.core, state=_DEAD, asking=None), b""), ctx)
             return Outcome(self.spi)

@@ -353,3 +353,18 @@ def test_who_ends_by_himself_just_now_is_not_said_to_be_terminated() -> None:
     pair.release()
     pair.run(60)
     assert pair.gateway.endpoint.spis() == []
+
+
+def test_a_child_that_its_peer_deletes_while_our_delete_is_under_way_is_removed_once() -> None:
+    pair = Pair(QUIET)
+    spi = pair.connect()
+    theirs = pair.gateway.core(pair.other_end(spi))
+    (child,) = theirs.children
+    terminate(pair, pair.gateway, theirs.spi_r)
+    delete = DeletePayload(ProtocolId.ESP, 4, (child.spi_out,))
+    request = sealed(pair.client.core(spi), ExchangeType.INFORMATIONAL, 2, [delete])
+    pair.inject(pair.gateway, request)
+    pair.run()
+    assert pair.gateway.endpoint.find(theirs.spi_r).state is State.DEAD  # type: ignore[union-attr]
+    removed = [op.spi_in for op in pair.gateway.kernel if isinstance(op, RemoveChild)]
+    assert removed == [child.spi_in]
