@@ -49,7 +49,7 @@ class BenchSpis:
         """A fresh SPI of shard 7, where all are."""
         return self._codec.ike_spi(7, self._rng.bytes(6))
 
-    def begins(self, ike_spi: bytes) -> bool:
+    def begins(self, ike_spi: bytes, makes: bool) -> bool:
         """There is no other owner."""
         return True
 

@@ -44,9 +44,12 @@ class ShardSpis:
         self._sorted = None
         return self._codec.ike_spi(self._codec.shard_of(ike_spi), self._rng.bytes(6))
 
-    def begins(self, ike_spi: bytes) -> bool:
-        """See `SpiSpace.begins`. It is noted: the shard stays until what has begun shows."""
-        return not self.ending and self._ownership.begins_in(self._codec.shard_of(ike_spi))
+    def begins(self, ike_spi: bytes, makes: bool) -> bool:
+        """See `SpiSpace.begins`. What makes an SA is noted: the shard stays until that shows."""
+        shard = self._codec.shard_of(ike_spi)
+        if self.ending or shard in self._ownership.leaving:
+            return False
+        return not makes or self._ownership.begins_in(shard)
 
     def take(self, shard: int, spis: Callable[[], list[bytes]]) -> list[bytes]:
         """Those of `spis()`, all that there are, that live in `shard`, which was lost.
@@ -83,7 +86,7 @@ class ClientSpis:
         """As `ike_spi`: a client has no shards."""
         return self._rng.bytes(7) + b"\x01"
 
-    def begins(self, ike_spi: bytes) -> bool:
+    def begins(self, ike_spi: bytes, makes: bool) -> bool:
         """Always: nobody takes a client's SAs over."""
         return True
 

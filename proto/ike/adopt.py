@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from proto.ike import aead
 from proto.ike.channel import Channel
-from proto.ike.core import Child, Context, SaCore, State, replace
+from proto.ike.core import Child, Context, SaCore, State, Want, Work, replace
 from proto.ike.effects import Now, Outcome, Path, Progress, ignored
 from proto.ike.enums import PayloadType
 from proto.ike.errors import Misuse, WireError
@@ -179,6 +179,9 @@ class AdoptedSa(IkeSa):
             self.requests.next_id = next_id
             self.asks = True
             self.agenda.begin(self.core, ctx.settings, ctx.now.boot_s)
+            # their Deletes, if they are ours, may have been left undone
+            rekeyed = [child.spi_in for child in self.core.children if child.rekeyed]
+            self.agenda.add(tuple([Want(Work.DELETE_CHILD, spi) for spi in rekeyed]))
             self._schedule(ctx)
 
     def ask(self, payloads: tuple[Payload, ...], ctx: Context) -> Outcome | None:

@@ -6,7 +6,7 @@ own, and for an authentic request alone.
 """
 
 from proto.ike.agenda import NEVER
-from proto.ike.core import Context, SaCore, State, Step, Want, replace
+from proto.ike.core import Context, SaCore, State, Step, Want, Work, replace
 from proto.ike.effects import Outcome, Path, ignored
 from proto.ike.enums import ExchangeType, NotifyType
 from proto.ike.errors import WireError
@@ -19,6 +19,7 @@ from proto.ike.succession import REKEYED_LINGER_S, SaSuccession
 TELL_S = 10.0
 """Between two INVALID_MESSAGE_ID of one SA."""
 ID_OCTETS = 4
+_MAKING = (Work.NEW_CHILD, Work.REKEY_CHILD, Work.REKEY_IKE)
 
 
 class SaAsking(SaSuccession):
@@ -45,10 +46,15 @@ class SaAsking(SaSuccession):
 
     def _due_want(self, ctx: Context) -> Want | None:
         """What we are to ask for now, if anything; what may not begin yet stays wanted."""
-        now_s = ctx.now.boot_s
-        if self._holds_back or self.agenda.due_s() > now_s or not ctx.spis.begins(self.spi):
-            return None
-        return self.agenda.take(now_s)
+        want = None if self._holds_back else self.agenda.take(ctx.now.boot_s)
+        return want if want is not None and self._begins(want, ctx) else None
+
+    def _begins(self, want: Want, ctx: Context) -> bool:
+        """May we ask for that now? If not, it stays wanted."""
+        begins = ctx.spis.begins(self.spi, want.work in _MAKING)
+        if not begins:
+            self.agenda.add((want,))
+        return begins
 
     def _ahead(self, header: Header, ctx: Context) -> Outcome:
         """A request beyond our window. What the peer believes of our window is wrong, or we have

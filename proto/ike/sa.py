@@ -310,11 +310,12 @@ class IkeSa(SaAsking):
         return self._request(exchange, payloads, ctx)
 
     def _ask_at_last(self, want: Want, ctx: Context) -> Outcome:
+        asked = None
         try:
-            asked = self._ask_for(want, ctx)
+            if self._begins(want, ctx):  # the shard may be on its way by now
+                asked = self._ask_for(want, ctx)
         except PeerError:
             self.agenda.add((again(want, ctx.now.boot_s, ctx.rng.bytes(1)[0]),))
-            asked = None
         self._look_at_wants(ctx)
         return asked or Outcome(self.spi)
 

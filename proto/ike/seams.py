@@ -26,9 +26,10 @@ class SpiSpace(Protocol):
         """A fresh SPI, 8 octets, in the shard of `ike_spi`, for a rekey of that SA."""
         ...
 
-    def begins(self, ike_spi: bytes) -> bool:
-        """May we begin something on that SA of ours which the next owner of its shard couldn't go
-        on with? False: not now, the shard may be on its way to another.
+    def begins(self, ike_spi: bytes, makes: bool) -> bool:
+        """May we ask for something on that SA of ours? False: not now, its shard may be on its way
+        to another owner. `makes`: it makes an SA, which one who comes to own the shard before the
+        answer wouldn't know.
         """
         ...
 

@@ -67,7 +67,7 @@ class Spis:
         """A fresh SPI."""
         return self._rng.bytes(8)
 
-    def begins(self, ike_spi: bytes) -> bool:
+    def begins(self, ike_spi: bytes, makes: bool) -> bool:
         """Unless its shard is on its way to another owner."""
         return self.stays
 

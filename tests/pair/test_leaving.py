@@ -8,7 +8,9 @@ from proto.ike.effects import Datagram
 from proto.ike.enums import ExchangeType
 from proto.ike.events import Rekeyed, Unanswered
 from tests.pair.pair import LOST, ONCE, Fate, Side, exchange, is_response
-from tests.pair.rekeys import Up, up
+from tests.pair.rekeys import BOTH, Up, up
+from tests.pair.test_adopt import adopts, survivor
+from tests.pair.test_errands import slow_pair
 from tests.pair.test_followup import ONE
 from tests.pair.test_followup import up as hybrid
 
@@ -85,3 +87,41 @@ def test_no_rekey_of_ours_begins_while_the_shard_is_on_its_way(what: str) -> Non
     at.pair.run(5)
     assert len(at.side.sent) > sent
     assert bool(at.side.of(Rekeyed)) == (what == "ike")
+
+
+def test_none_begins_whose_key_pair_is_made_when_the_shard_is_on_its_way() -> None:
+    pair = slow_pair()
+    gateway, own = pair.gateway, pair.other_end(pair.connect())
+    pair.hold_errands = True
+    pair.carry_out(gateway, gateway.endpoint.rekey_ike(own, pair.now))
+    gateway.spis.stays = False
+    sent = len(gateway.sent)
+    pair.run_errands()
+    pair.run(5)
+    assert len(gateway.sent) == sent
+    gateway.spis.stays = True
+    pair.run(5)
+    assert gateway.of(Rekeyed)
+
+
+@BOTH
+def test_the_heir_deletes_a_child_that_was_rekeyed_as_the_shard_went(by_client: bool) -> None:
+    """Its Delete doesn't begin any more, or isn't sure to have arrived."""
+    at = up(by_client)
+    pair, gateway, client = at.pair, at.pair.gateway, at.pair.client
+    (core,) = gateway.live()
+    pair.deliver = lambda side, d: LOST if exchange(d) == ExchangeType.INFORMATIONAL else ONCE
+    at.rekey_child()
+    gateway.spis.stays = False
+    pair.run(0.1)
+    pair.deliver = lambda side, d: ONCE
+    progress = gateway.endpoint.progress(core.spi)
+    assert progress is not None
+    assert not gateway.endpoint.is_asking(core.spi)
+    heir = survivor(pair)
+    assert adopts(pair, heir) == ""
+    assert len(heir.core(core.spi).children) == 2
+    heir.endpoint.catch_up(core.spi, progress, True, pair.now)
+    pair.run(5)
+    (kept,), (theirs,) = heir.core(core.spi).children, client.live()[0].children
+    assert (kept.spi_in, kept.spi_out) == (theirs.spi_out, theirs.spi_in)

@@ -15,15 +15,21 @@ SHARDS = 8
 
 
 class AllMine:
-    """An ownership that has every shard."""
+    """An ownership that has every shard; the first is on its way."""
+
+    leaving = (0,)
+
+    def __init__(self) -> None:
+        self.noted: list[int] = []
 
     def choose_shard(self, rng: Rng) -> int | None:
         """Any."""
         return rng.bytes(1)[0] % SHARDS
 
     def begins_in(self, shard: int) -> bool:
-        """Not in the first, which is on its way."""
-        return shard != 0
+        """It is noted."""
+        self.noted.append(shard)
+        return True
 
 
 def test_all_shards_lost_at_once_are_one_look_through_the_sessions() -> None:
@@ -57,8 +63,12 @@ def test_all_shards_lost_at_once_are_one_look_through_the_sessions() -> None:
 def test_nothing_of_ours_begins_in_a_shard_that_is_on_its_way_nor_at_the_end() -> None:
     codec = SpiCodec(Secret(bytes(SPI_KEY_LEN)), SHARDS)
     esp = EspSpis(NullKernel(), codec, SeededRng(2))
-    spis = ShardSpis(codec, cast(Ownership, AllMine()), SeededRng(1), 0, esp)
+    ownership = AllMine()
+    spis = ShardSpis(codec, cast(Ownership, ownership), SeededRng(1), 0, esp)
     here = [codec.ike_spi(shard, b"random") for shard in (0, 1)]
-    assert [spis.begins(spi) for spi in here] == [False, True]
+    assert [spis.begins(spi, makes=False) for spi in here] == [False, True]
+    assert ownership.noted == []  # it keeps no shard
+    assert [spis.begins(spi, makes=True) for spi in here] == [False, True]
+    assert ownership.noted == [1]
     spis.ending = True
-    assert [spis.begins(spi) for spi in here] == [False, False]
+    assert not any(spis.begins(spi, makes) for spi in here for makes in (False, True))
