@@ -34,6 +34,8 @@ class EspSpis:
         self._installed: dict[bytes, None] = {}
         self._handed_out: dict[bytes, bytes] = {}
         """Not installed yet → our SPI of the IKE SA that asked."""
+        self._sweep_at = STALE_MAX
+        """At so many of these they are looked through."""
         self.is_kept: Callable[[bytes, bytes], bool] = lambda _ike_spi, _spi: True
         """Whether an IKE SA, by our SPI, still has a use for an ESP SPI that it was given."""
 
@@ -56,7 +58,7 @@ class EspSpis:
         """An SPI in the shard of `ike_spi` that nothing here has. Raises PeerError
         (NO_ADDITIONAL_SAS): the shard has none left.
         """
-        if len(self._handed_out) >= STALE_MAX:
+        if len(self._handed_out) >= self._sweep_at:
             self._let_go()
         shard = self._codec.shard_of(ike_spi)
         for _ in range(TRIES_MAX):
@@ -84,3 +86,5 @@ class EspSpis:
         for spi, asked in list(self._handed_out.items()):
             if not self.is_kept(asked, spi):
                 del self._handed_out[spi]
+        kept = len(self._handed_out)
+        self._sweep_at = max(STALE_MAX, kept + kept // 4)

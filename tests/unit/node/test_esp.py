@@ -103,6 +103,20 @@ def test_what_one_sa_began_and_did_not_go_on_with_leaves_the_shard_to_others() -
         assert len(spis._handed_out) <= STALE_MAX
 
 
+def test_what_is_kept_is_not_looked_through_for_each_that_is_handed_out() -> None:
+    spis, looked = esp(SeededRng(1, "kept")), 0
+
+    def is_kept(_ike_spi: bytes, _spi: bytes) -> bool:
+        nonlocal looked
+        looked += 1
+        return True
+
+    spis.is_kept = is_kept
+    for number in range(3 * STALE_MAX):
+        spis.fresh(CODEC.ike_spi(number % 64, number.to_bytes(6, "big")))
+    assert looked < 20 * STALE_MAX
+
+
 @pytest.mark.parametrize("use", ["ike", "esp"])
 def test_trap_19_who_sees_spis_learns_neither_shard_nor_number(use: str) -> None:
     """Ten thousand SPIs of one shard: every bit is set half of the time, no octet stands out, and
