@@ -31,6 +31,10 @@ HANG_S = 60.0
 KEYS = Keys("conditions")
 KEY = KEYS.root + b"key"
 QUOTA_OCTETS = 4 << 20
+BRIEF = (0.5, 1.5)
+PATIENT = (20.0, 40.0)
+"""Seconds that an attempt and all of them together get: brief where etcd will be silent or is asked
+again and again; else a busy machine's pause is taken for what is wrong."""
 YEAR_S = 365 * 86_400.0
 each_kind = pytest.mark.parametrize("kind", ["etcd", "etcd3"])
 
@@ -47,6 +51,16 @@ class Way:
 
     def names(self) -> list[str]:
         return [each.condition.value for each in self.guard.conditions.present()]
+
+    async def stands(self) -> None:
+        """Write until it is answered: the connection stands."""
+        async with asyncio.timeout(HANG_S):
+            while True:
+                try:
+                    await self.guard.commit(put())
+                    return
+                except (Unavailable, Unknown):
+                    await asyncio.sleep(0.05)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Write until it holds; what fails is told by the conditions."""
@@ -65,13 +79,17 @@ def put(value: bytes = b"v") -> Txn:
 
 
 def made(
-    child: EtcdChild, kind: str, tls: EtcdTls | None, files: TlsFiles | None
+    child: EtcdChild,
+    kind: str,
+    tls: EtcdTls | None,
+    files: TlsFiles | None,
+    patience: tuple[float, float],
 ) -> EtcdStore | Etcd3Store:
-    options = EtcdOptions(child.endpoints, 0.5, 1.5)
+    options = EtcdOptions(child.endpoints, *patience)
     if kind == "etcd":
         return EtcdStore(options, OsClock(), tls)
     shown = None if files is None else Etcd3Files(str(files.ca), str(files.cert), str(files.key))
-    one = EtcdOptions(child.endpoints[-1:], 0.5, 1.5)
+    one = EtcdOptions(child.endpoints[-1:], *patience)
     return Etcd3Store(one, OsClock(), OsThreads(), shown)
 
 
@@ -79,9 +97,10 @@ def made(
 async def way_to(
     child: EtcdChild, kind: str = "etcd", *, tls: EtcdTls | None = None,
     files: TlsFiles | None = None, memory: Memory | None = None,
+    patience: tuple[float, float] = PATIENT,
 ) -> AsyncIterator[Way]:  # fmt: skip
     """`tls`: what is shown to etcd, and `files`: the same for the store that reads files."""
-    way = Way(made(child, kind, tls, files), memory)
+    way = Way(made(child, kind, tls, files, patience), memory)
     looking = asyncio.create_task(way.guard.run())
     yield way
     looking.cancel()
@@ -100,8 +119,8 @@ async def etcd(folder: Path, *extra: str, tls: TlsFiles | None = None) -> AsyncI
 
 @each_kind
 async def test_a_majority_that_stands_still_is_no_leader(three_etcds: EtcdChild, kind: str) -> None:
-    async with way_to(three_etcds, kind) as way:
-        await way.guard.commit(put())
+    async with way_to(three_etcds, kind, patience=BRIEF) as way:
+        await way.stands()
         for i in (0, 1):
             three_etcds.pause(i)
         await way.until(lambda: Condition.NO_LEADER.value in way.names())
@@ -116,8 +135,8 @@ async def test_a_majority_that_stands_still_is_no_leader(three_etcds: EtcdChild,
 async def test_a_write_that_etcd_was_sent_and_never_answered_is_an_unknown_outcome(
     tmp_path: Path,
 ) -> None:
-    async with etcd(tmp_path) as child, way_to(child) as way:
-        await way.guard.commit(put())
+    async with etcd(tmp_path) as child, way_to(child, patience=BRIEF) as way:
+        await way.stands()
         child.pause(0)
         with pytest.raises(Unknown):
             await way.guard.commit(put())
@@ -205,10 +224,10 @@ async def test_an_etcd_whose_certificate_has_ended_is_named(tmp_path: Path, kind
     shown.ca.write_bytes(ours.ca)
     async with (
         etcd(tmp_path / "data", tls=files) as child,
-        way_to(child, kind, tls=ours, files=shown) as way,
+        way_to(child, kind, tls=ours, files=shown, patience=BRIEF) as way,
     ):
-        await way.until(lambda: Condition.ETCD_CERTIFICATE.value in way.names())
-        assert way.names() == [Condition.ETCD_CERTIFICATE.value]
+        # who has had no answer in time yet says only that
+        await way.until(lambda: way.names() == [Condition.ETCD_CERTIFICATE.value])
         assert "expired" in way.guard.conditions.present()[0].detail
 
 
@@ -226,10 +245,10 @@ async def test_our_own_certificate_that_has_ended_is_refused_by_etcd(
     shown.ca.write_bytes(ours.ca)
     async with (
         etcd(tmp_path / "data", tls=files) as child,
-        way_to(child, kind, tls=ours, files=shown) as way,
+        way_to(child, kind, tls=ours, files=shown, patience=BRIEF) as way,
     ):
-        await way.until(lambda: way.names() != [])
-        assert way.names() == [Condition.ETCD_CERTIFICATE.value]
+        # who has had no answer in time yet says only that
+        await way.until(lambda: way.names() == [Condition.ETCD_CERTIFICATE.value])
 
 
 @each_kind

@@ -23,6 +23,7 @@ from node.seams import OsClock
 from node.threads import OsThreads
 from proto.rpc.etcd import rpc_pb2, rpc_pb2_grpc
 from tests.contract.test_store_etcd_stream import (
+    PATIENCE_S,
     ScriptedWatch,
     an_exchanged_etcd,
     answer,
@@ -30,7 +31,14 @@ from tests.contract.test_store_etcd_stream import (
     key_pem,
     pem,
 )
-from tests.contract.test_store_faults import Fault, Load, under_load, until
+from tests.contract.test_store_faults import (
+    Fault,
+    Load,
+    first_put,
+    in_the_end,
+    under_load,
+    until,
+)
 
 HANG_S = 60.0
 KEY = b"/k"
@@ -69,8 +77,8 @@ async def test_while_the_member_is_away_nothing_happens_and_then_it_works_again(
     child: EtcdChild,
 ) -> None:
     store = store_of(child)
-    lease = await store.lease(60.0)
-    await store.commit(put(b"1"))
+    lease = await in_the_end(lambda: store.lease(60.0))
+    await first_put(store, KEY, b"1")
     child.kill(0)
     for call in (store.get(KEY), store.scan(b"/"), lease.keep_alive(), store.lease(5.0)):
         with pytest.raises(Unavailable, match="did not answer"):
@@ -80,11 +88,11 @@ async def test_while_the_member_is_away_nothing_happens_and_then_it_works_again(
             await store.commit(put(b"2"))
     child.start_member(0)
     await child.wait_healthy()
-    entry = await store.get(KEY)
+    entry = await in_the_end(lambda: store.get(KEY))
     assert entry is not None
     assert (entry.value, entry.version) == (b"1", 1)
-    assert await lease.keep_alive() == lease.ttl_s
-    await store.commit(put(b"3"))
+    assert await in_the_end(lease.keep_alive) == lease.ttl_s
+    await in_the_end(lambda: store.commit(put(b"3")))
     await store.close()
 
 
@@ -93,7 +101,7 @@ async def test_a_member_that_stops_leaves_one_commit_in_doubt_and_then_none(
 ) -> None:
     """The first was sent; those after it are not until the member has answered something."""
     store = store_of(child)
-    await store.commit(put(b"old"))
+    await first_put(store, KEY, b"old")
     child.pause(0)
     txn = Txn((Compare(KEY, Target.VERSION, 1),), (Put(KEY, b"mine"),), (Get(KEY),))
     with pytest.raises(Unknown):
@@ -102,12 +110,12 @@ async def test_a_member_that_stops_leaves_one_commit_in_doubt_and_then_none(
         with pytest.raises(Unavailable):
             await store.commit(put(b"never"))
     child.resume(0)
-    patient = store_of(child, 2.0, 30.0)
+    patient = store_of(child, 2.0, HANG_S)
     load = Load(patient)
     async with asyncio.timeout(HANG_S):
         while not await load.done_once(KEY, 1, b"mine"):
             pass
-    entry = await store.get(KEY)
+    entry = await in_the_end(lambda: store.get(KEY))
     assert entry is not None
     assert (entry.value, entry.version) == (b"mine", 2)
     await store.close()
@@ -116,7 +124,8 @@ async def test_a_member_that_stops_leaves_one_commit_in_doubt_and_then_none(
 
 async def test_a_member_that_goes_back_during_a_scan_is_not_there() -> None:
     async with an_exchanged_etcd() as address:
-        store = Etcd3Store(EtcdOptions((address,)), OsClock(), OsThreads())
+        options = EtcdOptions((address,), PATIENCE_S, 2 * PATIENCE_S)
+        store = Etcd3Store(options, OsClock(), OsThreads())
         with pytest.raises(Unavailable, match="went back behind revision 10"):
             await store.scan(b"/")
         await store.close()
@@ -155,8 +164,10 @@ async def test_nothing_is_lost_or_done_twice_and_the_watch_goes_on(
 
 
 async def test_a_watch_has_at_most_one_thread_and_close_leaves_none(child: EtcdChild) -> None:
+    async with asyncio.timeout(HANG_S):
+        await until(lambda: not watch_threads())  # those of the test before
     store = store_of(child)
-    first = (await store.commit(put(b"0"))).revision
+    first = (await in_the_end(lambda: store.commit(put(b"0")))).revision
     seen: list[Changes] = []
 
     async def follow() -> None:
@@ -174,8 +185,8 @@ async def test_a_watch_has_at_most_one_thread_and_close_leaves_none(child: EtcdC
             assert len(watch_threads()) <= 1
         child.start_member(0)
         await child.wait_healthy()
-        await store.commit(put(b"1"))
-        await until(lambda: len(seen) == 2)
+        await in_the_end(lambda: store.commit(put(b"1")))
+        await until(lambda: len(seen) > 1)
         await store.close()
         await task
         await until(lambda: not watch_threads())
@@ -183,7 +194,7 @@ async def test_a_watch_has_at_most_one_thread_and_close_leaves_none(child: EtcdC
 
 async def test_a_watch_that_is_left_ends_its_thread(child: EtcdChild) -> None:
     store = store_of(child)
-    first = (await store.commit(put(b"0"))).revision
+    first = (await in_the_end(lambda: store.commit(put(b"0")))).revision
     for _ in range(5):
         watch = store.watch(b"/", first)
         async with asyncio.timeout(HANG_S):
@@ -197,7 +208,7 @@ async def test_a_watch_that_is_left_ends_its_thread(child: EtcdChild) -> None:
 async def test_what_the_loop_does_not_fetch_is_bounded_and_asked_for_again(
     child: EtcdChild,
 ) -> None:
-    store = store_of(child, 2.0, 20.0)
+    store = store_of(child, PATIENCE_S, 2 * PATIENCE_S)
     first = (await store.commit(put(b"0"))).revision
     watch = store.watch(b"/", first)
     count = 2 * INBOX_ANSWERS_MAX
@@ -234,7 +245,8 @@ async def found_by(service: ScriptedWatch, count: int) -> list[int]:
     rpc_pb2_grpc.add_WatchServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    store = Etcd3Store(EtcdOptions((f"127.0.0.1:{port}",)), OsClock(), OsThreads())
+    options = EtcdOptions((f"127.0.0.1:{port}",), PATIENCE_S, 2 * PATIENCE_S)
+    store = Etcd3Store(options, OsClock(), OsThreads())
     found: list[int] = []
     try:
         async with asyncio.timeout(HANG_S):
@@ -291,13 +303,13 @@ class HeldThread(OsThreads):
 
 
 async def test_calls_wait_for_a_thread_and_not_for_ever(child: EtcdChild) -> None:
-    options = EtcdOptions(child.endpoints, attempt_timeout_s=2.0, total_timeout_s=2.0)
+    options = EtcdOptions(child.endpoints, attempt_timeout_s=5.0, total_timeout_s=5.0)
     thread = HeldThread()
     store = Etcd3Store(options, OsClock(), thread)
     async with asyncio.timeout(HANG_S):
         first = asyncio.create_task(store.get(KEY))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable, match="none of 1 threads to etcd was free in 2 s"):
+        with pytest.raises(Unavailable, match="none of 1 threads to etcd was free in 5 s"):
             await store.commit(put(b"v"))
         thread.free.set()
         assert await first is None
@@ -306,7 +318,7 @@ async def test_calls_wait_for_a_thread_and_not_for_ever(child: EtcdChild) -> Non
 
 
 async def test_a_refusal_does_not_count_as_silence(child: EtcdChild) -> None:
-    store = store_of(child)
+    store = store_of(child, PATIENCE_S, 2 * PATIENCE_S)
     with pytest.raises(LeaseLost):
         await store.commit(Txn(success=(Put(KEY, b"v", 12345),)))
     with pytest.raises(ValueError, match="key"):
@@ -330,14 +342,17 @@ async def test_only_certificates_of_etcds_authority_are_let_in(tmp_path: Path) -
     child = EtcdChild(tmp_path / "etcd", member_ports(1), tls=files)
     await child.start()
     outcomes = []
-    for name, issuer in (("gw1", ca), ("stranger", issue("another CA"))):
+    for name, issuer, patience_s in (
+        ("gw1", ca, PATIENCE_S),
+        ("stranger", issue("another CA"), 1.0),
+    ):
         certificate, key = issue(name, issuer)
         (tmp_path / f"{name}.crt").write_bytes(pem(certificate))
         (tmp_path / f"{name}.key").write_bytes(key_pem(key))
         shown = Etcd3Files(
             str(files.ca), str(tmp_path / f"{name}.crt"), str(tmp_path / f"{name}.key")
         )
-        options = EtcdOptions(child.endpoints, total_timeout_s=1.0)
+        options = EtcdOptions(child.endpoints, patience_s, patience_s)
         store = Etcd3Store(options, OsClock(), OsThreads(), shown)
         try:
             outcomes.append((await store.commit(put(b"v"))).succeeded)

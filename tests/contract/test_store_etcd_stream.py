@@ -23,7 +23,9 @@ from node.seams import OsClock
 from proto.rpc.etcd import kv_pb2, rpc_pb2, rpc_pb2_grpc
 from proto.secret import Secret
 
-HANG_S = 30.0
+HANG_S = 60.0
+PATIENCE_S = 20.0
+"""For one attempt: a watch that a busy machine begins late would be asked for once more."""
 
 
 def events(*revisions: int) -> list[kv_pb2.Event]:
@@ -82,7 +84,8 @@ async def play(
     rpc_pb2_grpc.add_WatchServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    store = EtcdStore(EtcdOptions((f"127.0.0.1:{port}",)), OsClock())
+    options = EtcdOptions((f"127.0.0.1:{port}",), PATIENCE_S, 2 * PATIENCE_S)
+    store = EtcdStore(options, OsClock())
     batches: list[Changes] = []
     try:
         async with asyncio.timeout(HANG_S):
@@ -181,7 +184,7 @@ async def an_exchanged_etcd() -> AsyncIterator[str]:
 
 async def test_a_store_that_goes_back_during_a_scan_is_not_there() -> None:
     async with an_exchanged_etcd() as address:
-        store = EtcdStore(EtcdOptions((address,)), OsClock())
+        store = EtcdStore(EtcdOptions((address,), PATIENCE_S, 2 * PATIENCE_S), OsClock())
         with pytest.raises(Unavailable, match="went back behind revision 10"):
             await store.scan(b"/")
         await store.close()
@@ -256,7 +259,8 @@ async def tls_etcd(tmp_path: Path) -> AsyncIterator[TlsEtcd]:
 async def test_a_member_with_a_certificate_is_let_in(tls_etcd: TlsEtcd) -> None:
     certificate, key = issue("gw1", tls_etcd.ca)
     tls = EtcdTls(pem(tls_etcd.ca[0]), pem(certificate), Secret(key_pem(key)))
-    store = EtcdStore(EtcdOptions(tls_etcd.child.endpoints), OsClock(), tls)
+    options = EtcdOptions(tls_etcd.child.endpoints, PATIENCE_S, 2 * PATIENCE_S)
+    store = EtcdStore(options, OsClock(), tls)
     await store.commit(Txn(success=(Put(b"/k", b"v"),)))
     entry = await store.get(b"/k")
     assert entry is not None
