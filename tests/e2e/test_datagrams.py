@@ -1,8 +1,8 @@
 """Datagrams at real sockets: at the wrong member, twice at the same instant, and hostile ones."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -110,13 +110,21 @@ async def test_hostile_datagrams_leave_no_trace(cluster: Cluster) -> None:
     async with LocalClient(file, first.tickets) as client, LocalClient(file) as stranger:
         await client.connected()
         assert client.count("established", how="resumed") == 1
+
+        async def gone_through(count: int) -> bool:
+            """Most of what left; the next would not fit into the socket of a gateway that waits
+            for its turn at a busy machine."""
+            found = await scrape(cluster, "gw1")
+            taken = found["standfast_datagrams_in_total"] - before["standfast_datagrams_in_total"]
+            return taken >= 0.9 * count
+
         genuine = [d.data for d in (*first.wire.sent, *client.wire.sent)]
         wave = hostile(genuine, rng)
         for number, data in enumerate(wave):
             wire = (client.wire, stranger.wire)[number % 2]
             wire.repeat(data, target)
             if number % 50 == 0:
-                await asyncio.sleep(0.005)
+                await until(partial(gone_through, number + 1), "so much taken by the gateway")
         answered = client.count("answered")
         await client.told("answered", more_than=answered + 2)
         assert client.count("unanswered") == client.count("failed") == 0
@@ -124,8 +132,7 @@ async def test_hostile_datagrams_leave_no_trace(cluster: Cluster) -> None:
 
         async def forgotten() -> dict[str, float]:
             found = await scrape(cluster, "gw1")
-            taken = found["standfast_datagrams_in_total"] - before["standfast_datagrams_in_total"]
-            quiet = found["standfast_half_open_sessions"] == 0 and taken >= 0.9 * len(wave)
+            quiet = found["standfast_half_open_sessions"] == 0 and await gone_through(len(wave))
             return found if quiet else {}
 
         after = await until(forgotten, "no half-open SA left")

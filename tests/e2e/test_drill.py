@@ -200,4 +200,4 @@ def member_store(folder: Path, endpoints: tuple[str, ...]) -> EtcdStore:
     pki = folder / "pki"
     key = Secret((pki / "gw1.key").read_bytes())
     tls = EtcdTls((pki / "ca.crt").read_bytes(), (pki / "gw1.crt").read_bytes(), key)
-    return EtcdStore(EtcdOptions(endpoints=endpoints), OsClock(), tls)
+    return EtcdStore(EtcdOptions(endpoints, 10.0, 40.0), OsClock(), tls)

@@ -97,7 +97,8 @@ async def test_a_response_that_left_is_a_record_that_can_be_read_back(own: Clust
 async def test_every_session_of_a_gateway_killed_under_load_resumes(own: Cluster) -> None:
     await own.start()
     rng = random.Random(SEED + 1)
-    curious = HASTE | {"liveness_interval_s": 0.2}
+    # as hasty, some would take their heir's first steps under all of them for silence
+    curious = HASTE | {"liveness_interval_s": 0.2, "retransmit_tries": 20}
     files = [own.client_file(f"c{n}", ("gw1", "gw2", "gw3"), **curious) for n in range(CLIENTS)]
     clients = [LocalClient(file) for file in files]
     await stream(own, clients, rng)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import HASTY, Cluster
 from tests.e2e.local import LocalClient
 
 
@@ -24,7 +24,7 @@ async def mixed(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def test_sessions_go_on_at_a_gateway_over_the_other_client(mixed: Cluster) -> None:
     await mixed.start()
-    async with LocalClient(mixed.client_file("moving", ("gw1", "gw3", "gw2"))) as client:
+    async with LocalClient(mixed.client_file("moving", ("gw1", "gw3", "gw2"), **HASTY)) as client:
         await client.connected()
         for killed, heir in (("gw1", "gw3"), ("gw3", "gw2")):
             mixed.gateways.pop(killed).child.kill()

@@ -28,9 +28,14 @@ async def test_one_session_per_peer_wherever_it_asks(own: Cluster) -> None:
             return (await scrape(own, "gw2")).get(REFUSED, 0) >= 1
 
         await until(counted, "the refusal in the metrics")
-        assert "rfc822:alice@example.com has 1 sessions; sessions_max of [ike]" in gateway.log
+        said = "rfc822:alice@example.com has 1 sessions; sessions_max of [ike]"
+        await until(lambda: said in gateway.log, "the refusal in the log")
         first.session.close()
         await second.told("established")
         await until(lambda: first.count("closed"), "the first one closed")
-        assert [s["member"] for s in await own.sessions_of("alice")] == ["gw2"]
+
+        async def one() -> bool:
+            return [s["member"] for s in await own.sessions_of("alice")] == ["gw2"]
+
+        await until(one, "one session of alice, at gw2")
     first.close()

@@ -146,7 +146,7 @@ async def test_a_stopped_server_is_passed_by(free_radius: RadiusProgram, tmp_pat
     await stopped.start()
     try:
         stopped.signal(signal.SIGSTOP)
-        conversation = relay(stopped.address, free_radius.address, timeout_s=4.0)
+        conversation = relay(stopped.address, free_radius.address, timeout_s=10.0)
         at_gateway, _, _ = await talk(conversation, by_password())
         assert isinstance(at_gateway.result, Success)
         assert conversation._servers.servers[0].is_away

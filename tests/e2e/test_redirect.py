@@ -34,6 +34,7 @@ async def test_clients_are_sent_to_another_gateway_and_resume_there(own: Cluster
 
     await until(at_gw2, "one session of alice, at gw2")
     gateway = own.gateways["gw1"]
+    await gateway.records("sa_redirected")
     assert [e["target"] for e in gateway.recorded("sa_redirected")] == [THERE]
     assert (await scrape(own, "gw1"))["standfast_redirects_total"] == 1
 

@@ -7,7 +7,7 @@ import pytest_asyncio
 from node.session import MemoryTicket
 from proto.ike.reference import is_reference
 from proto.ike.ticket import ClientTicket
-from tests.e2e.cluster import Cluster, until
+from tests.e2e.cluster import HASTY, Cluster, until
 from tests.e2e.local import LocalClient
 
 
@@ -33,7 +33,8 @@ def loaded(client: LocalClient) -> ClientTicket:
 async def test_a_killed_gateways_references_are_resolved_elsewhere_and_once(
     cluster: Cluster,
 ) -> None:
-    async with LocalClient(cluster.client_file("pointer", ("gw1", "gw2"))) as client:
+    file = cluster.client_file("pointer", ("gw1", "gw2"), **HASTY)
+    async with LocalClient(file) as client:
         await client.connected()
         first = loaded(client)
         (before,) = await cluster.sessions_of("pointer")
@@ -57,6 +58,7 @@ async def test_a_killed_gateways_references_are_resolved_elsewhere_and_once(
         async with LocalClient(cluster.client_file("pointer", ("gw3",)), copy) as client:
             client.session.start()
             await client.told("established", how=how)
+    await gateway.records("ticket_refused", reason="reused")
     assert len(gateway.recorded("ticket_refused", reason="reused")) == 1
 
 

@@ -2,15 +2,16 @@
 
 import signal
 import stat
+from typing import Any
 
 from proto.ike.ticket import ClientTicket
-from tests.e2e.cluster import Cluster, Process, until
+from tests.e2e.cluster import HASTY, Cluster, Process, until
 from tests.e2e.local import LocalClient
 
 
-async def connect(cluster: Cluster, name: str, *gateways: str) -> Process:
+async def connect(cluster: Cluster, name: str, *gateways: str, **changes: Any) -> Process:
     """A client process whose SA is up and whose ticket is stored."""
-    client = cluster.client(name, gateways)
+    client = cluster.client(name, gateways, **changes)
     client.child.start()
     await client.records("established", how="full")
     await client.records("ticket")
@@ -62,7 +63,7 @@ async def test_sigterm_ends_the_session_at_both_ends(cluster: Cluster) -> None:
 
 async def test_sessions_of_a_killed_gateway_go_on_elsewhere(own: Cluster) -> None:
     await own.start()
-    client = await connect(own, "survivor")
+    client = await connect(own, "survivor", **HASTY)
     at = own.addresses["gw1"]
     assert client.recorded("established")[0]["gateway"] == at
     (before,) = await own.sessions_of("survivor")
@@ -101,7 +102,7 @@ async def test_an_old_sa_at_a_third_gateway_is_dropped_silently(cluster: Cluster
 async def test_a_gateway_that_was_stopped_past_its_lease_comes_back_empty(own: Cluster) -> None:
     await own.start()
     gateway = own.gateways["gw1"]
-    async with LocalClient(own.client_file("dreamer")) as client:
+    async with LocalClient(own.client_file("dreamer", **HASTY)) as client:
         await client.connected()
         (before,) = await own.sessions_of("dreamer")
         shards = await own.shards()

@@ -2,6 +2,7 @@
 of one (promise 7)."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest_asyncio
@@ -42,7 +43,7 @@ def fences_of(octets: list[bytes]) -> dict[bytes, set[int]]:
 async def test_every_iv_names_the_fence_of_the_owner_that_made_it(alone: Cluster) -> None:
     gateway = alone.gateways["gw1"]
     # longer than a gateway takes to be back: a client that gives up resumes, and its SA is another
-    patient = alone.client_file("listener", ("gw1",), retransmit_tries=8)
+    patient = alone.client_file("listener", ("gw1",))
     async with LocalClient(patient) as client:
         session = await client.connected()
         (before,) = {record.fence for record in (await alone.shards()).values()}
@@ -73,14 +74,19 @@ async def test_strangers_get_cookies_and_no_room(alone: Cluster) -> None:
         first = next(d.data for d in client.wire.sent if d.data[18] == ExchangeType.IKE_SA_INIT)
         before = len(client.wire.received)
         to = parse_address(alone.addresses["gw1"])
-        for number in range(STRANGERS):
-            client.wire.repeat(number.to_bytes(7, "big") + b"\xaa" + first[8:], to)
 
         def answers() -> list[bytes]:
             found = client.wire.received[before:]
             return [data for data in found if data[7] == 0xAA and not any(data[:6])]
 
-        await until(lambda: len(answers()) == STRANGERS, "an answer for every stranger")
+        def all_answered(count: int) -> bool:
+            return len(answers()) == count
+
+        for number in range(STRANGERS):
+            client.wire.repeat(number.to_bytes(7, "big") + b"\xaa" + first[8:], to)
+            if number % 20 == 19:  # more might not fit into the socket of a gateway that waits
+                await until(partial(all_answered, number + 1), "an answer for every stranger")
+        assert len(answers()) == STRANGERS
         cookies = [a for a in answers() if decode_clear(a).notify(NotifyType.COOKIE) is not None]
         assert STRANGERS - len(cookies) <= COOKIE_THRESHOLD
         assert all(len(cookie) <= len(first) for cookie in cookies)
