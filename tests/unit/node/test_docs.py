@@ -83,6 +83,6 @@ def test_every_metric_and_every_reason_of_a_refused_ticket_is_explained() -> Non
 
 def scraped(port: int) -> set[str]:
     """The names of all metrics of ours that a scrape shows."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return set(re.findall(r"^# TYPE (standfast_\w+)", text, re.M))

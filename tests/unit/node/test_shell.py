@@ -96,7 +96,7 @@ async def test_what_became_due_when_a_write_ended_is_done_without_another_event(
     shell.on_datagram(b"", WAY)
     (done,) = commits.waiting
     done(Settlement.DURABLE)
-    await asyncio.wait_for(core.called.wait(), 10)
+    await asyncio.wait_for(core.called.wait(), 60)
     shell.close()
 
 
@@ -111,5 +111,5 @@ async def test_what_fell_due_while_the_host_slept_is_done_when_it_is_awake() -> 
     shell.rearm()
     clock.slept_s = HOUR_S
     shell.on_datagram(b"", WAY)  # and whatever comes next doesn't hide it
-    await asyncio.wait_for(core.called.wait(), 10)
+    await asyncio.wait_for(core.called.wait(), 60)
     shell.close()
