@@ -254,6 +254,8 @@ class Invariants:
             return
         if gateway.node.outage.failsafe:
             return  # by policy, or by a filter that nobody can confirm now
+        if gateway.node.standby.forgotten(body.issued_wall_s) and not self.calm:
+            return  # by policy, too
         if isinstance(body, Reference):
             pointer = body
             try:
