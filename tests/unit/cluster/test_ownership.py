@@ -150,6 +150,26 @@ async def test_a_suspected_member_keeps_what_it_owns(cluster: Cluster) -> None:
 
 
 @simulated
+async def test_no_shard_goes_to_and_fro_while_members_come_in_and_out_of_hearing(
+    cluster: Cluster,
+) -> None:
+    names = ("gw1", "gw2", "gw3")
+    for name in names:
+        await Owner(cluster, name).begin()
+    await asyncio.sleep(5)
+    before = await shard_records(cluster)
+    for turn in range(20):
+        quiet = names[turn % 3]
+        for other in names:
+            if other != quiet:
+                cluster.net.cut(quiet, other)
+        await asyncio.sleep(2)
+        cluster.net.heal()
+        await asyncio.sleep(1)
+    assert await shard_records(cluster) == before  # owners and fences
+
+
+@simulated
 async def test_a_claim_is_void_if_the_owner_turns_out_to_be_there(cluster: Cluster) -> None:
     """The plan is made from an old view: only the compares stand between it and a theft."""
     one, two = await Owner(cluster, "gw1").begin(), await Owner(cluster, "gw2").begin()
