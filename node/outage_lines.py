@@ -80,7 +80,7 @@ class OutageLines:
         node = self._node
         detail = f"{self._flush.unwritten} sessions to be written"
         if lost := self._gate.lost():
-            detail += f"; not heard: {', '.join(lost)}"
+            detail += f"; not heard, or with a full disk: {', '.join(lost)}"
         why = node.outage.unwritable if self._gate.full else ""
         if why:
             detail += f"; the file `pledges` can't be written ({why}): {NOTHING_BEGINS} here"

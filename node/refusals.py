@@ -73,12 +73,12 @@ class ClusterRefusals:
     def used(self, shown: TicketBody | Reference) -> Used:
         """See `Refusals.used`."""
         spent, chain, generation = self.spent, shown.chain, shown.generation
+        if self._node.standby.forgotten(shown.issued_wall_s):
+            return Used.YES
         if self._node.outage.failsafe:
             # nothing can be confirmed now
             refused = self._node.standby.gate.refuses(chain, generation, shown.issued_wall_s)
             return Used.YES if refused else Used.NO
-        if self._node.standby.forgotten(shown.issued_wall_s):
-            return Used.YES
         if not spent.used(chain, generation, shown.expires_wall_s):
             return Used.NO
         return Used.YES if spent.surely_used(chain, generation) else Used.MAYBE

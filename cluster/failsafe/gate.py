@@ -210,9 +210,7 @@ class Gate:
     def can_answer(self) -> bool:
         """Whether anything could be answered now: it can be kept here, and somebody on another
         host is heard."""
-        others = self._others
-        elsewhere = any(others.heard(n) and others.elsewhere(n) for n in self._rest())
-        return self.open and not self.full and elsewhere
+        return self._reaches_another_host() and not self.full
 
     def refuses(self, chain: bytes, generation: int, issued_wall_s: float) -> bool:
         """Whether a ticket of that generation of the chain, issued then, is refused now: by policy,
@@ -305,12 +303,16 @@ class Gate:
 
     # -- one operation
 
+    def _reaches_another_host(self) -> bool:
+        others = self._others
+        return self.open and any(others.heard(n) and others.elsewhere(n) for n in self._rest())
+
     def _push(self, work: _Work) -> None:
         """Ask whoever has to be asked next; nobody, while nobody could go on with it if this host
         burnt down: what isn't begun goes back to the journal as the gate closes.
         """
         claim = work.claim
-        if not (work.begun or self._may_begin(work)) or not self.can_answer():
+        if not (work.begun or self._may_begin(work)) or not self._reaches_another_host():
             return
         if not (work.begun or self._may_keep()):
             return

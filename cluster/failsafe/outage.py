@@ -118,7 +118,7 @@ class Outage:
         )
         self._kept_for = {name: given.incarnation for name, given in self.pledges.given.items()}
         """Whose doings former lives of this member may have kept, and forgotten: those that they
-        had pledged to."""
+        had pledged to, for as long as these pledges stand."""
         self._silent_boot_s = clock.boot_s()
         """When the store was last found not to answer."""
         self._told_began = 0
@@ -158,11 +158,7 @@ class Outage:
     def bereft(self) -> bool:
         """Whether a former life may have kept what is forgotten here, and whose that was hasn't
         come back to the store yet, nor was written off."""
-        given = self.pledges.given
-        return any(
-            name in given and given[name].incarnation == incarnation
-            for name, incarnation in self._kept_for.items()
-        )
+        return bool(self._kept_for)
 
     def episode(self) -> dict[str, str]:
         """The roster of members that go on without the store, or did: name → incarnation. Empty:
@@ -198,6 +194,13 @@ class Outage:
         if self._needless:
             found, needless = self.in_failsafe(), self._needless
             self._needless = {n: life for n, life in needless.items() if found.get(n) == life}
+        if self._kept_for:
+            given, kept_for = self.given, self._kept_for.items()
+            self._kept_for = {
+                name: life
+                for name, life in kept_for
+                if name in given and given[name].incarnation == life
+            }
         if self.unwritable:
             self._save()
         answers = self.store_answers()

@@ -34,6 +34,7 @@ class Agenda:
     def begin(self, core: SaCore, settings: Settings, boot_s: float) -> None:
         """The IKE SA is new: its rekey is due in time."""
         self._rekey_s = NEVER
+        self._wants = tuple([want for want in self._wants if want.work is not Work.REKEY_IKE])
         if settings.ike_rekey_s:
             self._rekey_s = boot_s + _early(settings.ike_rekey_s, core.spi[0])
         self.keep(core, settings, boot_s)

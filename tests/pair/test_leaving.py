@@ -4,11 +4,13 @@ we haven't heard of, the heir would know nothing.
 
 import pytest
 
+from proto.ike.core import replace
 from proto.ike.effects import Datagram
 from proto.ike.enums import ExchangeType
 from proto.ike.events import Rekeyed, Unanswered
 from tests.pair.pair import LOST, ONCE, Fate, Side, exchange, is_response
 from tests.pair.rekeys import BOTH, Up, up
+from tests.pair.states import QUIET
 from tests.pair.test_adopt import adopts, survivor
 from tests.pair.test_errands import slow_pair
 from tests.pair.test_followup import ONE
@@ -125,3 +127,16 @@ def test_the_heir_deletes_a_child_that_was_rekeyed_as_the_shard_went(by_client: 
     pair.run(5)
     (kept,), (theirs,) = heir.core(core.spi).children, client.live()[0].children
     assert (kept.spi_in, kept.spi_out) == (theirs.spi_out, theirs.spi_in)
+
+
+def test_what_waited_for_the_shard_to_stay_is_done_with_by_the_peers_own_rekey() -> None:
+    at = up(False, replace(QUIET, ike_rekey_s=100.0))
+    pair, gateway, client = at.pair, at.pair.gateway, at.pair.client
+    gateway.spis.stays = False
+    pair.run(103)
+    Up(pair, client, gateway).rekey_ike()
+    pair.run(1)
+    rekeyed = len(gateway.of(Rekeyed))
+    gateway.spis.stays = True
+    pair.run(10)
+    assert len(gateway.of(Rekeyed)) == rekeyed

@@ -8,7 +8,7 @@ from cluster.batch import OpKind
 from cluster.claims import decode_shard
 from cluster.failsafe.bury import RECORDS_PER_TXN, bury
 from cluster.failsafe.frames import PledgeQuery
-from cluster.layout import ShardRecord
+from cluster.layout import NORMAL, ShardRecord
 from cluster.store import Put, Txn
 from tests.unit.cluster.goers import Goer, in_failsafe
 from tests.unit.cluster.members import KEYS, Cluster, simulated
@@ -85,11 +85,36 @@ async def test_what_a_former_life_kept_is_forgotten_until_those_it_pledged_to_ar
         goer.kill()
     again = Goer(cluster, "a", 2, a.book)
     again.outage.buried()
-    third = Goer(cluster, "a", 3, a.book).outage
+    third = (await Goer(cluster, "a", 3, a.book).begin()).outage
     for former in (b, *others):
         assert third.bereft
         third.write_off(former.member.me.name, former.member.incarnation)
+        third.look()
     assert not third.bereft
+
+
+@simulated
+async def test_what_is_pledged_once_all_are_back_makes_nothing_forgotten(cluster: Cluster) -> None:
+    """Etcd is silent for so short a time that nobody goes on without it, and one ends then."""
+    a, b, c = await in_failsafe(cluster)
+    a.kill()
+    again = await Goer(cluster, "a", 2, a.book).begin()
+    assert again.outage.bereft
+    b.way.away = c.way.away = False
+    await asyncio.sleep(20)
+    assert again.state.state.mode == NORMAL
+    assert not again.outage.bereft
+    for goer in (again, b, c):
+        goer.way.away = True
+    await asyncio.sleep(2.7)
+    assert "b" in again.outage.given
+    assert not again.outage.failsafe
+    b.kill()
+    again.way.away = c.way.away = False
+    await asyncio.sleep(60)
+    assert not again.outage.failsafe
+    assert "b" in again.outage.given
+    assert not again.outage.bereft
 
 
 @simulated

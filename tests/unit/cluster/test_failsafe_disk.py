@@ -264,3 +264,17 @@ async def test_what_is_kept_on_and_could_not_be_noted_is_noted_when_there_is_roo
     await asyncio.sleep(1)
     assert f"/{a.member.incarnation}" in read_pledges(book)
     assert a.outage.set_alone(True)
+
+
+def test_what_has_begun_goes_on_though_the_disk_is_full_by_now() -> None:
+    """It is noted already; the way back had begun, and the store went away once more."""
+    net = Net()
+    home = net.members[HOME]
+    home.take(OpKind.WRITE, 1, 1)
+    net.flight.clear()
+    home.gate.stop()
+    home.gate.begin(("a", "b", "c"))
+    home.gate.writable = home.gate.on_first = lambda: False
+    net.repeat()
+    net.repeat()
+    assert home.ended == [Outcome.COMMITTED]

@@ -15,6 +15,8 @@ from node.trust.certificate import CertificateId
 from node.trust.verifier import encode_ids
 from node.wiring import Node
 from proto.ike.core import Settings
+from proto.ike.refusals import Used
+from proto.ike.ticket import TicketBody
 from proto.secret import Secret
 from tests.sim.loop import run
 from tests.unit.cluster.fakes import LoopClock, SeededRng
@@ -33,7 +35,7 @@ class World:
             chain=bytes(16), spi=bytes(8), identity=ALICE, authenticated_wall_s=0.0,
             resumed=resumed, certificate=certificate,
         )  # fmt: skip
-        node = SimpleNamespace(
+        self.node = node = SimpleNamespace(
             seams=SimpleNamespace(
                 store=MemoryStore(self.clock), clock=self.clock, rng=SeededRng(1, "gw1"), link=None
             ),
@@ -84,5 +86,28 @@ def test_an_sa_whose_certificate_was_revoked_while_it_was_written_ends() -> None
         good = encode_ids((CertificateId(b"8 octets", 8),))
         assert await World(certificate=good).begins() == []
         assert await World(certificate=encode_ids((BAD,))).begins() == [REVOKED]
+
+    run(story)
+
+
+@pytest.mark.parametrize("failsafe", [False, True])
+def test_a_ticket_whose_use_may_be_forgotten_is_refused_with_the_store_and_without(
+    failsafe: bool,
+) -> None:
+    async def story(_loop: object) -> None:
+        world = World()
+        world.node.outage = SimpleNamespace(failsafe=failsafe)
+        world.node.standby = SimpleNamespace(
+            forgotten=lambda issued_wall_s: issued_wall_s < 100.0,
+            gate=SimpleNamespace(refuses=lambda *_: False),
+        )
+
+        def used(issued_wall_s: float) -> Used:
+            shown = SimpleNamespace(
+                chain=bytes(16), generation=1, issued_wall_s=issued_wall_s, expires_wall_s=1e12
+            )
+            return world.refusals.used(cast(TicketBody, shown))
+
+        assert [used(99.0), used(101.0)] == [Used.YES, Used.NO]
 
     run(story)
