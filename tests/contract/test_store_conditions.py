@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 
 from cluster.batch import Installed, Lane, batch_txn
-from cluster.conditions import Condition, Conditions
+from cluster.conditions import SLOW_S, Condition, Conditions
 from cluster.errors import ClusterError, Compacted, Trouble, Unavailable, Unknown
 from cluster.guard import Guard
 from cluster.layout import Keys
@@ -177,6 +177,28 @@ async def test_a_full_etcd_refuses_writes_and_keeps_leases(tmp_path: Path, kind:
         assert await lease.keep_alive() == 30
         assert way.names() == [Condition.NO_SPACE.value]  # that it answers doesn't make it well
         assert way.guard.failures == 0  # and doesn't send anybody to another member
+
+
+@each_kind
+async def test_an_etcd_that_gets_on_by_fits_and_starts_is_slow(tmp_path: Path, kind: str) -> None:
+    """As on a disk whose writes take long: everything is answered, and takes its time."""
+    async with etcd(tmp_path) as child, way_to(child, kind) as way:
+
+        async def stutter() -> None:
+            while True:
+                child.pause(0)
+                await asyncio.sleep(3 * SLOW_S)
+                child.resume(0)
+                await asyncio.sleep(SLOW_S / 10)
+
+        await way.stands()
+        stuttering = asyncio.create_task(stutter())
+        await way.until(lambda: Condition.SLOW.value in way.names())
+        stuttering.cancel()
+        await asyncio.wait((stuttering,))
+        child.resume(0)
+        await way.until(lambda: Condition.SLOW.value not in way.names())
+        assert way.guard.answers
 
 
 async def test_lost_history_is_named_compacted(tmp_path: Path) -> None:
