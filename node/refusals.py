@@ -160,7 +160,9 @@ class ClusterRefusals:
         """An SA has begun: a rule, or word of its certificate, may have come between its commit and
         the store's answer.
         """
-        asyncio.get_running_loop().call_soon(self.end_if_revoked, spi, True)
+        core = self._node.gateway.endpoint.find(spi)
+        if self.rules.active or (core is not None and core.certificate):
+            asyncio.get_running_loop().call_soon(self.end_if_revoked, spi, True)
 
     def end_if_revoked(self, spi: bytes, begun: bool = False) -> None:
         """End an SA that a rule is about, as `ends` says, or whose certificate is revoked. `begun`:
@@ -179,8 +181,10 @@ class ClusterRefusals:
         """Whether a rule is about an SA that stands here. `skew_s`: how long after the rule its
         authentication counts as before it; 0 for one that `forbids` has let in.
         """
+        if not self.rules.active:
+            return False
         session = Session(core.chain, core.identity, core.authenticated_wall_s, skew_s=skew_s)
-        return self.rules.active and self.rules.covers(session)
+        return self.rules.covers(session)
 
     def _others(self) -> list[str]:
         me = self._node.config.member.name
