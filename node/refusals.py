@@ -160,6 +160,7 @@ class ClusterRefusals:
         """An SA has begun: a rule, or word of its certificate, may have come between its commit and
         the store's answer.
         """
+        # of nobody else there could be any: each resumption would pay a turn of the loop for it
         core = self._node.gateway.endpoint.find(spi)
         if self.rules.active or (core is not None and core.certificate):
             asyncio.get_running_loop().call_soon(self.end_if_revoked, spi, True)

@@ -24,6 +24,7 @@ from node.admin_client import load_credentials
 from node.admin_view import NodeView
 from node.identity import parse_address
 from node.sections import GatewayConfig
+from node.udp import family_of
 from proto.secret import Secret
 
 if TYPE_CHECKING:
@@ -131,11 +132,11 @@ class RpcServer:
 
 def _why_not(address: str) -> str:
     """Why nobody can listen at `address`, which gRPC doesn't say."""
-    family = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
-    with socket.socket(family) as probe:
+    local = parse_address(address)
+    with socket.socket(family_of(local[0])) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(parse_address(address))
+            probe.bind(local)
         except OSError as error:
             return error.strerror or str(error)
     return "can't be bound"

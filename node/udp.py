@@ -141,7 +141,7 @@ class UdpSockets:
         port = self._ports.get(local) or self._meet(local)
         if port is None or not port.wildcard:
             return port is not None
-        with socket.socket(_family(local[0]), socket.SOCK_DGRAM) as probe:
+        with socket.socket(family_of(local[0]), socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((local[0], 0))
             except OSError:
@@ -154,7 +154,7 @@ class UdpSockets:
         """
         if local[0] not in WILDCARDS:
             return local
-        with socket.socket(_family(remote[0]), socket.SOCK_DGRAM) as probe:
+        with socket.socket(family_of(remote[0]), socket.SOCK_DGRAM) as probe:
             probe.connect(remote)  # nothing is sent: the kernel looks the route up
             return probe.getsockname()[0], local[1]
 
@@ -198,13 +198,14 @@ class UdpSockets:
         # anything shorter is a keepalive, or nothing
 
 
-def _family(host: str) -> socket.AddressFamily:
+def family_of(host: str) -> socket.AddressFamily:
+    """Of an address in text."""
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _bind(address: Address, nat: bool) -> _Port:
     host, number = address
-    sock = socket.socket(_family(host), socket.SOCK_DGRAM)
+    sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_OCTETS)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_OCTETS)

@@ -1,6 +1,7 @@
 """`init` and `config check`: commands that only touch files."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from cluster.drill.plan import decode_drill
@@ -81,27 +82,29 @@ def check_config(file: Path, output: Output) -> int:
 def kind_of(file: Path) -> str:
     """What a file is (one of KINDS), told by its tables. Raises ConfigError."""
     tables = read_toml(file)
-    for table, kind in MARKS.items():
-        if table in tables:
-            return kind
-    if tables and not any(table in tables for table in GATEWAY_TABLES):
+    kinds = _kinds_in(tables)
+    if tables and not kinds:
         found = ", ".join(list(tables)[:3])
         right = "[cluster], [member] and [ike] for a gateway; [client]; [operator]"
         raise ConfigError([f"{file}: nothing known here, only {found} → {right}"])
-    return "gateway"
+    return kinds[0] if kinds else "gateway"
 
 
 def problems_as(kind: str, file: Path, error: ConfigError) -> tuple[str, ...]:
     """What is wrong with `file` as one of `kind`: a single line, if it is of another kind."""
     try:
-        tables = read_toml(file)
+        kinds = _kinds_in(read_toml(file))
     except ConfigError:
         return error.problems
-    found = [other for table, other in MARKS.items() if table in tables]
-    found += ["gateway"] if any(table in tables for table in GATEWAY_TABLES) else []
-    if not found or kind in found:
+    if not kinds or kind in kinds:
         return error.problems
-    return (f"{file}: {KINDS[found[0]]} → {KINDS[kind]}",)
+    return (f"{file}: {KINDS[kinds[0]]} → {KINDS[kind]}",)
+
+
+def _kinds_in(tables: Collection[str]) -> list[str]:
+    """Which of KINDS these tables are of; a gateway's last, for others have some of them too."""
+    kinds = [kind for table, kind in MARKS.items() if table in tables]
+    return [*kinds, "gateway"] if any(table in tables for table in GATEWAY_TABLES) else kinds
 
 
 def gateway_config(file: Path) -> GatewayConfig:

@@ -22,6 +22,7 @@ from node.eap.radius.packet import (
     Reply,
     Request,
 )
+from node.udp import family_of
 from proto.ike.effects import Address
 from proto.secret import Secret
 
@@ -208,8 +209,7 @@ class _UdpPort:
 
     def __init__(self, server: Address, receive: Callable[[bytes], None]) -> None:
         """Raises OSError."""
-        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket = socket.socket(family_of(server[0]), socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._receive = receive
         try:
