@@ -59,6 +59,28 @@ class Output(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.out)
 
 
+class Begun:
+    """A command that goes on, and what it has said so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.said: list[str] = []
+        self._process = process
+
+    async def says(self, line: str) -> None:
+        """Wait until it says that."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while line not in self.said:
+                read = await self._process.stdout.readline()
+                assert read, self.said
+                self.said.append(read.decode().rstrip("\n"))
+
+    async def ended(self) -> Output:
+        """What it left behind; `out` is what nobody has waited for."""
+        out, err = await asyncio.wait_for(self._process.communicate(), DEADLINE_S)
+        return Output(self._process.returncode or 0, out.decode(), err.decode())
+
+
 async def until(
     found: Callable[[], Any] | Callable[[], Awaitable[Any]],
     what: str,
@@ -279,13 +301,16 @@ class Cluster:
 
     async def run(self, *arguments: str, operator: bool = True) -> Output:
         """Run `standfast` with these arguments, as an operator of the cluster, to its end."""
+        return await (await self.begin(*arguments, operator=operator)).ended()
+
+    async def begin(self, *arguments: str, operator: bool = True) -> Begun:
+        """As `run`, without waiting for its end."""
         named = ["--config", str(self.files / "operator.toml")] if operator else []
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "node.cli", *arguments, *named,
+            sys.executable, "-u", "-m", "node.cli", *arguments, *named,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
-        return Output(process.returncode or 0, out.decode(), err.decode())
+        return Begun(process)
 
     async def sessions(self) -> list[dict[str, Any]]:
         """The cluster's sessions, as the command line lists them."""

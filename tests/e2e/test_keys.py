@@ -1,7 +1,6 @@
 """The key ring's operations on real processes: cancel, force, revoke, schedule, rewrap."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from cluster.store import Delete, Put, Txn
 from cluster.vault import Kek, sealing_kek_id
 from node.identity import load_kek
 from node.session import MemoryTicket
-from tests.e2e.cluster import DEADLINE_S, Cluster, Output, until
+from tests.e2e.cluster import DEADLINE_S, Cluster, until
 from tests.e2e.local import LocalClient
 
 NEW_KEK = "d1" * 32
@@ -76,38 +75,6 @@ async def test_a_revoked_keys_tickets_are_refused_everywhere_and_new_ones_work(
     assert again.err == "standfast: there is no ticket key '00000000': see the list of keys\n"
 
 
-class Begun:
-    """A command of an operator's that goes on, and what it has said so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.said: list[str] = []
-        self._process = process
-
-    async def says(self, line: str) -> None:
-        """Wait until it says that."""
-        assert self._process.stdout is not None
-        async with asyncio.timeout(DEADLINE_S):
-            while line not in self.said:
-                read = await self._process.stdout.readline()
-                assert read, self.said
-                self.said.append(read.decode().rstrip("\n"))
-
-    async def ended(self) -> Output:
-        """What it left behind; `out` is what nobody has waited for."""
-        out, err = await asyncio.wait_for(self._process.communicate(), DEADLINE_S)
-        return Output(self._process.returncode or 0, out.decode(), err.decode())
-
-
-async def begun(cluster: Cluster, *arguments: str) -> Begun:
-    """As `cluster.run`, without waiting for the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", "-m", "node.cli", *arguments,
-        "--config", str(cluster.files / "operator.toml"),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    return Begun(process)
-
-
 async def test_a_rotation_that_hangs_is_cancelled_or_forced(alone: Cluster) -> None:
     """It hangs by a member that is there and never reports."""
     ghost = MemberRecord("ghost", "00" * 16, "00" * 16, "host-9", "127.0.0.1:9", (), 0, 0.0, "0")
@@ -116,7 +83,7 @@ async def test_a_rotation_that_hangs_is_cancelled_or_forced(alone: Cluster) -> N
     try:
         await store.commit(Txn((), (Put(key, msgspec.json.encode(ghost)),)))
         before = await ticket_keys(alone)
-        rotation = await begun(alone, "keys", "rotate")
+        rotation = await alone.begin("keys", "rotate")
         await rotation.says("waiting for ghost (installed by gw1)")
         assert "announced" in (await ticket_keys(alone)).values()
         cancelled = await alone.run("keys", "cancel")

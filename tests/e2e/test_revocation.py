@@ -13,9 +13,9 @@ from tests.e2e.cluster import Cluster, until
 from tests.e2e.local import LocalClient
 
 NAMES = ("gw1", "gw2", "gw3")
-TOLD_S = 5.0
-"""By then members that reach each other know, on a busy machine too; promised is a second. Nothing
-says that they do, and who asks by showing the ticket tells them."""
+TOLD_S = 1.0
+"""By then members that reach each other know, as is promised. Nothing says that they do, and who
+asks by showing the ticket tells them."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

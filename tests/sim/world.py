@@ -307,20 +307,19 @@ class World:
             self.findings.broken("I9", f"SAs missing: {missing}, SAs nobody uses: {extra}")
 
     def check_addresses(self) -> None:
-        """Each client has an internal address, if it asked for one, and nobody else has that. One
-        that was told last that there is none left has none; its gateway had few shards then, and
-        the store was away.
+        """Each client was given an internal address, if it asked for one, and nobody else has that.
+        One whose gateway refused it another since, having few shards and no store, has none.
         """
         if not self.size.families:
             return
         held: dict[str, str] = {}
         for client in self.clients:
-            told = [kind for kind, _ in client.reports if kind in ("configured", "child_refused")]
             given = client.all("configured")
-            if told[-1:] == ["child_refused"]:
-                continue
             if not given:
                 self.findings.broken("I6", f"{client.name} got no internal address")
+                continue
+            told = [kind for kind, _ in client.reports if kind in ("configured", "child_refused")]
+            if told[-1] == "child_refused":
                 continue
             for address in given[-1]["addresses"]:
                 other = held.setdefault(address, client.name)
@@ -385,17 +384,16 @@ class World:
 
 def revoked_that_stand(world: World) -> None:
     """I6: no SA stands at a gateway that has the store, and the store a rule about it."""
-    rules = world.ledger.rules.values()
+    ledger = world.ledger
     for gateway in world.live():
         node = gateway.node
         if not gateway.ready or not node.membership.standing.agrees:
             continue
         for core, _path in node.gateway.endpoint.established():
             who = node.refusals.rules.identity_hash(core.identity)
-            if any(
-                rule.about == core.chain.hex()
-                or (rule.about == who and core.authenticated_wall_s <= rule.before_wall_s)
-                for rule in rules
+            if ledger.is_revoked(core.chain) or any(
+                rule.about == who and core.authenticated_wall_s <= rule.before_wall_s
+                for rule in ledger.rules.values()
             ):
                 world.findings.broken("I6", f"{core.spi.hex()} stands at {gateway.name}, revoked")
 
