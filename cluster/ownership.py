@@ -224,9 +224,10 @@ class Ownership:
 
     def begins_in(self, shard: int) -> bool:
         """What begins now in that shard of mine shows in `unfinished_in` before the shard is given
-        up; False: nothing may, the shard is on its way.
+        up; False: nothing may, the shard is on its way, or may be another's by now: this process
+        stood still for longer than its lease and has yet to find out.
         """
-        if shard in self.leaving:
+        if shard in self.leaving or self._membership.standing.lapsed:
             return False
         self._closed.pop(shard, None)
         return True

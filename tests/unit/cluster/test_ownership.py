@@ -480,3 +480,18 @@ async def test_a_member_that_wakes_listens_for_owners_that_are_gone_before_it_cl
     await asyncio.sleep(2)
     assert not two.ownership.listens()
     assert two.owned == ALL
+
+
+@simulated
+async def test_nothing_begins_while_the_end_of_the_lease_has_yet_to_be_found_out(
+    cluster: Cluster,
+) -> None:
+    """As it is with a process that stood still: its timers are due before it hears of anything."""
+    one = await Owner(cluster, "gw1").begin()
+    await asyncio.sleep(3)
+    deadline_s = one.member.deadline_boot_s
+    assert one.ownership.begins_in(3)
+    one.member.deadline_boot_s = cluster.clock.boot_s()
+    assert not one.ownership.begins_in(3)
+    one.member.deadline_boot_s = deadline_s
+    assert one.ownership.begins_in(3)
