@@ -368,3 +368,16 @@ def test_a_child_that_its_peer_deletes_while_our_delete_is_under_way_is_removed_
     assert pair.gateway.endpoint.find(theirs.spi_r).state is State.DEAD  # type: ignore[union-attr]
     removed = [op.spi_in for op in pair.gateway.kernel if isinstance(op, RemoveChild)]
     assert removed == [child.spi_in]
+
+
+def test_what_was_terminated_while_a_write_waited_is_revoked_before_a_next_request() -> None:
+    pair = Pair(QUIET)
+    spi = pair.connect()
+    theirs, core = pair.other_end(spi), pair.client.core(spi)
+    pair.hold_writes = True
+    delete = DeletePayload(ProtocolId.ESP, 4, (core.children[0].spi_in,))
+    pair.inject(pair.gateway, sealed(core, ExchangeType.INFORMATIONAL, 2, [delete]))
+    outcome = pair.gateway.endpoint.terminate(theirs, True, "over", pair.now)
+    pair.carry_out(pair.gateway, outcome)
+    pair.release()
+    assert not pair.chains.records  # no timer had to come
