@@ -14,7 +14,7 @@ MARK = "FINDING"
 
 PROMISE_OF = {"I1": 5, "I2": 6, "I3": 5, "I4": 5, "I5": 4, "I6": 3, "I8": 7, "I9": 1}
 """Which of the design's promises an invariant stands for. I7 (secrets) and I10 (a seed repeats)
-stand for none.
+stand for none; I9 stands for the second one while the store is away.
 """
 
 
@@ -42,3 +42,7 @@ class Findings(list[str]):
         promise = PROMISE_OF.get(invariant)
         about = invariant if promise is None else f"{invariant}, promise {promise}"
         self.append(f"{about}: {what}")
+
+    def unanswered(self, who: str, store: str) -> None:
+        """Note that `who` wasn't answered while the store was `store`: I9, without the store."""
+        self.append(f"I9, promise 2: {who} was not answered while the store was {store}")

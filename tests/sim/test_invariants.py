@@ -22,6 +22,7 @@ from tests.sim.ledger import Ledger, applied
 from tests.sim.loop import SimLoop, run
 from tests.sim.machine import CLUSTER, KEK
 from tests.sim.net import Weather
+from tests.sim.plays.store_away import store_away
 from tests.sim.scenarios import Scenario, run_scenario
 from tests.sim.seams import SeededRng, SimClock
 from tests.sim.world import PSK_HEX, Size, World
@@ -132,6 +133,17 @@ def test_i9_an_sa_that_does_not_get_its_turn_is_found():
 
     first, *_ = _play(deaf_to_time)
     assert first.startswith("I9, promise 1: gw1: what was due ")
+
+
+def test_i9_who_is_not_answered_while_the_store_is_away_is_found():
+    async def play(world: World) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(4, lambda: world.net.cut(world.clients[0].local[0], world.gateways[0].host))
+        await store_away(world)
+
+    first, *_ = run_scenario(Scenario(play, size=Size(gateways=1, clients=2)), 1).findings
+    assert first.startswith("I9, promise 2: ")
+    assert first.endswith("c0000@example.com was not answered while the store was away")
 
 
 def test_i6_a_record_that_no_chain_names_is_found():

@@ -48,7 +48,7 @@ async def _nothing_begins(world: World) -> None:
         world.findings.append("a ticket was taken while the store was behind")
     for client, count in zip(others, answered, strict=True):
         if len(client.all("answered")) < count + 10:
-            world.findings.append(f"{client.name} was not answered while the store was behind")
+            world.findings.unanswered(client.name, "behind")
     world.net.heal()
 
 

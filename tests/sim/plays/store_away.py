@@ -21,7 +21,7 @@ async def store_away(world: World) -> None:
         world.findings.append(f"without the store the gateways are {sorted(states)}")
     for client, before in zip(world.clients, answered, strict=True):
         if len(client.all("answered")) < before + 5 or client.all("unanswered"):
-            world.findings.append(f"{client.name} was not answered while the store was away")
+            world.findings.unanswered(client.name, "away")
     set_reachable(world.gateways, True)
     await asyncio.sleep(10)
     world.clients.append(late)

@@ -34,7 +34,7 @@ async def store_full(world: World) -> None:
             _check(world, gateway)
         for client, before in zip(world.clients, answered, strict=True):
             if len(client.all("answered")) == before or client.all("unanswered"):
-                world.findings.append(f"{client.name} was not answered while the store was full")
+                world.findings.unanswered(client.name, "full")
     if (_served(late), _served(wanders)) != ([], ["full"]):
         world.findings.append("somebody began or resumed, and the store was full")
     if [gateway.node.ownership.owned for gateway in world.gateways] != owned:

@@ -65,7 +65,7 @@ async def _while_rewound(world: World) -> None:
     await asyncio.sleep(10)
     for client, before in zip(world.clients, answered, strict=True):
         if client in kept and len(client.all("answered")) < before + 5:
-            world.findings.append(f"{client.name} was not answered while the store was behind")
+            world.findings.unanswered(client.name, "behind")
     for gateway, before in zip(world.gateways, owned, strict=True):
         if gateway in others and dict(gateway.node.ownership.owned) != before:
             world.findings.append(f"{gateway.name} has other shards than before")
