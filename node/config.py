@@ -161,7 +161,8 @@ def _check_store(store: StoreConfig, problems: Problems) -> None:
 
 def _check_member(config: GatewayConfig, problems: Problems) -> None:
     member, store = config.member, config.store
-    _check_address("member.rpc_listen", member.rpc_listen, problems, optional=True)
+    if member.rpc_listen:
+        _check("member.rpc_listen", member.rpc_listen, _parse_reachable, problems)
     if member.rpc_listen or store.kind != "memory":
         if not member.rpc_listen:
             problems.add(
@@ -298,6 +299,12 @@ def _check(key: str, text: str, parse: Callable[[str], object], problems: Proble
         parse(text)
     except ValueError as error:
         problems.add(key, show(text), str(error))
+
+
+def _parse_reachable(text: str) -> None:
+    host, port = parse_address(text)
+    if ipaddress.ip_address(host).is_unspecified or not port:
+        raise ValueError("one address and port: the other members are told this very one")
 
 
 def _check_target(key: str, text: str, problems: Problems) -> None:

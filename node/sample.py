@@ -55,9 +55,10 @@ def write_sample(folder: Path, sample: Sample, rng: Rng, now_wall_s: float) -> t
     if not 1 <= sample.gateways <= GATEWAYS_MAX:
         raise InitError(f"{sample.gateways} gateways → 1 to {GATEWAYS_MAX}")
     root = folder.absolute()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        wrong = "is not empty" if root.is_dir() else "is no folder"
+        raise InitError(f"{root} {wrong} → an empty folder, or one that doesn't exist yet")
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(root.iterdir()):
-        raise InitError(f"{root} is not empty → an empty folder, or one that doesn't exist yet")
     root.chmod(0o700)
     for name in ("pki", "data", "tickets"):
         (root / name).mkdir(mode=0o700)

@@ -154,7 +154,10 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     with pytest.raises(InitError, match="is not empty → an empty folder"):
         write_sample(tmp_path, Sample(), OsRng(), NOW)
+    with pytest.raises(InitError, match="precious is no folder → an empty folder"):
+        write_sample(tmp_path / "precious", Sample(), OsRng(), NOW)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
