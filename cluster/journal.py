@@ -199,6 +199,8 @@ class Journal:
             elif wait is Wait.HOLD:
                 self._held.append(pending)
             else:
+                if pending.op.is_rekey:
+                    self._doubt(pending)  # its client may be elsewhere, and its record gone
                 self._end(pending, Outcome.FENCED)
         return wanted
 

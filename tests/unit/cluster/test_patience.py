@@ -9,11 +9,13 @@ from tests.unit.cluster.fakes import Fault
 from tests.unit.cluster.journal_world import (
     COMMITTED,
     FENCED,
+    SHARD,
     World,
     create,
     other,
     play,
     redeem,
+    rekey,
     spi,
 )
 
@@ -103,6 +105,24 @@ def test_what_has_nobody_to_answer_is_never_carried_out() -> None:
         await asyncio.sleep(1)
         assert outcomes == [FENCED] * 3 + [COMMITTED]
         assert await world.alive(3) == spi(23)
+
+    play(story)
+
+
+def test_who_gave_a_rekey_up_looks_what_became_of_the_record() -> None:
+    """Its client may have resumed elsewhere, and this member may not have been told."""
+
+    async def story(world: World) -> None:
+        member = world.member()
+        await member.do(create(1))
+        await member.do(create(2))
+        member.asked = {spi(3): now_s(), spi(4): None}
+        world.store.down = True
+        outcomes = member.post(rekey(1, 1, 3, 1), redeem(2, 1, 4, 2))
+        await asyncio.sleep(GIVE_UP_S - 1)
+        assert (outcomes, member.doubted) == ([FENCED], [])  # who begins had no record before
+        await asyncio.sleep(2)
+        assert (outcomes, member.doubted) == ([FENCED] * 2, [SHARD])
 
     play(story)
 
