@@ -4,10 +4,11 @@ Rules: one write waits for the store at a time, and the SA's end goes behind it.
 compared the watermark may put the record of such an SA once more, with its answer, where a record
 stood already and no generation begins. The next that it writes there is the deletion, and it comes:
 a journal that goes on for `END_S` without it, the shard still its own, is found. The same octets
-again are the same write, whose outcome was unknown. Anything else is a finding (I6).
+again are the same write, whose outcome was unknown: who sends them, carried out or not, has yet to
+hear how it ended, and doesn't go on. Anything else is a finding (I6).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -64,8 +65,9 @@ class LastWords:
         """`txn` took effect and was noted: whose end is due? `fence`: a shard's now."""
         lane, now_s = self._lane(txn), self._clock.boot_s()
         wrote = [op.key for op in ops]
+        sent = {op.key: op.value for op in _puts(txn)}
         for key, word in list(self._words.items()):
-            if word.lane != lane or key in wrote:
+            if word.lane != lane or key in wrote or sent.get(key) == word.value:
                 continue
             if fence(word.shard) != word.fence:
                 del self._words[key]  # its adopter's to end
@@ -82,3 +84,12 @@ class LastWords:
         if self._keys.watermark not in compared:
             return b""
         return next((key for key in compared if key.startswith(self._keys.lanes)), b"")
+
+
+def _puts(txn: Txn) -> Iterator[Put]:
+    """Those of the transaction, whether they were carried out or not."""
+    for op in txn.success:
+        if isinstance(op, Txn):
+            yield from _puts(op)
+        elif isinstance(op, Put):
+            yield op

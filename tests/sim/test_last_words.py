@@ -46,6 +46,11 @@ class _Words:
         self._words.went_on(txn, ops, lambda _shard: self.fence)
         return may
 
+    def repeat(self, value: bytes) -> None:
+        """The batch comes again, and does nothing: it was carried out, and its answer lost."""
+        txn = _batch(ONE, Txn(success=(Put(RECORD, value),)))
+        self._words.went_on(txn, [Put(ONE, b"")], lambda _shard: self.fence)
+
     def end(self) -> None:
         self._words.ended(RECORD)
         self.go_on(Delete(RECORD))
@@ -67,6 +72,22 @@ def test_one_write_that_was_under_way_and_its_repetition_may_come_before_the_end
         return words.findings
 
     assert run(main) == []
+
+
+def test_who_does_not_hear_how_a_write_ended_has_not_gone_on():
+    async def main(loop: SimLoop):
+        words = _Words(loop)
+        assert words.put(b"answer")
+        for _ in range(4):
+            await asyncio.sleep(END_S)
+            words.repeat(b"answer")
+        assert words.findings == []
+        for _ in range(2):
+            await asyncio.sleep(END_S)
+            words.repeat(b"another's")
+        return words.findings
+
+    assert run(main) == STANDS
 
 
 def test_what_begins_or_did_not_read_the_rules_is_no_last_word():
