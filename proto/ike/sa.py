@@ -180,15 +180,15 @@ class IkeSa(SaAsking):
         waiting, self.waiting = self.waiting, None
         if waiting is None:
             raise Misuse("settled without a write in flight")
-        stood, wanted = self.core.state is _ESTABLISHED, self.wants_end
+        wanted = self.wants_end if self.core.state is _ESTABLISHED else None
         if settlement is _DURABLE:
             self._advance(waiting, ctx)
-        half_open, before = self.half_open, self.core
-        if wanted is not None and wanted[0] and stood and before.state is _ESTABLISHED:
+        if wanted is not None and wanted[0] and self.core.state is _ESTABLISHED:
             # before a next request is written; if this write failed, there may be a record yet
             return self.end(*wanted, ctx)
         if settlement is _DURABLE:
             return None
+        half_open, before = self.half_open, self.core
         dead = replace(before, state=_DEAD)
         if half_open and settlement is Settlement.REFUSED:
             refusal = (NotifyPayload(NotifyType.AUTHENTICATION_FAILED),)
