@@ -199,8 +199,7 @@ class Journal:
             elif wait is Wait.HOLD:
                 self._held.append(pending)
             else:
-                if pending.op.is_rekey:
-                    self._doubt(pending)  # its client may be elsewhere, and its record gone
+                self._doubt(pending)
                 self._end(pending, Outcome.FENCED)
         return wanted
 
@@ -328,10 +327,8 @@ class Journal:
                 self._mirror(pending, committed_at(told))
                 if watches and self._overtaken(pending):
                     outcome = Outcome.SUPERSEDED
-            elif outcome is Outcome.SUPERSEDED and (
-                pending.op.kind not in BEGINS or pending.op.is_rekey
-            ):
-                self._doubt(pending)  # its record is gone by now
+            elif outcome is Outcome.SUPERSEDED:
+                self._doubt(pending)
             self._end(pending, outcome)
 
     def _overtaken(self, pending: Pending) -> bool:
@@ -373,8 +370,10 @@ class Journal:
             mirror(shard, MirrorEntry(spi, b"", revision))
 
     def _doubt(self, pending: Pending) -> None:
-        if self._hooks.doubt is not None:
-            self._hooks.doubt(pending.op.shard)
+        """Its session went on elsewhere, or may have: the record that it had, if any, is gone."""
+        op = pending.op
+        if self._hooks.doubt is not None and (op.kind not in BEGINS or op.is_rekey):
+            self._hooks.doubt(op.shard)
 
     def _fenced(self, pending: Pending) -> bool:
         """Whether its shard, or the epoch, is another one by now."""
