@@ -37,12 +37,12 @@ class Findings(list[str]):
             self.append(finding)
         return self
 
-    def broken(self, invariant: str, what: str) -> None:
-        """Note that `invariant` (I1 to I9) doesn't hold."""
-        promise = PROMISE_OF.get(invariant)
+    def broken(self, invariant: str, what: str, promise: int | None = None) -> None:
+        """Note that `invariant` (I1 to I9) doesn't hold, and `promise`, or else its own."""
+        promise = promise or PROMISE_OF.get(invariant)
         about = invariant if promise is None else f"{invariant}, promise {promise}"
         self.append(f"{about}: {what}")
 
     def unanswered(self, who: str, store: str) -> None:
         """Note that `who` wasn't answered while the store was `store`: I9, without the store."""
-        self.append(f"I9, promise 2: {who} was not answered while the store was {store}")
+        self.broken("I9", f"{who} was not answered while the store was {store}", promise=2)

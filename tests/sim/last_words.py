@@ -63,6 +63,8 @@ class LastWords:
 
     def went_on(self, txn: Txn, ops: list[Put | Delete], fence: Callable[[int], int]) -> None:
         """`txn` took effect and was noted: whose end is due? `fence`: a shard's now."""
+        if not self._words:
+            return
         lane, now_s = self._lane(txn), self._clock.boot_s()
         wrote = [op.key for op in ops]
         sent = {op.key: op.value for op in _puts(txn)}
